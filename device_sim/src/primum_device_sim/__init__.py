@@ -1,0 +1,1 @@
+"""Pretend devices, faults and fleets for CI, and the demo."""

@@ -1,0 +1,1 @@
+"""The demo: its models, its application and the story that `make demo` tells."""

@@ -1,0 +1,1 @@
+"""Everything that says yes or no: documents, rules, verdicts, self-test."""
