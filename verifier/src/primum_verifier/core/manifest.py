@@ -1,0 +1,149 @@
+"""The release manifest: what engineering signs as genuine and deployable, file by file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from primum_verifier.core.document import (
+    Count,
+    DigestSet,
+    Document,
+    Name,
+    Positive,
+    SchemaVersion,
+    Slug,
+    Text,
+    Time,
+    Urn,
+    Version,
+)
+from primum_verifier.core.limits import MAX_ARTIFACT_BYTES
+from primum_verifier.core.vocabulary import ChangeTier, Stage
+
+MANIFEST_TYPE = "urn:primum:release-manifest:v0.1"
+MANIFEST_ROLE = "model"
+
+
+class ItemKind(StrEnum):
+    """The kinds of thing a bundle holds; a threshold stands apart, so that its change shows."""
+
+    MODEL = "model"
+    THRESHOLD_SET = "threshold-set"
+    SELF_TEST_SPECIFICATION = "self-test-specification"
+    SELF_TEST_FIXTURES = "self-test-fixtures"
+    INSTRUCTIONS_FOR_USE = "ifu"
+
+
+class Bundle(Document):
+    """Which release this is."""
+
+    component: Slug
+    version: Version
+    release_counter: Positive
+    track: Literal["model", "software", "configuration", "combined"]
+    created_at: Time
+
+
+class Item(Document):
+    """One file of the release; its bytes are fetched as ``artifacts/<sha256>``."""
+
+    id: Slug
+    kind: ItemKind
+    path: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
+    length: Annotated[int, Field(ge=1, le=MAX_ARTIFACT_BYTES)]
+    digest: DigestSet
+
+
+class Compatibility(Document):
+    """What the release needs of a device."""
+
+    hardware: tuple[Slug, ...] = Field(min_length=1, max_length=100)
+    min_agent_version: Version
+
+
+class SelfTestItems(Document):
+    """Which items the device tests itself with before it activates."""
+
+    specification: Slug
+    fixtures: Slug
+
+
+class Activation(Document):
+    """How the new version proves itself."""
+
+    health_window_seconds: Annotated[int, Field(ge=1, le=86_400)]
+    max_attempts: Annotated[int, Field(ge=1, le=20)]
+
+
+class Rollback(Document):
+    """How far back a device may go: no release with a counter below the floor runs again."""
+
+    floor_counter: Count
+
+
+class Labelling(Document):
+    """What the device shows after activation."""
+
+    ifu_version: Name
+    udi_di: Name
+    summary: Text
+
+
+class ReleaseManifest(Document):
+    """One release of one component, signed by the engineering role ``model`` or ``software``."""
+
+    type: Literal["urn:primum:release-manifest:v0.1"]
+    schema_version: SchemaVersion
+    id: Urn
+    issued_at: Time
+    bundle: Bundle
+    items: tuple[Item, ...] = Field(min_length=1, max_length=100)
+    compatibility: Compatibility
+    installer: Literal["model"]
+    self_test: SelfTestItems
+    activation: Activation
+    rollback: Rollback
+    labelling: Labelling
+    max_stage: Stage
+    intended_use: DigestSet
+    change_tier: ChangeTier
+    previous: DigestSet | None = None
+    original: DigestSet | None = None
+
+    @model_validator(mode="after")
+    def _items_fit_together(self) -> ReleaseManifest:
+        ids = [item.id for item in self.items]
+        paths = [item.path for item in self.items]
+        if len(set(ids)) != len(ids) or len(set(paths)) != len(paths):
+            raise ValueError("two items share an id or a path")
+        kinds = {item.id: item.kind for item in self.items}
+        if kinds.get(self.self_test.specification) != ItemKind.SELF_TEST_SPECIFICATION:
+            raise ValueError("selfTest.specification names no item of that kind")
+        if kinds.get(self.self_test.fixtures) != ItemKind.SELF_TEST_FIXTURES:
+            raise ValueError("selfTest.fixtures names no item of that kind")
+        if ItemKind.MODEL not in kinds.values():
+            raise ValueError("no item of kind model")
+        if (self.previous is None) != (self.original is None):
+            raise ValueError("previous and original stand together, or this is a first release")
+        return self
+
+    def item(self, item_id: str) -> Item:
+        """The item with this id; the manifest was checked to hold those it names itself."""
+        return next(item for item in self.items if item.id == item_id)
+
+    def item_of_kind(self, kind: ItemKind) -> Item | None:
+        """The first item of a kind, or None."""
+        return next((item for item in self.items if item.kind == kind), None)
+
+    @property
+    def name(self) -> str:
+        """Component and version as people write them."""
+        return f"{self.bundle.component} {self.bundle.version}"
+
+
+def manifest_target(component: str, version: str) -> str:
+    """The name under which a manifest stands in the engineering repository."""
+    return f"releases/{component}/{version}/manifest.json"

@@ -1,0 +1,246 @@
+"""The signed self-test specification: what a model must show on the device before it may run.
+
+One JSON file of the release.  It names the interface of the model, its operating point, the
+fixtures by digest, and the tests.  Each level of test is its own small closed class, so that a
+member which one level does not know is refused instead of ignored.
+"""
+
+from __future__ import annotations
+
+import decimal
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from primum_verifier.core.document import (
+    Decimal,
+    DigestSet,
+    Document,
+    Name,
+    Positive,
+    SchemaVersion,
+    Slug,
+    Text,
+    Urn,
+)
+
+MAX_CASES = 4096
+"""Fixtures in one self-test: a bound on the time and memory of a wearable."""
+
+MAX_TESTS = 64
+"""Tests in one specification."""
+
+MAX_TENSORS = 32
+"""Inputs or outputs of one model."""
+
+MAX_RANK = 8
+"""Dimensions of one input or output."""
+
+MAX_DIMENSION = 2**24
+"""Elements along one dimension; above it a single case would not fit a wearable's memory."""
+
+MAX_COHORTS = 64
+"""Cohorts that one test may name."""
+
+MAX_TIME_LIMIT_SECONDS = 600
+"""The longest self-test: a device that tests for longer than this is a device that hangs."""
+
+MIN_MEMORY_MIB, MAX_MEMORY_MIB = 64, 8192
+"""Memory that one self-test may be granted (MiB of address space)."""
+
+BATCH = "batch"
+"""The one dimension that the caller chooses; the self-test runs one case at a time."""
+
+Member = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[\w.:/-]+$")]
+"""The name of an input, an output or a cohort, as it stands in the model or the fixtures."""
+
+Dimension = Annotated[int, Field(ge=1, le=MAX_DIMENSION)] | Literal["batch"]
+Flips = Annotated[int, Field(ge=0, le=MAX_CASES)]
+Unsigned = Annotated[Decimal, StringConstraints(pattern=r"^\d")]
+"""A decimal number that is not negative, as text."""
+
+
+class OnFailure(StrEnum):
+    """What a failed test asks for; there is no default, the signed file says it."""
+
+    REFUSE = "refuse"
+    DEGRADE = "degrade"
+    WARN = "warn"
+
+
+class TensorSpec(Document):
+    """One input or output: its name, element type and shape, as the signed interface states it."""
+
+    name: Member
+    dtype: Literal["float32"]
+    shape: Annotated[tuple[Dimension, ...], Field(min_length=1, max_length=MAX_RANK)]
+
+    @model_validator(mode="after")
+    def _batch_comes_first(self) -> Self:
+        if BATCH in self.shape[1:]:
+            raise ValueError("only the first dimension may be the batch")
+        return self
+
+    @property
+    def elements(self) -> int:
+        """How many numbers one case holds."""
+        count = 1
+        for dimension in self.shape:
+            count *= 1 if dimension == BATCH else int(dimension)
+        return count
+
+
+Tensors = Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=MAX_TENSORS)]
+
+
+class Interface(Document):
+    """What goes into the model and what comes out, in the model's own order."""
+
+    inputs: Tensors
+    outputs: Tensors
+
+    @model_validator(mode="after")
+    def _names_stand_once(self) -> Self:
+        for tensors in (self.inputs, self.outputs):
+            if len({tensor.name for tensor in tensors}) != len(tensors):
+                raise ValueError("a name stands twice in the interface")
+        return self
+
+
+class OperatingPoint(Document):
+    """How a number becomes a decision: this output, this threshold, this side."""
+
+    output: Member
+    threshold: Decimal
+    positive_when: Literal["at-or-above"]
+
+
+class FixtureSet(Document):
+    """The fixtures by digest, with where they come from and under which licence."""
+
+    digest: DigestSet
+    cases: Annotated[int, Field(ge=1, le=MAX_CASES)]
+    origin: Text
+    licence: Text
+
+
+class _Test(Document):
+    """What every test states: the criterion it guards, the risk it controls, and what follows."""
+
+    id: Slug
+    quality_criterion: Name
+    risk_control_ref: Name
+    mandatory: bool
+    on_failure: OnFailure
+
+
+class IntegrityTest(_Test):
+    """The bytes that are tested are the bytes that were signed."""
+
+    level: Literal["integrity"]
+
+
+class LoadTest(_Test):
+    """The runtime loads the model and runs every case without an error."""
+
+    level: Literal["load"]
+
+
+class InterfaceTest(_Test):
+    """The loaded model has exactly the signed inputs and outputs."""
+
+    level: Literal["interface"]
+
+
+class NumericTest(_Test):
+    """Outputs agree with the reference outputs: ``|found - expected| <= abs + rel * |expected|``."""
+
+    level: Literal["numeric"]
+    abs_tol: Unsigned
+    rel_tol: Unsigned
+
+
+class FunctionalTest(_Test):
+    """Decisions agree with the signed expectation, but for a stated number of flips."""
+
+    level: Literal["functional"]
+    max_decision_flips: Flips
+    max_decision_flips_by_cohort: Annotated[dict[Member, Flips], Field(max_length=MAX_COHORTS)]
+
+
+class SafetyFunctionTest(_Test):
+    """Every decision on one cohort of faults (dropout, NaN, saturation) is as expected."""
+
+    level: Literal["safety-function"]
+    cohort: Member
+
+
+class PerformanceTest(_Test):
+    """The model keeps its time and memory on this hardware."""
+
+    level: Literal["performance"]
+    p95_ms: Positive
+    peak_rss_mib: Annotated[int, Field(alias="peakRssMiB", ge=1, le=MAX_MEMORY_MIB)]
+
+
+Test = Annotated[
+    IntegrityTest
+    | LoadTest
+    | InterfaceTest
+    | NumericTest
+    | FunctionalTest
+    | SafetyFunctionTest
+    | PerformanceTest,
+    Field(discriminator="level"),
+]
+
+
+class SelfTestSpec(Document):
+    """A self-test as release engineering signed it.
+
+    ``allowed_domains`` lists the operator domains that the model may use; the empty string is
+    ``ai.onnx``.  ``min_tests`` is how many tests must have run: fewer is *incomplete*.
+    """
+
+    schema_version: SchemaVersion
+    id: Urn
+    component: Slug
+    interface: Interface
+    opset_min: Annotated[int, Field(ge=1, le=1000)]
+    opset_max: Annotated[int, Field(ge=1, le=1000)]
+    allowed_domains: Annotated[
+        tuple[Annotated[str, StringConstraints(max_length=120)], ...], Field(max_length=16)
+    ]
+    operating_point: OperatingPoint
+    fixtures: FixtureSet
+    tests: Annotated[tuple[Test, ...], Field(min_length=1, max_length=MAX_TESTS)]
+    min_tests: Annotated[int, Field(ge=1, le=MAX_TESTS)]
+    total_time_limit_seconds: Annotated[int, Field(ge=1, le=MAX_TIME_LIMIT_SECONDS)]
+    memory_limit_mib: Annotated[
+        int, Field(alias="memoryLimitMiB", ge=MIN_MEMORY_MIB, le=MAX_MEMORY_MIB)
+    ]
+    golden_vectors_origin: Literal["synthetic", "derived"]
+
+    COMPARING: ClassVar[frozenset[str]] = frozenset({"numeric", "functional"})
+
+    @model_validator(mode="after")
+    def _can_prove_something(self) -> Self:
+        if self.opset_min > self.opset_max:
+            raise ValueError("opsetMin is above opsetMax")
+        if len({test.id for test in self.tests}) != len(self.tests):
+            raise ValueError("a test id stands twice")
+        if self.min_tests > len(self.tests):
+            raise ValueError("minTests is more than there are tests")
+        if not any(test.mandatory and test.level in self.COMPARING for test in self.tests):
+            raise ValueError("no mandatory test compares an output: this would prove nothing")
+        outputs = {tensor.name: tensor for tensor in self.interface.outputs}
+        point = outputs.get(self.operating_point.output)
+        if point is None or point.elements != 1:
+            raise ValueError("the operating point is not a single number among the outputs")
+        return self
+
+    @property
+    def threshold(self) -> decimal.Decimal:
+        """The operating point's threshold, exact: no binary rounding moves a decision."""
+        return decimal.Decimal(self.operating_point.threshold)

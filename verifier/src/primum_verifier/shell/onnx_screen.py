@@ -1,0 +1,314 @@
+"""Reads an ONNX model before anything trusts it: what the runtime will see is bounded and known.
+
+A model file is hostile input to native code.  Before the runtime opens it, this module walks the
+protobuf structure by itself and refuses what the signed specification does not allow:
+
+1. a size, a nesting or a number of nodes that no such model needs;
+2. data outside the file: another path, or an address in memory;
+3. operators of a domain that is not listed, functions and training graphs, which could bring some;
+4. an operator set version outside the stated range;
+5. inputs or outputs other than the signed interface says.
+
+It leaves to the confined bench whether the graph makes sense.  Field numbers are those of
+``onnx.proto`` (ONNX 1.23, IR version 13).
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+from primum_verifier.core.errors import FailedError, RefusedError
+from primum_verifier.core.limits import MIB
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.selftest_spec import BATCH, SelfTestSpec, TensorSpec
+from primum_verifier.shell.protobuf_walk import BYTES, VARINT, Field, MalformedError, Walk
+
+MAX_MODEL_BYTES = 512 * MIB
+"""Beyond this a model is no wearable's; the protobuf limit of 2 GiB is never approached."""
+
+MAX_NODES = 20_000
+"""Operators in all graphs together: a million of them only costs the runtime memory and time."""
+
+MAX_NESTING = 8
+"""Graphs inside graphs (Loop, If, Scan); deeper ones exist to exhaust a stack."""
+
+MAX_FIELDS = 1_000_000
+"""Protobuf fields visited in all: about a second on a slow core."""
+
+MIN_IR, MAX_IR = 3, 13
+"""IR versions whose field numbers this module knows."""
+
+_MAX_STRING = 1024
+_MEMORY_MARKER = b"_ORT_MEM_ADDR_"
+"""The runtime's own mark for "this tensor lies at that address"; in a file it is an attack."""
+
+_ELEMENT_TYPES = {1: "float32", 6: "int32", 7: "int64", 8: "string", 9: "bool", 11: "float64"}
+_EXTERNAL = 1
+
+
+def screen_model(path: Path, *, spec: SelfTestSpec) -> None:
+    """Refuse the model at ``path`` unless its structure is what ``spec`` allows.
+
+    Args:
+        path: the model file; its digest was checked by the caller.
+        spec: the signed specification that states interface, operator sets and domains.
+
+    Raises:
+        RefusedError: ``artifact.size``, ``artifact.unsupported`` or ``compat.contract``.
+        FailedError: the file cannot be read here; nothing may be concluded about the model.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            _check_size(size, where=path.name)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                screen_model_bytes(content, spec=spec, where=path.name)
+    except OSError as error:
+        raise FailedError(
+            "The model file cannot be read.",
+            reason=Reason.STATE_DAMAGED,
+            where=str(path),
+            found=str(error.strerror or error),
+            expected="a regular file",
+            remedy="Check the content store, then try again.",
+        ) from error
+
+
+def screen_model_bytes(content: bytes | mmap.mmap, *, spec: SelfTestSpec, where: str) -> None:
+    """As :func:`screen_model`, over bytes; ``where`` heads the error."""
+    _check_size(len(content), where=where)
+    if content.find(_MEMORY_MARKER) >= 0:
+        raise _unsupported("a reference to an address in memory", "weights in the file", where)
+    with memoryview(content) as view:
+        try:
+            _Screen(view, spec=spec, where=where).model()
+        except MalformedError as error:
+            raise _unsupported(str(error), "a well-formed ONNX model", where) from error
+
+
+class _Screen:
+    """One walk: the rules of this module, each beside the field it guards."""
+
+    def __init__(self, view: memoryview, *, spec: SelfTestSpec, where: str) -> None:
+        self._size = len(view)
+        self._walk = Walk(view, max_fields=MAX_FIELDS)
+        self._spec = spec
+        self._where = where
+        self._nodes = 0
+        # "ai.onnx" is another spelling of the default domain.
+        self._domains = {_plain_domain(domain) for domain in spec.allowed_domains}
+
+    def model(self) -> None:
+        """ModelProto: the versions, then the graph; nothing else may carry operators."""
+        opsets: dict[str, int] = {}
+        ir_version = 0
+        graphs: list[Field] = []
+        for field in self._walk.fields(0, self._size):
+            match field.number:
+                case 1:
+                    ir_version = self._number(field)
+                case 8:
+                    domain, version = self._opset(field)
+                    if domain in opsets:
+                        raise self._refuse(f"operator set {domain!r} twice", "each once")
+                    opsets[domain] = version
+                case 7:
+                    graphs.append(field)
+                case 20:
+                    raise self._refuse("a training graph", "inference only")
+                case 25:
+                    raise self._refuse("functions of its own", "operators of the listed domains")
+                case _:
+                    pass
+        if not MIN_IR <= ir_version <= MAX_IR:
+            raise self._refuse(f"IR version {ir_version}", f"IR version {MIN_IR} to {MAX_IR}")
+        self._check_opsets(opsets)
+        if len(graphs) != 1:
+            raise self._refuse(f"{len(graphs)} main graphs", "one")
+        self._graph(graphs[0], depth=1, main=True)
+
+    def _check_opsets(self, opsets: dict[str, int]) -> None:
+        for domain in opsets:
+            self._check_domain(domain)
+        low, high = self._spec.opset_min, self._spec.opset_max
+        found = opsets.get("")
+        if found is None or not low <= found <= high:
+            raise self._refuse(f"opset {found}", f"opset {low} to {high} of ai.onnx")
+
+    def _opset(self, field: Field) -> tuple[str, int]:
+        domain, version = "", 0
+        for inner in self._message(field):
+            if inner.number == 1:
+                domain = self._walk.text(inner, max_bytes=_MAX_STRING)
+            elif inner.number == 2:  # noqa: PLR2004 - OperatorSetIdProto.version
+                version = self._number(inner)
+        return _plain_domain(domain), version
+
+    def _graph(self, field: Field, *, depth: int, main: bool = False) -> None:
+        """GraphProto, and through its nodes every graph inside it."""
+        if depth > MAX_NESTING:
+            raise self._refuse(f"graphs nested deeper than {MAX_NESTING}", f"{MAX_NESTING} levels")
+        inputs: list[Field] = []
+        outputs: list[Field] = []
+        for inner in self._message(field):
+            match inner.number:
+                case 1:
+                    self._node(inner, depth=depth)
+                case 5:
+                    self._tensor(inner)
+                case 15:
+                    self._sparse_tensor(inner)
+                case 11:
+                    inputs.append(inner)
+                case 12:
+                    outputs.append(inner)
+                case _:
+                    pass
+        if main:
+            self._check_interface("input", inputs, self._spec.interface.inputs)
+            self._check_interface("output", outputs, self._spec.interface.outputs)
+
+    def _node(self, field: Field, *, depth: int) -> None:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise self._refuse(f"more than {MAX_NODES} nodes", f"at most {MAX_NODES}")
+        for inner in self._message(field):
+            # A domain that stands twice is checked twice: whichever a reader takes is listed.
+            if inner.number == 7:  # noqa: PLR2004 - NodeProto.domain
+                domain = self._walk.text(inner, max_bytes=_MAX_STRING)
+                self._check_domain(_plain_domain(domain))
+            elif inner.number == 5:  # noqa: PLR2004 - NodeProto.attribute
+                self._attribute(inner, depth=depth)
+
+    def _attribute(self, field: Field, *, depth: int) -> None:
+        """AttributeProto: its stated type is not believed, everything in it is walked."""
+        for inner in self._message(field):
+            match inner.number:
+                case 5 | 10:
+                    self._tensor(inner)
+                case 6 | 11:
+                    self._graph(inner, depth=depth + 1)
+                case 22 | 23:
+                    self._sparse_tensor(inner)
+                case _:
+                    pass
+
+    def _sparse_tensor(self, field: Field) -> None:
+        for inner in self._message(field):
+            if inner.number in (1, 2):
+                self._tensor(inner)
+
+    def _tensor(self, field: Field) -> None:
+        """TensorProto: its data stands in the file and nowhere else."""
+        for inner in self._message(field):
+            outside = inner.number == 13 or (  # noqa: PLR2004 - external_data
+                inner.number == 14 and self._number(inner) == _EXTERNAL  # noqa: PLR2004
+            )
+            if outside:
+                raise self._refuse("weights outside the model file", "all weights in the file")
+
+    def _check_interface(
+        self, what: str, found: list[Field], expected: tuple[TensorSpec, ...]
+    ) -> None:
+        shown = [self._value_info(field) for field in found]
+        wanted = [(tensor.name, tensor.dtype, tensor.shape) for tensor in expected]
+        if shown != wanted:
+            raise RefusedError(
+                f"The model's {what}s are not those of the signed interface.",
+                reason=Reason.COMPAT_CONTRACT,
+                where=self._where,
+                found=_shown_interface(shown),
+                expected=_shown_interface(wanted),
+                remedy="Build the release again from the model that the specification describes.",
+            )
+
+    def _value_info(self, field: Field) -> tuple[str, str, tuple[int | str, ...]]:
+        name, dtype, shape = "", "", ()
+        for inner in self._message(field):
+            if inner.number == 1:
+                name = self._walk.text(inner, max_bytes=_MAX_STRING)
+            elif inner.number == 2:  # noqa: PLR2004 - ValueInfoProto.type
+                dtype, shape = self._type(inner)
+        return name, dtype, shape
+
+    def _type(self, field: Field) -> tuple[str, tuple[int | str, ...]]:
+        dtype: str = "not a tensor"
+        shape: tuple[int | str, ...] = ()
+        for inner in self._message(field):
+            if inner.number != 1:  # only TypeProto.tensor_type is a tensor
+                continue
+            for part in self._message(inner):
+                if part.number == 1:
+                    number = self._number(part)
+                    dtype = _ELEMENT_TYPES.get(number, f"element type {number}")
+                elif part.number == 2:  # noqa: PLR2004 - TypeProto.Tensor.shape
+                    shape += tuple(
+                        self._dimension(dim) for dim in self._message(part) if dim.number == 1
+                    )
+        return dtype, shape
+
+    def _dimension(self, field: Field) -> int | str:
+        """One dimension: a number, :data:`BATCH` for a named one, "?" for an unknown one."""
+        found: int | str = "?"
+        for inner in self._message(field):
+            if inner.number == 1:
+                found = self._number(inner)
+            elif inner.number == 2 and self._walk.text(inner, max_bytes=_MAX_STRING):  # noqa: PLR2004
+                found = BATCH
+        return found
+
+    def _check_domain(self, domain: str) -> None:
+        if domain not in self._domains:
+            raise self._refuse(
+                f"operators of the domain {domain!r:.80}",
+                "only " + ", ".join(name or "ai.onnx" for name in sorted(self._domains)),
+            )
+
+    def _message(self, field: Field) -> Iterator[Field]:
+        if field.wire != BYTES:
+            raise MalformedError(f"field {field.number} at byte {field.start} is no message")
+        return self._walk.fields(field.start, field.end)
+
+    def _number(self, field: Field) -> int:
+        if field.wire != VARINT:
+            raise MalformedError(f"field {field.number} at byte {field.start} is no number")
+        return field.value
+
+    def _refuse(self, found: str, expected: str) -> RefusedError:
+        return _unsupported(found, expected, self._where)
+
+
+def _plain_domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def _shown_interface(tensors: list[tuple[str, str, tuple[int | str, ...]]]) -> str:
+    shown = [
+        f"{name!r:.80}: {dtype}[{', '.join(str(dimension) for dimension in shape[:16])}]"
+        for name, dtype, shape in tensors[:16]
+    ]
+    return "; ".join(shown) or "none"
+
+
+def _check_size(size: int, *, where: str) -> None:
+    if not 0 < size <= MAX_MODEL_BYTES:
+        raise RefusedError(
+            "The model file has no acceptable size.",
+            reason=Reason.ARTIFACT_SIZE,
+            where=where,
+            found=f"{size} bytes",
+            expected=f"1 to {MAX_MODEL_BYTES} bytes",
+        )
+
+
+def _unsupported(found: str, expected: str, where: str) -> RefusedError:
+    return RefusedError(
+        "The model is not one that this device may load.",
+        reason=Reason.ARTIFACT_UNSUPPORTED,
+        where=where,
+        found=found,
+        expected=expected,
+        remedy="Export the model again within the stated limits; nothing was loaded.",
+    )
