@@ -1,0 +1,44 @@
+# Primum: everything a person or CI types. `make demo` and `make test` set up what they need.
+# Needs Python 3.11+, make and a package index; asks for no root, changes nothing outside this folder.
+
+# Another Python or broker than the one found: make PRIMUM_PYTHON=... PRIMUM_MOSQUITTO=...
+# What a caller set for another Python has no business here.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
+
+SETUP := sh packaging/bootstrap/python.sh packaging/bootstrap
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help environment broker demo test lint fix pins clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+environment: ## the environment: pinned third parties and the four parts, in .venv
+	@$(SETUP)/environment.py
+
+broker: ## a mosquitto for demo and tests: the installed one, else unpacked into .cache
+	@$(SETUP)/broker.py
+
+demo: environment broker ## one device, one ECG model, the whole promise; two minutes
+	@$(BIN)/primum-sim demo
+
+test: environment broker ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
+	@$(BIN)/pytest -n 2
+
+lint: environment ## style, types and the direction of imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/mypy packaging tests/conftest.py
+	@$(BIN)/lint-imports
+
+fix: environment ## what lint can put right by itself
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+pins: environment ## pinned versions after a dependency changed; UPGRADE=1 takes the newest
+	@$(BIN)/python -I packaging/bootstrap/pins.py $(if $(UPGRADE),--upgrade)
+
+clean: ## take away everything that make made
+	@rm -rf .venv .cache .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
