@@ -154,7 +154,7 @@ class InterfaceTest(_Test):
 
 
 class NumericTest(_Test):
-    """Outputs agree with the reference outputs: ``|found - expected| <= abs + rel * |expected|``."""
+    """Outputs agree with the reference: ``|found - expected| <= absTol + relTol * |expected|``."""
 
     level: Literal["numeric"]
     abs_tol: Unsigned

@@ -47,6 +47,9 @@ _MEMORY_MARKER = b"_ORT_MEM_ADDR_"
 _ELEMENT_TYPES = {1: "float32", 6: "int32", 7: "int64", 8: "string", 9: "bool", 11: "float64"}
 _EXTERNAL = 1
 
+_Tensor = tuple[str, str, tuple[int | str, ...]]
+"""Name, element type and shape as the file states them."""
+
 
 def screen_model(path: Path, *, spec: SelfTestSpec) -> None:
     """Refuse the model at ``path`` unless its structure is what ``spec`` allows.
@@ -140,10 +143,13 @@ class _Screen:
     def _opset(self, field: Field) -> tuple[str, int]:
         domain, version = "", 0
         for inner in self._message(field):
-            if inner.number == 1:
-                domain = self._walk.text(inner, max_bytes=_MAX_STRING)
-            elif inner.number == 2:  # noqa: PLR2004 - OperatorSetIdProto.version
-                version = self._number(inner)
+            match inner.number:
+                case 1:
+                    domain = self._walk.text(inner, max_bytes=_MAX_STRING)
+                case 2:
+                    version = self._number(inner)
+                case _:
+                    pass
         return _plain_domain(domain), version
 
     def _graph(self, field: Field, *, depth: int, main: bool = False) -> None:
@@ -175,12 +181,15 @@ class _Screen:
         if self._nodes > MAX_NODES:
             raise self._refuse(f"more than {MAX_NODES} nodes", f"at most {MAX_NODES}")
         for inner in self._message(field):
-            # A domain that stands twice is checked twice: whichever a reader takes is listed.
-            if inner.number == 7:  # noqa: PLR2004 - NodeProto.domain
-                domain = self._walk.text(inner, max_bytes=_MAX_STRING)
-                self._check_domain(_plain_domain(domain))
-            elif inner.number == 5:  # noqa: PLR2004 - NodeProto.attribute
-                self._attribute(inner, depth=depth)
+            match inner.number:
+                case 7:
+                    # A domain that stands twice is checked twice: whichever is taken is listed.
+                    domain = self._walk.text(inner, max_bytes=_MAX_STRING)
+                    self._check_domain(_plain_domain(domain))
+                case 5:
+                    self._attribute(inner, depth=depth)
+                case _:
+                    pass
 
     def _attribute(self, field: Field, *, depth: int) -> None:
         """AttributeProto: its stated type is not believed, everything in it is walked."""
@@ -203,9 +212,13 @@ class _Screen:
     def _tensor(self, field: Field) -> None:
         """TensorProto: its data stands in the file and nowhere else."""
         for inner in self._message(field):
-            outside = inner.number == 13 or (  # noqa: PLR2004 - external_data
-                inner.number == 14 and self._number(inner) == _EXTERNAL  # noqa: PLR2004
-            )
+            match inner.number:
+                case 13:
+                    outside = True
+                case 14:
+                    outside = self._number(inner) == _EXTERNAL
+                case _:
+                    outside = False
             if outside:
                 raise self._refuse("weights outside the model file", "all weights in the file")
 
@@ -213,7 +226,7 @@ class _Screen:
         self, what: str, found: list[Field], expected: tuple[TensorSpec, ...]
     ) -> None:
         shown = [self._value_info(field) for field in found]
-        wanted = [(tensor.name, tensor.dtype, tensor.shape) for tensor in expected]
+        wanted: list[_Tensor] = [(one.name, one.dtype, one.shape) for one in expected]
         if shown != wanted:
             raise RefusedError(
                 f"The model's {what}s are not those of the signed interface.",
@@ -224,13 +237,17 @@ class _Screen:
                 remedy="Build the release again from the model that the specification describes.",
             )
 
-    def _value_info(self, field: Field) -> tuple[str, str, tuple[int | str, ...]]:
-        name, dtype, shape = "", "", ()
+    def _value_info(self, field: Field) -> _Tensor:
+        name, dtype = "", "no type"
+        shape: tuple[int | str, ...] = ()
         for inner in self._message(field):
-            if inner.number == 1:
-                name = self._walk.text(inner, max_bytes=_MAX_STRING)
-            elif inner.number == 2:  # noqa: PLR2004 - ValueInfoProto.type
-                dtype, shape = self._type(inner)
+            match inner.number:
+                case 1:
+                    name = self._walk.text(inner, max_bytes=_MAX_STRING)
+                case 2:
+                    dtype, shape = self._type(inner)
+                case _:
+                    pass
         return name, dtype, shape
 
     def _type(self, field: Field) -> tuple[str, tuple[int | str, ...]]:
@@ -240,23 +257,29 @@ class _Screen:
             if inner.number != 1:  # only TypeProto.tensor_type is a tensor
                 continue
             for part in self._message(inner):
-                if part.number == 1:
-                    number = self._number(part)
-                    dtype = _ELEMENT_TYPES.get(number, f"element type {number}")
-                elif part.number == 2:  # noqa: PLR2004 - TypeProto.Tensor.shape
-                    shape += tuple(
-                        self._dimension(dim) for dim in self._message(part) if dim.number == 1
-                    )
+                match part.number:
+                    case 1:
+                        number = self._number(part)
+                        dtype = _ELEMENT_TYPES.get(number, f"element type {number}")
+                    case 2:
+                        shape += tuple(
+                            self._dimension(dim) for dim in self._message(part) if dim.number == 1
+                        )
+                    case _:
+                        pass
         return dtype, shape
 
     def _dimension(self, field: Field) -> int | str:
         """One dimension: a number, :data:`BATCH` for a named one, "?" for an unknown one."""
         found: int | str = "?"
         for inner in self._message(field):
-            if inner.number == 1:
-                found = self._number(inner)
-            elif inner.number == 2 and self._walk.text(inner, max_bytes=_MAX_STRING):  # noqa: PLR2004
-                found = BATCH
+            match inner.number:
+                case 1:
+                    found = self._number(inner)
+                case 2:
+                    found = BATCH if self._walk.text(inner, max_bytes=_MAX_STRING) else "?"
+                case _:
+                    pass
         return found
 
     def _check_domain(self, domain: str) -> None:
@@ -284,7 +307,7 @@ def _plain_domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
-def _shown_interface(tensors: list[tuple[str, str, tuple[int | str, ...]]]) -> str:
+def _shown_interface(tensors: list[_Tensor]) -> str:
     shown = [
         f"{name!r:.80}: {dtype}[{', '.join(str(dimension) for dimension in shape[:16])}]"
         for name, dtype, shape in tensors[:16]
