@@ -146,7 +146,10 @@ def clean_environment() -> dict[str, str]:
         and name != "VIRTUAL_ENV"
         and (not name.startswith("PIP_") or KEPT_PIP_SETTINGS.fullmatch(name))
     }
-    return kept | {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    # The build backend looks for its own program on the PATH.
+    path = os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", os.defpath)])
+    fixed = {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return kept | fixed | {"PATH": path}
 
 
 @contextmanager
@@ -185,8 +188,8 @@ def run(command: list[str]) -> None:
     for cause in CAUSES:
         if re.search(cause.pattern, output):
             raise SetupError(f"{cause.what}: {cause.remedy} (details: {LOG})")
-    last = output.strip().splitlines()[-1:] or ["no output"]
-    raise SetupError(f"{Path(command[0]).name} failed: {last[0]} (details: {LOG})")
+    complaints = re.findall(r"^\W*(\w*error\b.*)", output, re.MULTILINE | re.IGNORECASE)
+    raise SetupError(f"set-up failed: {(complaints or ['no reason given'])[0]} (details: {LOG})")
 
 
 def can_run(python: Path) -> bool:

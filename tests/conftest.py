@@ -1,0 +1,79 @@
+"""What a machine may lack, in one place: a broker and the full recordings.
+
+A test that asks for the fixture ``broker`` or ``broker_executable`` is marked ``broker``; one that
+asks for ``recordings`` is marked ``recordings``. Where the machine lacks it, the test is skipped
+with the reason. At the end the run says how many tests ``PRIMUM_DATA`` enabled.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from primum_device_sim.broker import BrokerHandle, find_broker, running_broker
+from primum_verifier.core.errors import FailedError
+
+DATA_VARIABLE = "PRIMUM_DATA"
+MARKS_OF_FIXTURES = {
+    "broker": "broker",
+    "broker_executable": "broker",
+    "recordings": "recordings",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuses a ``PRIMUM_DATA`` that leads nowhere: its tests would be skipped unnoticed."""
+    del config
+    named = os.environ.get(DATA_VARIABLE)
+    if named and not Path(named).is_dir():
+        raise pytest.UsageError(f"{DATA_VARIABLE}={named} is no folder; correct it or unset it")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test with what it needs, so that nobody has to remember to."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in MARKS_OF_FIXTURES:
+                item.add_marker(MARKS_OF_FIXTURES[fixture])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what the data folder was good for."""
+    named = os.environ.get(DATA_VARIABLE)
+    if not named:
+        terminalreporter.write_line(f"{DATA_VARIABLE} is not set: no full recordings")
+        return
+    done = {
+        report.nodeid
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, ())
+        if "recordings" in report.keywords
+    }
+    terminalreporter.write_line(f"{DATA_VARIABLE}={named} enabled {len(done)} tests")
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder with the full recordings."""
+    named = os.environ.get(DATA_VARIABLE)
+    if not named:
+        pytest.skip(f"needs the full recordings: name their folder with {DATA_VARIABLE}")
+    return Path(named).absolute()
+
+
+@pytest.fixture(scope="session")
+def broker_executable() -> Path:
+    """A mosquitto that can be started."""
+    try:
+        return find_broker()
+    except FailedError as error:
+        pytest.skip(f"{error.message}: {error.remedy}")
+
+
+@pytest.fixture
+def broker(broker_executable: Path, tmp_path: Path) -> Iterator[BrokerHandle]:
+    """A broker of the test's own: own port, own folder, nothing kept."""
+    with running_broker(broker_executable, tmp_path / "broker") as handle:
+        yield handle
