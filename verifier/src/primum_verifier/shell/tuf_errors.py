@@ -1,0 +1,97 @@
+"""What the errors of ``tuf`` mean in the words of this project: one place, with the cause kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tuf.api.exceptions import (
+    BadVersionNumberError,
+    DownloadError,
+    DownloadLengthMismatchError,
+    ExpiredMetadataError,
+    LengthOrHashMismatchError,
+    RepositoryError,
+    UnsignedMetadataError,
+)
+
+from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
+from primum_verifier.core.reasons import Reason
+
+_REFUSALS: tuple[tuple[type[Exception], Reason, str, str], ...] = (
+    (
+        ExpiredMetadataError,
+        Reason.TRUST_EXPIRED,
+        "The metadata has expired.",
+        "The publisher must sign again; a frozen mirror or a wrong clock looks the same.",
+    ),
+    (
+        BadVersionNumberError,
+        Reason.TRUST_ROLLBACK,
+        "The metadata has another version than it must have.",
+        "Check the mirror; the device keeps what it has.",
+    ),
+    (
+        UnsignedMetadataError,
+        Reason.TRUST_THRESHOLD,
+        "The metadata is not signed by enough trusted keys.",
+        "Check who published; the device keeps what it has.",
+    ),
+    (
+        LengthOrHashMismatchError,
+        Reason.TRUST_METADATA,
+        "The metadata is not what was announced for it.",
+        "Publish again, or use another mirror.",
+    ),
+    (
+        RepositoryError,
+        Reason.TRUST_METADATA,
+        "The metadata cannot be trusted.",
+        "Publish again, or use another mirror.",
+    ),
+)
+
+
+@contextmanager
+def translated(authority: str) -> Iterator[None]:
+    """Turn what ``tuf`` raises into the family of :class:`PrimumError`."""
+    try:
+        yield
+    except PrimumError:
+        raise
+    except (RepositoryError, DownloadError, OSError) as error:
+        raise _translate(error, authority) from error
+
+
+def _translate(error: Exception, authority: str) -> PrimumError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, PrimumError):
+            return cause
+        cause = cause.__cause__
+    if isinstance(error, DownloadLengthMismatchError):
+        return RefusedError(
+            "The server sends more metadata than is allowed.",
+            reason=Reason.TRUST_LIMIT,
+            where=authority,
+            found=str(error),
+        )
+    for kind, reason, message, remedy in _REFUSALS:
+        if isinstance(error, kind):
+            return RefusedError(
+                message, reason=reason, where=authority, found=str(error)[:300], remedy=remedy
+            )
+    if isinstance(error, DownloadError):
+        return FailedError(
+            "The metadata could not be fetched.",
+            reason=Reason.TRANSPORT_UNREACHABLE,
+            where=authority,
+            found=str(error)[:300],
+            remedy="Check the address and the network; what the device has stays as it is.",
+        )
+    return RefusedError(
+        "A name in the metadata cannot be a file, or the disk cannot take it.",
+        reason=Reason.TRUST_LIMIT,
+        where=authority,
+        found=str(error)[:300],
+    )
