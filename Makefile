@@ -9,7 +9,7 @@ SETUP := sh packaging/bootstrap/python.sh packaging/bootstrap
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment broker demo test lint fix pins clean
+.PHONY: help environment broker demo test lint check fix pins clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -32,6 +32,12 @@ lint: environment ## style, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/mypy packaging tests/conftest.py
 	@$(BIN)/lint-imports
+
+check: environment ## what is declared is used, a device gets no more, no place is named
+	@for part in verifier agent repo_tools device_sim; do \
+	    echo "deptry: $$part"; (cd $$part && ../$(BIN)/deptry src) || exit 1; done
+	@$(BIN)/python -I packaging/checks/device_install.py
+	@$(BIN)/python -I packaging/checks/speaks_of_itself.py
 
 fix: environment ## what lint can put right by itself
 	@$(BIN)/ruff check --fix-only

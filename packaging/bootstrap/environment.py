@@ -154,9 +154,14 @@ def clean_environment() -> dict[str, str]:
 
 @contextmanager
 def only_one() -> Iterator[None]:
-    """Holds the checkout's set-up lock; a second set-up waits for the first."""
+    """Holds the checkout's set-up lock; a second set-up waits for the first.
+
+    Child processes inherit the lock: where this one is killed alone, the next set-up waits until
+    its orphaned pip has ended, instead of writing into the same folder with it.
+    """
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "environment.lock").open("w") as lock:
+        os.set_inheritable(lock.fileno(), True)  # noqa: FBT003  # the standard library's own form
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -178,6 +183,7 @@ def run(command: list[str]) -> None:
             check=False,
             cwd=CHECKOUT,
             env=clean_environment(),
+            close_fds=False,  # hands on the set-up lock
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -263,8 +269,8 @@ def bring_up_to_date(wanted: Inputs, present: Inputs | None) -> None:
     UNFINISHED.touch()
     STAMP.unlink(missing_ok=True)
     if present is None or present.third_parties != wanted.third_parties:
-        count = PINS.read_text(encoding="utf-8").count("==")
-        say(f"installing {count} pinned third parties (needs about 700 MB, a minute or two)")
+        size = "about 700 MB, a minute or two" if present is None else "what changed"
+        say(f"installing the pinned third parties ({size})")
         options = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
         run([*pip, "install", *options, "--no-warn-script-location", "-r", str(PINS)])
     say("installing the four parts")
