@@ -70,6 +70,7 @@ Debug::NoLocking "true";
 APT::Sandbox::User "";
 Acquire::Languages "none";
 Acquire::Retries "2";
+APT::Update::Error-Mode "any";
 """
 # Mixing a second C library into the process would break it; the present one is always enough.
 NEVER_UNPACKED = re.compile(r"(libc6|libc-bin|libgcc-s1|libstdc\+\+6|.*-base|dpkg|perl.*|adduser)")
@@ -240,12 +241,17 @@ def unpack_packages(folder: Path) -> None:
         SetupError: when the distribution's packages cannot be had.
     """
     prepare_apt(folder)
+    unreached = None
     try:
         run(["apt-get", "-q", "update"], folder)
     except SetupError as error:
         # One unreachable source among several is common; whether it matters shows next.
-        say(f"{error} (going on with what the other sources gave)")
-    plan = run(["apt-get", "-s", "-q", "--no-install-recommends", "install", "mosquitto"], folder)
+        unreached = error
+    try:
+        command = ["apt-get", "-s", "-q", "--no-install-recommends", "install", "mosquitto"]
+        plan = run(command, folder)
+    except SetupError as error:
+        raise unreached or error from error
     names = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
     wanted = [name for name in names if not NEVER_UNPACKED.fullmatch(name)]
     if "mosquitto" not in wanted:

@@ -210,6 +210,12 @@ def can_run(python: Path) -> bool:
     return finished.returncode == 0
 
 
+def has_module(name: str) -> bool:
+    """Whether this Python has a module; a folder that is left over from one does not count."""
+    spec = find_spec(name)
+    return spec is not None and spec.origin is not None
+
+
 def make_interpreter() -> list[str]:
     """Makes an empty environment where none stands.
 
@@ -223,8 +229,8 @@ def make_interpreter() -> list[str]:
     if not can_run(python):
         # Debian and its children package ensurepip apart, and ``venv`` fails without it. A pip
         # outside can fill an environment that has none.
-        bundled = find_spec("ensurepip") is not None
-        if not bundled and find_spec("pip") is None:
+        bundled = has_module("ensurepip")
+        if not bundled and not has_module("pip"):
             version = sysconfig.get_python_version()
             raise SetupError(
                 f"this Python ({sys.executable}) cannot make environments: install its venv"

@@ -6,7 +6,7 @@
 # PYTHONHOME and user packages out.
 
 supported='import sys; sys.exit(sys.version_info < (3, 11))'
-complete='import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))'
+complete='import sys, ensurepip, venv; ensurepip.bootstrap; sys.exit(sys.version_info < (3, 11))'
 
 if [ -n "$PRIMUM_PYTHON" ]; then
     if "$PRIMUM_PYTHON" -I -c "$supported" 2>/dev/null; then

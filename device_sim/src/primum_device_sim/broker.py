@@ -58,10 +58,11 @@ class BrokerHandle:
 
 
 def find_broker() -> Path:
-    """The mosquitto to use: the one named, the installed one, or the checkout's unpacked one.
+    """The mosquitto to use: the one named, the one that was tried, or the installed one.
 
-    Looked at in this order: ``PRIMUM_MOSQUITTO``, the ``PATH`` and the folders of system programs,
-    what ``make broker`` recorded in the checkout around the working folder or this module.
+    Looked at in this order: ``PRIMUM_MOSQUITTO``; what ``make broker`` saw speaking MQTT 5 and
+    recorded in the checkout around the working folder or this module; the ``PATH`` and the folders
+    of system programs.
 
     Raises:
         FailedError: with ``broker.unreachable`` when there is none.
@@ -77,20 +78,20 @@ def find_broker() -> Path:
                 remedy=REMEDY,
             )
         return Path(found).absolute()
-    places = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
-    installed = shutil.which("mosquitto", path=places)
-    if installed is not None:
-        return Path(installed).absolute()
     for start in (Path.cwd(), Path(__file__).resolve().parent):
         for folder in (start, *start.parents):
             with suppress(OSError):
                 recorded = Path((folder / RECORDED_PATH).read_text(encoding="utf-8").strip())
                 if os.access(recorded, os.X_OK):
                     return recorded
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
+    installed = shutil.which("mosquitto", path=places)
+    if installed is not None:
+        return Path(installed).absolute()
     raise FailedError(
         "no mosquitto broker is installed or unpacked here",
         reason=Reason.BROKER_UNREACHABLE,
-        where="PATH, system folders, .cache/mosquitto of the checkout",
+        where=".cache/mosquitto of the checkout, PATH, system folders",
         remedy=REMEDY,
     )
 

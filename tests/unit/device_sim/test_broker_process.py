@@ -198,12 +198,15 @@ def test_named_broker_that_is_missing_is_never_replaced_in_silence(
     assert "gone" in failure.value.where
 
 
-def test_recorded_broker_is_found_from_a_folder_inside_the_checkout(
+def test_recorded_broker_goes_before_an_installed_one_that_nobody_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unpacked = tmp_path / "unpacked"
-    unpacked.write_text("#!/bin/sh\n")
-    unpacked.chmod(0o755)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    unpacked, installed = tmp_path / "unpacked", programs / "mosquitto"
+    for program in (unpacked, installed):
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
     record = tmp_path / ".cache" / "mosquitto" / "path"
     record.parent.mkdir(parents=True)
     record.write_text(f"{unpacked}\n")
@@ -211,6 +214,21 @@ def test_recorded_broker_is_found_from_a_folder_inside_the_checkout(
     inside.mkdir(parents=True)
     monkeypatch.chdir(inside)
     monkeypatch.delenv("PRIMUM_MOSQUITTO", raising=False)
+    monkeypatch.setenv("PATH", os.fspath(programs))
+    assert find_broker() == unpacked
+    unpacked.unlink()
+    monkeypatch.setattr("primum_device_sim.broker.RECORDED_PATH", Path("nowhere"))
+    assert find_broker() == installed
+
+
+def test_missing_broker_is_named_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PRIMUM_MOSQUITTO", raising=False)
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
     monkeypatch.setattr("primum_device_sim.broker.SYSTEM_FOLDERS", ())
-    assert find_broker() == unpacked
+    monkeypatch.setattr("primum_device_sim.broker.RECORDED_PATH", Path("nowhere"))
+    with pytest.raises(FailedError) as failure:
+        find_broker()
+    assert failure.value.reason is Reason.BROKER_UNREACHABLE
+    assert "make broker" in failure.value.remedy
