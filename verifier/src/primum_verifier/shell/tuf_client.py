@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Delegations, Metadata, Root, TargetFile, Targets
+from tuf.api.metadata import Delegations, Metadata, Root, Signed, TargetFile, Targets
 from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
@@ -367,7 +367,7 @@ class TufSession:
         found: dict[str, tuple[list[str], int]] = {}
         root = Metadata[Root].from_file(str(self._folder / "root.json")).signed
         for name, role in root.roles.items():
-            publics = [str(root.keys[keyid].keyval) for keyid in role.keyids]
+            publics = [str(root.keys[keyid].keyval.get("public")) for keyid in role.keyids]
             found[name] = (publics, role.threshold)
         for path in sorted(self._folder.glob("*.json")):
             if path.name in {"root.json", "timestamp.json", "snapshot.json"}:
@@ -430,7 +430,7 @@ def _delegated_keys(
     if delegations is None or delegations.roles is None:
         return
     for name, role in delegations.roles.items():
-        publics = [str(delegations.keys[keyid].keyval) for keyid in role.keyids]
+        publics = [str(delegations.keys[keyid].keyval.get("public")) for keyid in role.keyids]
         yield name, (publics, role.threshold)
 
 
@@ -480,15 +480,15 @@ def view_of(
         if "/" in file_name:
             continue
         try:
-            signed = Metadata.from_bytes(data).signed
+            signed: Signed = Metadata.from_bytes(data).signed
         except RepositoryError:
             continue
         if file_name == "timestamp.json":
             issued_at = _moment(signed.unrecognized_fields.get(ISSUED_AT))
         elif isinstance(signed, Root):
-            publics |= {str(key.keyval) for key in signed.keys.values()}
+            publics |= {str(key.keyval.get("public")) for key in signed.keys.values()}
         elif isinstance(signed, Targets) and signed.delegations is not None:
-            publics |= {str(key.keyval) for key in signed.delegations.keys.values()}
+            publics |= {str(key.keyval.get("public")) for key in signed.delegations.keys.values()}
     return AuthorityView(
         authority=authority,
         roles=role_states(files),

@@ -1,0 +1,244 @@
+"""Both authorities together: refreshed or as stored, with the documents that a verdict needs.
+
+Only this module fetches metadata.  What it hands out are views: everything later is judged over
+the last accepted, stored view of each authority, and one that failed to refresh stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from primum_verifier.core.approval import POLICY_TARGET
+from primum_verifier.core.device import PROVISIONING_TARGET, TrustMap
+from primum_verifier.core.document import parse_document, sha256_hex
+from primum_verifier.core.eligibility import (
+    INDEX_TARGET,
+    EligibilityIndex,
+    approvals_target,
+    statement_target,
+)
+from primum_verifier.core.errors import PrimumError, RefusedError
+from primum_verifier.core.manifest import manifest_target
+from primum_verifier.core.notice import NOTICES_TARGET
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.rollout import (
+    ROLLOUT_TARGET,
+    Assignment,
+    RolloutPlan,
+    assigned_release,
+)
+from primum_verifier.core.view import CLINICAL, ENGINEERING, AuthorityView, SignedDocument
+from primum_verifier.shell.fetching import Fetcher
+from primum_verifier.shell.trust_store import TrustedSet, TrustStore
+from primum_verifier.shell.tuf_client import TufClient, TufSession, view_of
+
+
+@dataclass(frozen=True)
+class AuthorityAddress:
+    """Where one authority's plain files lie; each address ends with a slash."""
+
+    metadata_url: str
+    targets_url: str
+    artifacts_url: str = ""
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """Both views after a refresh, or as stored.
+
+    Attributes:
+        engineering: the newest accepted view, None when none ever was.
+        clinical: likewise.
+        problems: by authority, why its refresh ended early.
+        assignment: what the signed rollout plan gives this device, None when nothing.
+    """
+
+    engineering: AuthorityView | None
+    clinical: AuthorityView | None
+    problems: Mapping[str, PrimumError]
+    assignment: Assignment | None
+
+
+class Authorities:
+    """The two authorities of a trust map, over one fetcher and a trust store for each.
+
+    Args:
+        trust_map: pins both roots by digest.
+        roots: the pinned root files, by authority.
+        addresses: where each authority lies.
+        fetcher: how bytes are got.
+        stores: where what is accepted is kept, by authority.
+        scratch: the folder for scratch folders; the system's temporary folder when None.
+
+    Raises:
+        RefusedError: ``trust.signature`` when a root file is not the one that the map pins.
+    """
+
+    def __init__(
+        self,
+        *,
+        trust_map: TrustMap,
+        roots: Mapping[str, bytes],
+        addresses: Mapping[str, AuthorityAddress],
+        fetcher: Fetcher,
+        stores: Mapping[str, TrustStore],
+        scratch: Path | None = None,
+    ) -> None:
+        pinned = {
+            ENGINEERING: trust_map.engineering_root.sha256,
+            CLINICAL: trust_map.clinical_root.sha256,
+        }
+        for name, digest in pinned.items():
+            if sha256_hex(roots[name]) != digest:
+                raise RefusedError(
+                    "The root is not the one that the trust map pins.",
+                    reason=Reason.TRUST_SIGNATURE,
+                    where=f"{name} root",
+                    found=sha256_hex(roots[name]),
+                    expected=digest,
+                    remedy="Provision the device again from the manufacturer's files.",
+                )
+        self._component = trust_map.component
+        self._stores = stores
+        self._clients = {
+            name: TufClient(
+                authority=name,
+                bootstrap=roots[name],
+                metadata_url=addresses[name].metadata_url,
+                targets_url=addresses[name].targets_url,
+                fetcher=fetcher,
+                store=stores[name],
+                scratch=scratch,
+            )
+            for name in pinned
+        }
+
+    def refresh(
+        self, *, now: datetime, device_id: str, held: Iterable[tuple[str, str]]
+    ) -> Refreshed:
+        """Run the TUF client for each authority and load the documents a verdict needs.
+
+        Args:
+            now: the one reference time of this run.
+            device_id: the device that asks the rollout plan.
+            held: component and version of the releases on the device, so that their manifests
+                and statements are current too.
+        """
+        problems: dict[str, PrimumError] = {}
+        held = tuple(held)
+        try:
+            with self._clients[ENGINEERING].session(at=now) as session:
+                session.refresh()
+                self._load_engineering(session, device_id=device_id, now=now, held=held)
+        except PrimumError as error:
+            problems[ENGINEERING] = error
+        stored = self.stored(now=now, device_id=device_id)
+        releases = _manifest_digests(stored.engineering)
+        try:
+            with self._clients[CLINICAL].session(at=now) as session:
+                session.refresh()
+                _load_clinical(session, releases=releases)
+        except PrimumError as error:
+            problems[CLINICAL] = error
+        after = self.stored(now=now, device_id=device_id)
+        return Refreshed(after.engineering, after.clinical, problems, after.assignment)
+
+    def stored(self, *, now: datetime, device_id: str) -> Refreshed:
+        """Both views as last accepted; nothing is asked of anybody."""
+        views = {name: _stored_view(name, store) for name, store in self._stores.items()}
+        engineering = views[ENGINEERING]
+        plan = None if engineering is None else _plan_of(engineering)
+        assignment = (
+            None
+            if plan is None
+            else assigned_release(plan, component=self._component, device_id=device_id, now=now)
+        )
+        return Refreshed(engineering, views[CLINICAL], {}, assignment)
+
+    def _load_engineering(
+        self,
+        session: TufSession,
+        *,
+        device_id: str,
+        now: datetime,
+        held: tuple[tuple[str, str], ...],
+    ) -> None:
+        session.document(PROVISIONING_TARGET)
+        wanted = list(held)
+        document = session.document(ROLLOUT_TARGET)
+        if document is not None:
+            plan = parse_document(RolloutPlan, document.data, where=ROLLOUT_TARGET)
+            assigned = assigned_release(
+                plan, component=self._component, device_id=device_id, now=now
+            )
+            if assigned is not None:
+                wanted.append((assigned.component, assigned.version))
+        for component, version in wanted:
+            session.document(manifest_target(component, version))
+
+
+def _load_clinical(session: TufSession, *, releases: frozenset[str]) -> None:
+    for target in (POLICY_TARGET, PROVISIONING_TARGET, NOTICES_TARGET):
+        session.document(target)
+    document = session.document(INDEX_TARGET)
+    if document is None:
+        return
+    # The list itself is kept even when one of its statements turns out to be missing.
+    index = parse_document(EligibilityIndex, document.data, where=INDEX_TARGET)
+    for entry in index.entries:
+        if entry.release.sha256 in releases:
+            session.document(statement_target(entry.statement.sha256))
+            session.document(approvals_target(entry.statement.sha256))
+
+
+def _manifest_digests(view: AuthorityView | None) -> frozenset[str]:
+    if view is None:
+        return frozenset()
+    return frozenset(
+        sha256_hex(document.data)
+        for target, document in view.documents.items()
+        if target.endswith("/manifest.json")
+    )
+
+
+def _plan_of(view: AuthorityView) -> RolloutPlan | None:
+    data = view.document(ROLLOUT_TARGET, roles=frozenset({"rollout"}))
+    if data is None:
+        return None
+    try:
+        return parse_document(RolloutPlan, data, where=ROLLOUT_TARGET)
+    except PrimumError:
+        return None
+
+
+def _stored_view(name: str, store: TrustStore) -> AuthorityView | None:
+    trusted = store.load()
+    if trusted is None or "timestamp.json" not in trusted.metadata:
+        return None
+    return view_of(name, dict(trusted.metadata), _signed_documents(trusted))
+
+
+def _signed_documents(trusted: TrustedSet) -> dict[str, SignedDocument]:
+    """The stored documents that stored metadata still signs, each with the role that does."""
+    from tuf.api.exceptions import RepositoryError  # noqa: PLC0415 - heavy, and only needed here
+    from tuf.api.metadata import Metadata, Targets  # noqa: PLC0415
+
+    found: dict[str, SignedDocument] = {}
+    for file_name, data in trusted.metadata.items():
+        if "/" in file_name:
+            continue
+        try:
+            signed = Metadata.from_bytes(data).signed
+        except RepositoryError:
+            continue
+        if not isinstance(signed, Targets):
+            continue
+        for target, info in signed.targets.items():
+            kept = trusted.documents.get(target)
+            if kept is not None and info.hashes.get("sha256") == sha256_hex(kept):
+                role = file_name.removesuffix(".json")
+                found.setdefault(target, SignedDocument(data=kept, role=role))
+    return found
