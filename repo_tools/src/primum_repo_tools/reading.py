@@ -1,0 +1,95 @@
+"""Reading a web root as a device does: through the verifier's TUF client, from a pinned root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from primum_repo_tools.files import make_folder, read_input, write_durably
+from primum_repo_tools.workbench import Workbench
+from primum_verifier.core.document import sha256_hex
+from primum_verifier.core.errors import RefusedError, UsageError
+from primum_verifier.core.limits import MAX_ROOT_BYTES
+from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.fetching import FolderFetcher
+from primum_verifier.shell.trust_store import FolderTrustStore, TrustStore
+from primum_verifier.shell.tuf_client import TufClient, TufSession
+
+FIRST_ROOT = "1.root.json"
+
+
+@contextmanager
+def read_web(
+    web: Path, *, authority: str, root: bytes, store: TrustStore, now: datetime
+) -> Iterator[TufSession]:
+    """Open a refreshed session of the client over a web root that is a plain folder.
+
+    Args:
+        web: the folder with ``metadata/`` and ``targets/``.
+        authority: the name that errors carry.
+        root: the exact bytes of the pinned root.
+        store: where what was accepted is kept.
+        now: the moment judged.
+
+    Raises:
+        PrimumError: what the client refuses, or cannot read.
+    """
+    address = web.resolve().as_uri()
+    client = TufClient(
+        authority=authority,
+        bootstrap=root,
+        metadata_url=f"{address}/metadata/",
+        targets_url=f"{address}/targets/",
+        fetcher=FolderFetcher(web),
+        store=store,
+    )
+    with client.session(at=now) as session:
+        session.refresh()
+        yield session
+
+
+@contextmanager
+def read_peer(workbench: Workbench, *, now: datetime) -> Iterator[TufSession]:
+    """Open a session over the other authority's web root.
+
+    Its first root is pinned when it is first seen, and what was accepted is kept, so that a
+    replayed or replaced repository is refused here exactly as on a device.
+
+    Raises:
+        UsageError: the settings name no peer, or nothing is published there.
+        RefusedError: its first root is another one than was pinned.
+    """
+    web = workbench.peer
+    if web is None or not (web / "metadata" / FIRST_ROOT).is_file():
+        raise UsageError(
+            "The other authority's web root is not there.",
+            reason=Reason.USAGE,
+            where=str(web) if web else "peer in workbench.toml",
+            expected=f"a folder with metadata/{FIRST_ROOT}",
+            remedy="Name its folder as peer in workbench.toml, relative to the workbench.",
+        )
+    other = "clinical" if workbench.authority == "engineering" else "engineering"
+    root = read_input(
+        web / "metadata" / FIRST_ROOT, what="other authority's root", max_bytes=MAX_ROOT_BYTES
+    )
+    pinned = workbench.folder / "peer" / FIRST_ROOT
+    if not pinned.exists():
+        write_durably(pinned, root)
+        workbench.record("peer.pinned", at=now, authority=other, sha256=sha256_hex(root))
+    if (known := read_input(pinned, what="pinned root", max_bytes=MAX_ROOT_BYTES)) != root:
+        raise RefusedError(
+            "The other authority's first root is not the one that was pinned.",
+            reason=Reason.TRUST_SIGNATURE,
+            where=str(web),
+            found=f"sha256 {sha256_hex(root)}",
+            expected=f"sha256 {sha256_hex(known)}",
+            remedy="Ask the other authority by another way which one is theirs.",
+        )
+    trusted = workbench.folder / "peer" / "trusted"
+    make_folder(trusted)
+    with read_web(
+        web, authority=other, root=root, store=FolderTrustStore(trusted), now=now
+    ) as session:
+        yield session

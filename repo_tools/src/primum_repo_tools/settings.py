@@ -1,0 +1,66 @@
+"""One strict way from a TOML file that a person wrote to a frozen value.
+
+A misspelt member is refused by name: in a file that decides what is signed, a setting that is
+silently ignored is a danger.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import TypeVar
+
+from primum_repo_tools.files import read_input
+from primum_verifier.core.document import Document, parse_document
+from primum_verifier.core.errors import RefusedError, UsageError
+from primum_verifier.core.reasons import Reason
+
+Settings = TypeVar("Settings", bound=Document)
+
+
+def _plain_value(value: object) -> str:
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    raise TypeError(type(value).__name__)
+
+
+def parse_settings(model: type[Settings], data: bytes, *, where: str) -> Settings:
+    """Parse the bytes of a TOML file into its frozen model.
+
+    Args:
+        model: a closed :class:`Document`; members are written in snake_case.
+        data: the file's bytes.
+        where: the file's name; it heads the error.
+
+    Raises:
+        UsageError: no TOML, or not this model, with up to five members that are wrong.
+    """
+    try:
+        content = tomllib.loads(data.decode("utf-8", "strict"))
+        text = json.dumps(content, default=_plain_value, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UsageError(
+            "The file is no readable TOML.",
+            reason=Reason.USAGE,
+            where=where,
+            found=str(error)[:200],
+            expected="TOML 1.0 in UTF-8",
+        ) from error
+    try:
+        return parse_document(model, text.encode(), where=where)
+    except RefusedError as error:
+        raise UsageError(
+            f"The file is not a valid {model.__name__}.",
+            reason=Reason.USAGE,
+            where=where,
+            found=error.found,
+            expected=error.expected,
+            remedy="Compare with the example in the release engineer's guide.",
+        ) from error
+
+
+def read_settings(model: type[Settings], path: Path, *, what: str) -> Settings:
+    """Read and parse a TOML file; see :func:`parse_settings`."""
+    return parse_settings(model, read_input(path, what=what), where=str(path))
