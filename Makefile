@@ -30,7 +30,7 @@ lint: environment ## style, types and the direction of imports
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/mypy packaging tests/conftest.py
+	@$(BIN)/mypy packaging tests
 	@$(BIN)/lint-imports
 
 check: environment ## what is declared is used, a device gets no more, no place is named
