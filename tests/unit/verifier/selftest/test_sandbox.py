@@ -1,0 +1,144 @@
+"""What a process inside the sandbox tries and must not manage; each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import primum_verifier
+from primum_verifier.core.confinement import COMPLETE, Confinement
+
+_SCRIPT = """
+import ctypes, json, os, socket, subprocess, sys, threading
+from pathlib import Path
+from primum_verifier.shell.sandbox import Limits, Sandbox
+folder = Path(sys.argv[1])
+box = Sandbox()
+box.close_files(
+    limits=Limits(memory_bytes=512 * 2**20, cpu_seconds=5),
+    readable=(folder / "readable",), parent=os.getppid())
+box.close_calls()
+libc = ctypes.CDLL(None, use_errno=True)
+
+def write(): (folder / "written").write_text("x")
+def overwrite(): (folder / "readable").write_text("x")
+def secret(): (folder / "secret").read_text()
+def listing(): list(folder.iterdir())
+def shadow(): Path("/etc/passwd").read_text()
+def unlink(): (folder / "readable").unlink()
+def tcp(): socket.socket()
+def udp(): socket.socket(type=socket.SOCK_DGRAM)
+def local(): socket.socket(socket.AF_UNIX)
+def pair(): socket.socketpair()
+def program(): os.execv("/bin/true", ["true"])
+def spawn(): subprocess.run(["/bin/true"])
+def fork():
+    if os.fork() == 0: os._exit(0)
+def kill(): os.kill(os.getppid(), 0)
+def raise_limits():
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (100 * 2**30, 100 * 2**30))
+def trace():
+    if libc.ptrace(16, os.getppid(), 0, 0) < 0: raise OSError(ctypes.get_errno(), "ptrace")
+def mount():
+    if libc.mount(b"none", b"/mnt", b"tmpfs", 0, None) < 0:
+        raise OSError(ctypes.get_errno(), "mount")
+def executable_memory():
+    import mmap
+    mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+def much_memory(): bytearray(2**30)
+def allowed_read(): (folder / "readable").read_text()
+def allowed_thread():
+    thread = threading.Thread(target=lambda: None); thread.start(); thread.join()
+
+answers = {}
+for name in %r:
+    try:
+        globals()[name]()
+        answers[name] = "done"
+    except (OSError, MemoryError, RuntimeError, ValueError) as error:
+        answers[name] = type(error).__name__
+print(json.dumps({"held": sorted(box.held), "answers": answers}))
+"""
+_IMPORTS = """
+import mmap, resource, sys
+sys.path.append(sys.argv[1] + "/source")
+"""
+"""Imported before it is confined; the folder holds a copy of the package where there is need."""
+
+_FORBIDDEN = (
+    "write", "overwrite", "secret", "listing", "shadow", "unlink", "tcp", "udp", "local", "pair",
+    "program", "spawn", "fork", "kill", "raise_limits", "trace", "mount", "executable_memory",
+    "much_memory",
+)  # fmt: skip
+_ALLOWED = ("allowed_read", "allowed_thread")
+
+
+def _inside(
+    folder: Path, *, user: int | None = None, interpreter: str = sys.executable
+) -> dict[str, dict[str, str]]:
+    (folder / "readable").write_text("r")
+    (folder / "secret").write_text("s")
+    script = _SCRIPT % ((*_FORBIDDEN, *_ALLOWED),)
+    done = subprocess.run(
+        [interpreter, "-I", "-c", _IMPORTS + script, str(folder)],
+        capture_output=True, text=True, start_new_session=True, user=user, check=False,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    answer: dict[str, dict[str, str]] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    return _inside(tmp_path_factory.mktemp("sandbox"))
+
+
+def _skip_unless_held(inside: dict[str, dict[str, str]]) -> None:
+    if not {Confinement.LANDLOCK, Confinement.SECCOMP} <= set(inside["held"]):
+        pytest.skip(f"this system holds only {inside['held']}")
+
+
+@pytest.mark.parametrize("attempt", _FORBIDDEN)
+def test_a_confined_process_cannot(inside: dict[str, dict[str, str]], attempt: str) -> None:
+    _skip_unless_held(inside)
+    assert inside["answers"][attempt] != "done"
+
+
+@pytest.mark.parametrize("act", _ALLOWED)
+def test_a_confined_process_still_can(inside: dict[str, dict[str, str]], act: str) -> None:
+    assert inside["answers"][act] == "done"
+
+
+def test_what_is_said_to_be_held_is_everything_where_the_system_can(
+    inside: dict[str, dict[str, str]],
+) -> None:
+    _skip_unless_held(inside)
+    assert set(inside["held"]) == COMPLETE
+
+
+def test_an_ordinary_user_is_confined_as_root_is() -> None:
+    """The same attempts by a user without any privilege."""
+    if os.geteuid() != 0:
+        pytest.skip("already an ordinary user: the tests above are this one")
+    nobody = 65534
+    interpreter = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    version = "import sys; assert sys.version_info >= (3, 11)"
+    if interpreter is None or subprocess.run([interpreter, "-c", version], check=False).returncode:
+        pytest.skip("no Python 3.11 that an ordinary user can start")
+    # The checkout and pytest's own folders may lie where an ordinary user cannot read.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copytree(Path(primum_verifier.__file__).parent, folder / "source/primum_verifier")
+        folder.chmod(0o777)
+        answers = _inside(folder, user=nobody, interpreter=interpreter)
+    _skip_unless_held(answers)
+    assert {name for name in _FORBIDDEN if answers["answers"][name] == "done"} == set()
+    assert {name for name in _ALLOWED if answers["answers"][name] != "done"} == set()

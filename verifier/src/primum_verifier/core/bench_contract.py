@@ -1,0 +1,152 @@
+"""What a bench is asked and what it may answer; every answer is hostile input.
+
+A bench is any program that loads a model, runs the cases it is given and reports.  The Python one
+(``primum_verifier.shell.bench_child``) is the reference; a device may bring its own.  It is handed
+the inputs alone: what is expected of them never enters the process that loads the model, so a
+model that took the process over still cannot answer right without computing it.
+
+The request is one line of JSON and then the inputs, case by case, as little-endian float32.  The
+answer is two lines of JSON on a descriptor of its own: :class:`Ready` before the model is opened,
+:class:`Observations` after the run; or :class:`Unable` when the run cannot begin.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from primum_verifier.core.confinement import Confinement
+from primum_verifier.core.document import Document, SchemaVersion
+from primum_verifier.core.selftest_spec import MAX_CASES, MAX_RANK, MAX_TENSORS
+
+CONTRACT = "0.1"
+
+Shown = Annotated[str, StringConstraints(max_length=600)]
+"""A text that comes from the bench; it is shown as evidence and never acted upon."""
+
+Fact = Annotated[str, StringConstraints(max_length=120)]
+Microseconds = Annotated[int, Field(ge=0, le=3_600_000_000)]
+
+
+class Runtime(Document):
+    """Which software computed: versions as the bench found them."""
+
+    onnxruntime: Fact
+    numpy: Fact
+    python: Fact
+
+
+class Ready(Document):
+    """Said before the model is opened, so no model can have changed it."""
+
+    frame: Literal["ready"]
+    contract: SchemaVersion
+    runtime: Runtime
+    provider: Fact
+    architecture: Fact
+    confinements: Annotated[tuple[Fact, ...], Field(max_length=len(Confinement))]
+    landlock_abi: Annotated[int, Field(ge=0, le=1000)]
+
+
+class Problem(StrEnum):
+    """Why a run could not begin; none of these says anything about the release."""
+
+    RUNTIME_MISSING = "runtime-missing"
+    RUNTIME_UNUSABLE = "runtime-unusable"
+    CONFINEMENT = "confinement"
+    TELEMETRY = "telemetry"
+    REQUEST = "request"
+
+
+class Unable(Document):
+    """The run could not begin."""
+
+    frame: Literal["unable"]
+    problem: Annotated[Problem, Field(strict=False)]
+    text: Shown
+
+
+class FoundTensor(Document):
+    """An input or output as the loaded model names it; a symbolic dimension is a text."""
+
+    name: Fact
+    dtype: Fact
+    shape: Annotated[tuple[int | Fact | None, ...], Field(max_length=MAX_RANK)]
+
+
+FoundTensors = Annotated[tuple[FoundTensor, ...], Field(max_length=MAX_TENSORS)]
+
+
+class OutputBlock(Document):
+    """All values of one output, case after case, as base64 of little-endian float32."""
+
+    name: Fact
+    float32: Annotated[str, StringConstraints(max_length=8 * 1024 * 1024)]
+
+
+class Observations(Document):
+    """What the bench says happened.  ``failed_cases`` have no value; their block holds NaN."""
+
+    frame: Literal["result"]
+    loaded: bool
+    out_of_memory: bool
+    error: Shown
+    inputs: FoundTensors
+    outputs: FoundTensors
+    values: Annotated[tuple[OutputBlock, ...], Field(max_length=MAX_TENSORS)]
+    failed_cases: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=MAX_CASES)], ...], Field(max_length=MAX_CASES)
+    ]
+    latencies_us: Annotated[tuple[Microseconds, ...], Field(max_length=MAX_CASES)]
+
+    def numbers(self, name: str) -> tuple[float, ...] | None:
+        """The values of output ``name`` in the order of the cases; None when there are none."""
+        for block in self.values:
+            if block.name == name:
+                try:
+                    raw = base64.b64decode(block.float32, validate=True)
+                except (binascii.Error, ValueError):
+                    return None
+                if len(raw) % 4:
+                    return None
+                return struct.unpack(f"<{len(raw) // 4}f", raw)
+        return None
+
+
+class Ending(StrEnum):
+    """How the bench ended, as the process that started it saw."""
+
+    REPORTED = "reported"
+    NO_REPORT = "no-report"
+    MALFORMED_REPORT = "malformed-report"
+    CRASHED = "crashed"
+    KILLED = "killed"
+    TIMED_OUT = "timed-out"
+    TOO_MUCH_OUTPUT = "too-much-output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRun:
+    """One run of a bench.
+
+    Attributes:
+        ending: how it ended.
+        ready: what it said before the model was opened, None when it did not get so far.
+        observations: its report, only when ``ending`` is ``reported``.
+        detail: one line for people: a signal, an exit code, the last line on stderr.
+        wall_seconds: start to end, measured outside.
+        peak_rss_kib: highest resident memory (KiB), read by the starting process; 0 if unknown.
+    """
+
+    ending: Ending
+    ready: Ready | None
+    observations: Observations | None
+    detail: str
+    wall_seconds: float
+    peak_rss_kib: int

@@ -1,0 +1,346 @@
+"""Judges one test of a self-test: one function for each level, over observations alone.
+
+An output that is NaN means "no decision", and two NaN agree.  A test that cannot be judged is
+*not-run*; one that asks about cases which the fixtures do not have is *absent*.
+"""
+
+from __future__ import annotations
+
+import decimal
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from primum_verifier.core.bench_contract import BenchRun, Ending, FoundTensors, Observations
+from primum_verifier.core.errors import RefusedError
+from primum_verifier.core.fixtures import NO_DECISION, Fixtures
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.selftest_result import (
+    MAX_CASES_SHOWN,
+    CaseDeviation,
+    Subject,
+    TestStatus,
+)
+from primum_verifier.core.selftest_spec import (
+    BATCH,
+    FunctionalTest,
+    NumericTest,
+    PerformanceTest,
+    SafetyFunctionTest,
+    SelfTestSpec,
+    Tensors,
+    Test,
+)
+
+_DECISION_WORDS = {1: "positive", 0: "negative", NO_DECISION: "no decision"}
+_RELEASE_ENDINGS = frozenset(
+    {Ending.CRASHED, Ending.NO_REPORT, Ending.MALFORMED_REPORT, Ending.TOO_MUCH_OUTPUT}
+)
+"""Ends that the model itself brought about once the bench was ready: they happen again."""
+
+_OTHER_INTERFACE = Reason.COMPAT_CONTRACT
+_P95 = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one test came to, before the members that every outcome repeats."""
+
+    status: TestStatus
+    found: str
+    expected: str
+    worst: str = ""
+    cases: tuple[CaseDeviation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Everything that the judgement of one test may look at."""
+
+    spec: SelfTestSpec
+    subject: Subject
+    fixtures: Fixtures | None
+    problems: tuple[str, ...]
+    refusal: RefusedError | None
+    run: BenchRun | None
+
+    @property
+    def observations(self) -> Observations | None:
+        """The report of a bench that ended by reporting; None otherwise."""
+        return self.run.observations if self.run is not None else None
+
+    @property
+    def broken_by_model(self) -> bool:
+        """Whether the bench was ready and then ended in a way that the model brought about."""
+        run = self.run
+        return run is not None and run.ready is not None and run.ending in _RELEASE_ENDINGS
+
+    def decisions(self) -> tuple[int | None, ...]:
+        """The decision for each case; None where the bench gave no output."""
+        if self.fixtures is None or self.observations is None:
+            return ()
+        found = _values(self.observations, self.spec.operating_point.output, self.fixtures)
+        return tuple(
+            None if value is None else decide(value, threshold=self.spec.threshold)
+            for value in found
+        )
+
+    def safety_cohorts(self) -> frozenset[str]:
+        """Cohorts of faults; they have tests of their own and count in no other."""
+        return frozenset(
+            test.cohort for test in self.spec.tests if isinstance(test, SafetyFunctionTest)
+        )
+
+
+def decide(value: float, *, threshold: decimal.Decimal) -> int:
+    """The decision at an operating point: 1 at or above ``threshold``, 0 below, -1 for NaN.
+
+    The comparison is exact: both numbers are taken as the decimals that they are.
+    """
+    if math.isnan(value):
+        return NO_DECISION
+    return int(decimal.Decimal(value) >= threshold)
+
+
+def _integrity(_: Test, trial: Trial) -> Finding:
+    expected = "the signed fixtures, fitting the signed interface"
+    if trial.fixtures is None:
+        told = _refusal_told(trial) or "the fixtures were not read"
+        return Finding(status=TestStatus.FAIL, found=told, expected=expected)
+    if trial.problems:
+        found = "; ".join(trial.problems)
+        return Finding(status=TestStatus.FAIL, found=found, expected=expected)
+    return Finding(status=TestStatus.SUCCESS, found="digests agree", expected=expected)
+
+
+def _load(_: Test, trial: Trial) -> Finding:
+    expected = "the model loads and every case runs"
+    refusal, seen, fixtures = trial.refusal, trial.observations, trial.fixtures
+    found = ""
+    failed: list[str] = []
+    if refusal is not None and fixtures is not None and refusal.reason is not _OTHER_INTERFACE:
+        found = _refusal_told(trial)
+    elif trial.broken_by_model and trial.run is not None:
+        found = f"{trial.run.ending}: {trial.run.detail}"
+    elif seen is None or fixtures is None or seen.out_of_memory:
+        return _not_run(trial, expected)
+    elif not seen.loaded:
+        found = seen.error or "not loaded"
+    elif failed := [fixtures.cases[index] for index in _failed_cases(seen, fixtures)]:
+        found = f"{len(failed)} cases did not run: {seen.error}"
+    if not found:
+        return Finding(status=TestStatus.SUCCESS, found="every case ran", expected=expected)
+    return Finding(
+        status=TestStatus.FAIL,
+        found=found,
+        expected=expected,
+        cases=tuple(
+            CaseDeviation(case=case, found="no output", expected="an output", by="")
+            for case in failed[:MAX_CASES_SHOWN]
+        ),
+    )
+
+
+def _interface(_: Test, trial: Trial) -> Finding:
+    spec = trial.spec.interface
+    expected = f"inputs {_shown(spec.inputs)}; outputs {_shown(spec.outputs)}"
+    refusal = trial.refusal
+    if refusal is not None and refusal.reason is _OTHER_INTERFACE:
+        return Finding(status=TestStatus.FAIL, found=refusal.found, expected=expected)
+    seen = trial.observations
+    if seen is None or not seen.loaded:
+        return _not_run(trial, expected)
+    found = f"inputs {_shown_found(seen.inputs)}; outputs {_shown_found(seen.outputs)}"
+    same = found == expected
+    return Finding(
+        status=TestStatus.SUCCESS if same else TestStatus.FAIL, found=found, expected=expected
+    )
+
+
+def _numeric(test: Test, trial: Trial) -> Finding:
+    assert isinstance(test, NumericTest)  # noqa: S101 - the table below pairs level and class
+    abs_tol, rel_tol = float(test.abs_tol), float(test.rel_tol)
+    expected = f"within {test.abs_tol} + {test.rel_tol} * |reference| of every reference output"
+    seen, fixtures = trial.observations, trial.fixtures
+    if seen is None or fixtures is None or not seen.loaded:
+        return _not_run(trial, expected)
+    compared = list(_compare(seen, fixtures, abs_tol=abs_tol, rel_tol=rel_tol))
+    wrong = sorted((one for one in compared if one[0] > 0), key=lambda one: -one[0])
+    worst = max(compared, key=lambda one: one[0])[1]
+    return Finding(
+        status=TestStatus.FAIL if wrong else TestStatus.SUCCESS,
+        found=f"{len(wrong)} of {len(compared)} outputs outside the tolerance",
+        expected=expected,
+        worst=f"{worst.case}: {worst.by}",
+        cases=tuple(deviation for _, deviation in wrong[:MAX_CASES_SHOWN]),
+    )
+
+
+def _compare(
+    seen: Observations, fixtures: Fixtures, *, abs_tol: float, rel_tol: float
+) -> Iterator[tuple[float, CaseDeviation]]:
+    """For each output of each case: by how much it is beyond the tolerance, and the words."""
+    for output, references in fixtures.references.items():
+        found = _values(seen, output, fixtures)
+        for case, value, reference in zip(fixtures.cases, found, references, strict=True):
+            off, beyond = math.inf, math.inf
+            if value is not None and (value == reference or _both_nan(value, reference)):
+                off, beyond = 0.0, -abs_tol
+            elif value is not None and math.isfinite(value) and math.isfinite(reference):
+                off = abs(value - reference)
+                beyond = off - (abs_tol + rel_tol * abs(reference))
+            yield (
+                beyond,
+                CaseDeviation(
+                    case=case,
+                    found="no output" if value is None else f"{value:.9g}",
+                    expected=f"{reference:.9g}",
+                    by=f"{off:.3g}",
+                ),
+            )
+
+
+def _functional(test: Test, trial: Trial) -> Finding:
+    assert isinstance(test, FunctionalTest)  # noqa: S101 - as above
+    limits = test.max_decision_flips_by_cohort
+    expected = f"at most {test.max_decision_flips} flips" + "".join(
+        f", {limit} in {cohort}" for cohort, limit in sorted(limits.items())
+    )
+    fixtures = trial.fixtures
+    if fixtures is None or trial.observations is None or not trial.observations.loaded:
+        return _not_run(trial, expected)
+    unknown = sorted(set(limits) - set(fixtures.cohorts))
+    if unknown:
+        return _absent("no case in the cohorts " + ", ".join(unknown), expected)
+    flips = list(_flips(trial, lambda cohort: cohort not in trial.safety_cohorts()))
+    by_cohort = Counter(cohort for cohort, _ in flips)
+    over = [cohort for cohort, limit in limits.items() if by_cohort[cohort] > limit]
+    found = f"{len(flips)} flips" + "".join(
+        f", {count} in {cohort}" for cohort, count in sorted(by_cohort.items())
+    )
+    wrong = bool(over) or len(flips) > test.max_decision_flips
+    return Finding(
+        status=TestStatus.FAIL if wrong else TestStatus.SUCCESS,
+        found=found,
+        expected=expected,
+        cases=tuple(deviation for _, deviation in flips[:MAX_CASES_SHOWN]),
+    )
+
+
+def _safety_function(test: Test, trial: Trial) -> Finding:
+    assert isinstance(test, SafetyFunctionTest)  # noqa: S101 - as above
+    expected = f"every decision of the cohort {test.cohort} as expected"
+    fixtures = trial.fixtures
+    if fixtures is None or trial.observations is None or not trial.observations.loaded:
+        return _not_run(trial, expected)
+    if test.cohort not in fixtures.cohorts:
+        return _absent(f"no case in the cohort {test.cohort}", expected)
+    flips = [deviation for _, deviation in _flips(trial, lambda cohort: cohort == test.cohort)]
+    return Finding(
+        status=TestStatus.FAIL if flips else TestStatus.SUCCESS,
+        found=f"{len(flips)} of {fixtures.cohorts.count(test.cohort)} decisions differ",
+        expected=expected,
+        cases=tuple(flips[:MAX_CASES_SHOWN]),
+    )
+
+
+def _flips(trial: Trial, wanted: Callable[[str], bool]) -> Iterator[tuple[str, CaseDeviation]]:
+    assert trial.fixtures is not None  # noqa: S101 - the callers returned before
+    rows = zip(
+        trial.fixtures.cases,
+        trial.fixtures.cohorts,
+        trial.fixtures.expected_decisions,
+        trial.decisions(),
+        strict=True,
+    )
+    for case, cohort, expected, found in rows:
+        if wanted(cohort) and found != expected:
+            words = "no output" if found is None else _DECISION_WORDS[found]
+            yield (
+                cohort,
+                CaseDeviation(
+                    case=case, found=words, expected=_DECISION_WORDS[expected], by="decision"
+                ),
+            )
+
+
+def _performance(test: Test, trial: Trial) -> Finding:
+    assert isinstance(test, PerformanceTest)  # noqa: S101 - as above
+    expected = f"p95 at most {test.p95_ms} ms, peak at most {test.peak_rss_mib} MiB"
+    seen, run = trial.observations, trial.run
+    if seen is None or run is None or not seen.latencies_us or run.peak_rss_kib == 0:
+        return _not_run(trial, expected)
+    ordered = sorted(seen.latencies_us)
+    p95 = ordered[math.ceil(_P95 * len(ordered)) - 1] / 1000
+    peak = run.peak_rss_kib / 1024
+    slow, large = p95 > test.p95_ms, peak > test.peak_rss_mib
+    return Finding(
+        status=TestStatus.FAIL if slow or large else TestStatus.SUCCESS,
+        found=f"p95 {p95:.3f} ms, peak {peak:.1f} MiB",
+        expected=expected,
+        worst=f"slowest {ordered[-1] / 1000:.3f} ms",
+    )
+
+
+LEVELS: Final[dict[str, Callable[[Test, Trial], Finding]]] = {
+    "integrity": _integrity,
+    "load": _load,
+    "interface": _interface,
+    "numeric": _numeric,
+    "functional": _functional,
+    "safety-function": _safety_function,
+    "performance": _performance,
+}
+"""The judge of each level."""
+
+
+def _values(seen: Observations, output: str, fixtures: Fixtures) -> tuple[float | None, ...]:
+    """One number for each case; None where the bench gave none or not as many as there are."""
+    count = len(fixtures.cases)
+    numbers = seen.numbers(output)
+    if numbers is None or len(numbers) != count:
+        return (None,) * count
+    failed = set(_failed_cases(seen, fixtures))
+    return tuple(None if index in failed else number for index, number in enumerate(numbers))
+
+
+def _failed_cases(seen: Observations, fixtures: Fixtures) -> list[int]:
+    return sorted({index for index in seen.failed_cases if index < len(fixtures.cases)})
+
+
+def _both_nan(one: float, other: float) -> bool:
+    return math.isnan(one) and math.isnan(other)
+
+
+def _not_run(trial: Trial, expected: str) -> Finding:
+    if trial.refusal is not None:
+        found = "not run: the model was not loaded"
+    elif trial.run is not None and trial.run.ending is not Ending.REPORTED:
+        found = f"not run: {trial.run.ending}"
+    elif trial.observations is not None and trial.observations.error:
+        found = f"not run: {trial.observations.error}"
+    else:
+        found = "not run"
+    return Finding(status=TestStatus.NOT_RUN, found=found, expected=expected)
+
+
+def _absent(found: str, expected: str) -> Finding:
+    return Finding(status=TestStatus.ABSENT, found=found, expected=expected)
+
+
+def _refusal_told(trial: Trial) -> str:
+    refusal = trial.refusal
+    return f"{refusal.message} {refusal.found}" if refusal is not None else ""
+
+
+def _shown(tensors: Tensors) -> str:
+    return ", ".join(f"{one.name}: {one.dtype}{list(one.shape)}" for one in tensors)
+
+
+def _shown_found(tensors: FoundTensors) -> str:
+    return ", ".join(
+        f"{one.name}: {one.dtype}{[part if isinstance(part, int) else BATCH for part in one.shape]}"
+        for one in tensors
+    )

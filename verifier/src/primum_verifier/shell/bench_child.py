@@ -1,0 +1,217 @@
+"""The confined process of a self-test: loads one model, runs the cases it is given, reports.
+
+Run as ``python -I -m primum_verifier.shell.bench_child REPORT_FD`` by
+:mod:`primum_verifier.shell.bench`; :mod:`primum_verifier.core.bench_contract` has the contract.
+It knows the inputs and nothing of what is expected.  It imports no pydantic and builds its JSON by
+hand, because its start is most of a self-test's time.
+
+The order: read the request, close files, import the runtime, close calls, say "ready", load, run,
+report, then wait to be ended, so that whoever started it can read its peak memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from primum_verifier.core.confinement import Confinement
+from primum_verifier.shell.sandbox import Limits, Sandbox
+
+CONTRACT = "0.1"
+TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
+PROVIDER = "CPUExecutionProvider"
+
+_MAX_TEXT = 600
+_MAX_FACT = 120
+_MAX_RANK = 8
+_LINGER_SECONDS = 5.0
+"""How long a finished bench waits to be ended before it ends by itself."""
+
+_MIB = 1024 * 1024
+_ELEMENT_TYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
+
+
+class _Report:
+    """The descriptor that the answer goes to."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def send(self, frame: dict[str, object]) -> None:
+        """Write one frame as one line."""
+        line = memoryview(json.dumps(frame, separators=(",", ":")).encode() + b"\n")
+        while line:
+            line = line[os.write(self._descriptor, line) :]
+
+    def unable(self, problem: str, text: str) -> NoReturn:
+        """Say why the run cannot begin, and end."""
+        self.send({"frame": "unable", "problem": problem, "text": _plain(text, _MAX_TEXT)})
+        os._exit(3)
+
+
+def main() -> None:
+    """Answer the one request on standard input."""
+    report = _Report(int(sys.argv[1]))
+    if os.environ.get(TELEMETRY_SWITCH) != "1":
+        report.unable("telemetry", f"{TELEMETRY_SWITCH}=1 is not set: the runtime would call home")
+    try:
+        head, _, body = sys.stdin.buffer.read().partition(b"\n")
+        request: dict[str, Any] = json.loads(head)
+        model = Path(request["model"])
+        sandbox = Sandbox()
+        sandbox.close_files(
+            limits=Limits(
+                memory_bytes=request["memoryMiB"] * _MIB, cpu_seconds=request["cpuSeconds"]
+            ),
+            readable=(model,),
+            parent=request["parent"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        report.unable("request", f"{type(error).__name__}: {error}")
+    try:
+        import numpy as np  # noqa: PLC0415 - only after files are closed
+        import onnxruntime as ort  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        report.unable("runtime-missing", str(error))
+    except Exception as error:  # noqa: BLE001 - an import of native code may raise anything
+        report.unable("runtime-unusable", f"{type(error).__name__}: {error}")
+    sandbox.close_calls()
+    missing = sorted({Confinement(name) for name in request["required"]} - sandbox.held)
+    if missing:
+        report.unable("confinement", "this system does not hold: " + ", ".join(missing))
+    report.send(
+        {
+            "frame": "ready",
+            "contract": CONTRACT,
+            "runtime": {
+                "onnxruntime": str(ort.__version__)[:_MAX_FACT],
+                "numpy": np.__version__[:_MAX_FACT],
+                "python": platform.python_version(),
+            },
+            "provider": PROVIDER,
+            "architecture": os.uname().machine,
+            "confinements": sorted(sandbox.held),
+            "landlockAbi": sandbox.landlock_abi,
+        }
+    )
+    report.send(_run(request, body, np=np, ort=ort))
+    time.sleep(_LINGER_SECONDS)
+    os._exit(0)
+
+
+def _run(request: dict[str, Any], body: bytes, *, np: Any, ort: Any) -> dict[str, object]:  # noqa: ANN401 - modules
+    """Load the model, run every case, and give the result frame; no error leaves it."""
+    frame: dict[str, object] = {
+        "frame": "result", "loaded": False, "outOfMemory": False, "error": "",
+        "inputs": [], "outputs": [], "values": [], "failedCases": [], "latenciesUs": [],
+    }  # fmt: skip
+    try:
+        session = _load(request["model"], ort)
+        frame["loaded"] = True
+        frame["inputs"] = [_found(tensor) for tensor in session.get_inputs()]
+        frame["outputs"] = [_found(tensor) for tensor in session.get_outputs()]
+    except Exception as error:  # noqa: BLE001 - whatever native code says is evidence, not ours
+        frame["error"], frame["outOfMemory"] = _told(error)
+        return frame
+    feeds = _feeds(request, body, np)
+    names = [output["name"] for output in request["outputs"]]
+    blocks = [
+        np.full((len(feeds), output["elements"]), np.nan, dtype="<f4")
+        for output in request["outputs"]
+    ]
+    failed: list[int] = []
+    latencies: list[int] = []
+
+    def infer(case: int) -> list[Any]:
+        results: list[Any] = session.run(names, feeds[case])
+        return results
+
+    _warm_up(infer)
+    for case in range(len(feeds)):
+        try:
+            begin = time.perf_counter_ns()
+            results = infer(case)
+            latencies.append((time.perf_counter_ns() - begin) // 1000)
+            for block, values in zip(blocks, results, strict=True):
+                _keep(block, case, values)
+        except Exception as error:  # noqa: BLE001 - as above
+            failed.append(case)
+            if not frame["error"]:
+                frame["error"], frame["outOfMemory"] = _told(error)
+    frame["values"] = [
+        {"name": name, "float32": base64.b64encode(block.tobytes()).decode()}
+        for name, block in zip(names, blocks, strict=True)
+    ]
+    frame["failedCases"] = failed
+    frame["latenciesUs"] = latencies
+    return frame
+
+
+def _load(model: str, ort: Any) -> Any:  # noqa: ANN401 - a module and its session
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(model, options, providers=[PROVIDER])
+
+
+def _feeds(request: dict[str, Any], body: bytes, np: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    """The inputs of each case by name, as views of the request's bytes."""
+    feeds = []
+    at = 0
+    for _ in range(request["cases"]):
+        feed = {}
+        for tensor in request["inputs"]:
+            values = np.frombuffer(body, dtype="<f4", count=tensor["elements"], offset=at)
+            feed[tensor["name"]] = values.reshape(tensor["shape"])
+            at += values.nbytes
+        feeds.append(feed)
+    return feeds
+
+
+def _keep(block: Any, case: int, values: Any) -> None:  # noqa: ANN401 - arrays
+    if values.dtype != block.dtype:
+        raise TypeError(f"an output of type {values.dtype}")
+    block[case] = values.reshape(-1)
+
+
+def _warm_up(infer: Callable[[int], object]) -> None:
+    with suppress(Exception):  # the timed run of the same case tells it
+        infer(0)
+
+
+def _found(tensor: Any) -> dict[str, object]:  # noqa: ANN401 - the runtime's own class
+    shape = [
+        part if isinstance(part, int) else _plain(str(part), _MAX_FACT)
+        for part in list(tensor.shape)[:_MAX_RANK]
+    ]
+    dtype = _ELEMENT_TYPES.get(tensor.type, tensor.type)
+    return {
+        "name": _plain(tensor.name, _MAX_FACT),
+        "dtype": _plain(dtype, _MAX_FACT),
+        "shape": shape,
+    }
+
+
+def _told(error: Exception) -> tuple[str, bool]:
+    text = str(error)
+    starved = isinstance(error, MemoryError) or "bad_alloc" in text or "allocate memory" in text
+    return _plain(f"{type(error).__name__}: {text}", _MAX_TEXT), starved
+
+
+def _plain(text: str, most: int) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text[:most])
+
+
+if __name__ == "__main__":
+    main()

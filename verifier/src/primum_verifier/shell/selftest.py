@@ -1,0 +1,122 @@
+"""The one call that proves a model on this machine: screen, read, run confined, judge.
+
+The agent calls it before activation and the release side before publishing: one implementation,
+so that what was refused in the field could have been refused at home.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from primum_verifier.core.confinement import ALWAYS_POSSIBLE, Confinement
+from primum_verifier.core.document import parse_document, sha256_hex
+from primum_verifier.core.errors import FailedError, RefusedError
+from primum_verifier.core.fixtures import MAX_FIXTURE_BYTES, Fixtures, read_fixtures
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.selftest import fixture_problems, judge_selftest
+from primum_verifier.core.selftest_result import SelfTestResult, Subject
+from primum_verifier.core.selftest_spec import SelfTestSpec
+from primum_verifier.shell.bench import REFERENCE_BENCH, run_bench
+from primum_verifier.shell.onnx_screen import screen_model
+
+
+def self_test(
+    *,
+    model: Path,
+    spec: bytes,
+    fixtures: Path,
+    scratch: Path,
+    required: frozenset[Confinement] = ALWAYS_POSSIBLE,
+    command: tuple[str, ...] = REFERENCE_BENCH,
+    clock: Callable[[], float] = time.monotonic,
+) -> SelfTestResult:
+    """Prove that this machine computes with ``model`` what was validated.
+
+    The caller has checked all three files against the signed manifest; that the fixtures are
+    those the specification names is checked here.
+
+    Args:
+        model: the ONNX file.
+        spec: the bytes of the signed specification.
+        fixtures: the ``.npz`` file.
+        scratch: an existing folder to run in; nothing is left in it.
+        required: confinements without which the model must not be loaded.
+        command: the bench to start.
+        clock: seconds that never go back.
+
+    Returns:
+        The result with its report; only ``passed`` allows activation.
+
+    Raises:
+        RefusedError: ``document.invalid``: the specification cannot be read.
+        FailedError: nothing was learnt about the release: a file that cannot be read here, no
+            bench installed, a confinement that this system does not hold.
+    """
+    signed = parse_document(SelfTestSpec, spec, where="self-test specification")
+    known: Fixtures | None = None
+    refusal: RefusedError | None = None
+    run = None
+    raw = _read(fixtures, most=MAX_FIXTURE_BYTES)
+    subject = Subject(spec=sha256_hex(spec), model=_digest_of(model), fixtures=sha256_hex(raw))
+    try:
+        if subject.fixtures != signed.fixtures.digest.sha256:
+            raise _other_fixtures(fixtures, subject.fixtures, signed.fixtures.digest.sha256)
+        known = read_fixtures(raw, where=fixtures.name)
+        screen_model(model, spec=signed)
+    except RefusedError as error:
+        refusal = error
+    ready = known is not None and not fixture_problems(
+        signed, known, fixtures_sha256=subject.fixtures
+    )
+    if known is not None and ready and refusal is None:
+        run = run_bench(
+            model=model,
+            fixtures=known,
+            spec=signed,
+            scratch=scratch,
+            required=required,
+            command=command,
+            clock=clock,
+        )
+    return judge_selftest(spec=signed, subject=subject, fixtures=known, run=run, refusal=refusal)
+
+
+def _other_fixtures(path: Path, found: str, expected: str) -> RefusedError:
+    return RefusedError(
+        "The fixtures are not those that the specification names.",
+        reason=Reason.ARTIFACT_DIGEST,
+        where=path.name,
+        found=found,
+        expected=expected,
+        remedy="Build the release again; nothing was run.",
+    )
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _read(path: Path, *, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> FailedError:
+    return FailedError(
+        "A file of the self-test cannot be read.",
+        reason=Reason.STATE_DAMAGED,
+        where=str(path),
+        found=str(error.strerror or error),
+        expected="a file that can be read",
+        remedy="Check the content store, then try again.",
+    )
