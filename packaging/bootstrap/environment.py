@@ -271,8 +271,10 @@ def bring_up_to_date(wanted: Inputs, present: Inputs | None) -> None:
     if VENV.exists() and not ours and not usable:
         raise SetupError(f"{VENV} holds no Python 3.11 or newer: run 'make clean' and try again")
     LOG.write_bytes(b"")
+    adopted = VENV.exists() and not ours
     pip = make_interpreter()
-    UNFINISHED.touch()
+    if not adopted:
+        UNFINISHED.touch()
     STAMP.unlink(missing_ok=True)
     if present is None or present.third_parties != wanted.third_parties:
         size = "about 700 MB, a minute or two" if present is None else "what changed"
@@ -285,7 +287,7 @@ def bring_up_to_date(wanted: Inputs, present: Inputs | None) -> None:
     run([*pip, "check"])
     beside = STAMP.with_suffix(".new")
     beside.write_text(json.dumps(asdict(wanted), indent=2) + "\n", encoding="utf-8")
-    UNFINISHED.unlink()
+    UNFINISHED.unlink(missing_ok=True)
     beside.replace(STAMP)
 
 
