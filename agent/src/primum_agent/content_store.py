@@ -1,0 +1,327 @@
+"""Files by their digest, and generations: sets of files that become active together.
+
+A file is written beside, hashed as it comes, synced, renamed to its digest, and the folder is
+synced: under a digest lies that content or nothing.  A generation is a folder of hard links
+into the store and a record of what it is; the link ``active`` names one generation, so that a
+whole set changes by one rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from primum_agent.durable import (
+    disk_errors,
+    make_folder,
+    remove_leftovers,
+    switch_link,
+    sync_file,
+    sync_folder,
+    write_file,
+)
+from primum_agent.layout import Layout
+from primum_verifier.core.errors import FailedError, RefusedError
+from primum_verifier.core.reasons import Reason
+
+RECORD = "generation.json"
+MANIFEST = "manifest.json"
+PIECE_BYTES = 1024 * 1024
+SPARE_BYTES = 4 * 1024 * 1024
+"""Free space left untouched by downloads, so that the journal can still be written."""
+
+
+@dataclass(frozen=True)
+class StoredItem:
+    """One file of a generation.
+
+    Attributes:
+        id: the item's id in the manifest.
+        kind: its kind there.
+        path: its file name inside the generation.
+        length: bytes.
+        sha256: the digest under which it lies in the store.
+    """
+
+    id: str
+    kind: str
+    path: str
+    length: int
+    sha256: str
+
+
+class ContentStore(Protocol):
+    """The port: files by digest, and the generations made of them."""
+
+    def holds(self, sha256: str) -> bool:
+        """Whether a file of this digest lies there; says nothing of its bytes since."""
+
+    def add(self, pieces: Iterable[bytes], *, sha256: str, length: int) -> None:
+        """Take a file in, hashed as it comes; whole or not at all."""
+
+    def verify(self, sha256: str) -> bool:
+        """Whether the file is there and its bytes still have the digest."""
+
+    def path_of(self, sha256: str) -> Path:
+        """Where the file lies."""
+
+
+class FolderStore:
+    """The store in a device's state folder.
+
+    Args:
+        layout: the state folder's names.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._files = layout.store / "sha256"
+
+    def prepare(self) -> None:
+        """Make the folders and remove what killed writes left.
+
+        Raises:
+            FailedError: ``resource.storage`` or ``state.read-only``.
+        """
+        make_folder(self._files)
+        make_folder(self._layout.generations)
+        for folder in (self._files, self._layout.generations, self._layout.root):
+            remove_leftovers(folder)
+        for folder in self._layout.generations.glob(".*.making"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # Files
+
+    def path_of(self, sha256: str) -> Path:
+        """See :class:`ContentStore`."""
+        if len(sha256) != hashlib.sha256().digest_size * 2 or not sha256.isalnum():
+            raise RuntimeError("a digest that no document model let through")
+        return self._files / sha256
+
+    def holds(self, sha256: str) -> bool:
+        """See :class:`ContentStore`."""
+        return self.path_of(sha256).is_file()
+
+    def verify(self, sha256: str) -> bool:
+        """See :class:`ContentStore`."""
+        return _digest_of(self.path_of(sha256)) == sha256
+
+    def discard(self, sha256: str) -> None:
+        """Remove a file whose bytes are wrong, so that it is fetched again."""
+        with disk_errors(self._files):
+            self.path_of(sha256).unlink(missing_ok=True)
+            sync_folder(self._files)
+
+    def make_room(self, needed: int) -> None:
+        """Refuse before downloading what the disk cannot hold.
+
+        Args:
+            needed: bytes still to come.
+
+        Raises:
+            FailedError: ``resource.storage``; nothing was written.
+        """
+        with disk_errors(self._files):
+            free = shutil.disk_usage(self._files).free
+        if free < needed + SPARE_BYTES:
+            raise FailedError(
+                "The release does not fit on the device.",
+                reason=Reason.RESOURCE_STORAGE,
+                where=str(self._files),
+                found=f"{free} bytes free",
+                expected=f"{needed} bytes and {SPARE_BYTES} to spare",
+                remedy="Free space on the file system of the state folder; the agent tries again.",
+            )
+
+    def add(self, pieces: Iterable[bytes], *, sha256: str, length: int) -> None:
+        """See :class:`ContentStore`.
+
+        Raises:
+            RefusedError: ``artifact.size`` or ``artifact.digest``; nothing is left behind.
+            FailedError: the disk, or whatever ``pieces`` raises; nothing is left behind.
+        """
+        path = self.path_of(sha256)
+        write_file(path, _checked(pieces, sha256=sha256, length=length), mode=0o440)
+
+    # Generations
+
+    def folder_of(self, number: int) -> Path:
+        """The folder of a generation."""
+        return self._layout.generations / str(number)
+
+    def make_generation(
+        self,
+        number: int,
+        *,
+        items: Sequence[StoredItem],
+        manifest: bytes,
+        record: Mapping[str, object],
+    ) -> Path:
+        """Lay out a generation, whole or not at all.
+
+        Args:
+            number: its number; a folder that is already there is made again.
+            items: its files, each in the store.
+            manifest: the exact bytes of the release manifest.
+            record: what the journal knows of it, for the day the journal is lost.
+
+        Raises:
+            FailedError: the disk did not take it; nothing is left under the number.
+        """
+        folder = self.folder_of(number)
+        making = folder.with_name(f".{number}.making")
+        with disk_errors(folder):
+            try:
+                shutil.rmtree(making, ignore_errors=True)
+                making.mkdir(mode=0o750)
+                for item in items:
+                    _link(self.path_of(item.sha256), making / item.path)
+                write_file(making / MANIFEST, manifest, mode=0o440)
+                content = {**record, "files": [asdict(item) for item in items]}
+                data = json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+                write_file(making / RECORD, data, mode=0o440)
+                sync_folder(making)
+                if folder.exists():
+                    shutil.rmtree(folder)
+                making.rename(folder)
+                sync_folder(self._layout.generations)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
+        return folder
+
+    def activate(self, number: int | None) -> None:
+        """Let ``active`` name a generation; None takes the link away (safe mode).
+
+        Raises:
+            FailedError: the disk did not take it; the old link stands.
+        """
+        link = self._layout.active
+        if number is not None:
+            switch_link(link, f"{self._layout.generations.name}/{number}")
+            return
+        with disk_errors(link):
+            link.unlink(missing_ok=True)
+            sync_folder(link.parent)
+
+    def active(self) -> int | None:
+        """The generation that the link names; None when there is no link."""
+        with suppress(OSError, ValueError):
+            return int(self._layout.active.readlink().name)
+        return None
+
+    def record_of(self, number: int) -> dict[str, object] | None:
+        """What stands in a generation's record; None when it cannot be read."""
+        with suppress(OSError, ValueError):
+            content = json.loads((self.folder_of(number) / RECORD).read_bytes())
+            if isinstance(content, dict):
+                return content
+        return None
+
+    def manifest_of(self, number: int) -> bytes | None:
+        """The manifest's bytes in a generation; None when they cannot be read."""
+        with suppress(OSError):
+            return (self.folder_of(number) / MANIFEST).read_bytes()
+        return None
+
+    def items_of(self, number: int) -> tuple[StoredItem, ...]:
+        """The files of a generation, by its record; empty when it cannot be read."""
+        record = self.record_of(number)
+        files = record.get("files") if record is not None else None
+        if not isinstance(files, list):
+            return ()
+        with suppress(TypeError):
+            return tuple(StoredItem(**item) for item in files)
+        return ()
+
+    def generation_is_whole(self, number: int) -> bool:
+        """Whether every file of a generation still has its digest."""
+        items = self.items_of(number)
+        folder = self.folder_of(number)
+        return bool(items) and all(_digest_of(folder / item.path) == item.sha256 for item in items)
+
+    def numbers(self) -> list[int]:
+        """The generations on the disk, ascending."""
+        with suppress(OSError):
+            names = [path.name for path in self._layout.generations.iterdir()]
+            return sorted(int(name) for name in names if name.isdigit())
+        return []
+
+    def collect(self, *, keep: Iterable[int], keep_files: Iterable[str] = ()) -> list[int]:
+        """Remove generations and files that nothing needs any more.
+
+        Args:
+            keep: generations that stay; the one that ``active`` names always stays.
+            keep_files: digests that stay besides those of the generations kept.
+
+        Returns:
+            The numbers removed. A failure to remove is no failure: the next run tries again.
+        """
+        kept = {*keep}
+        if (active := self.active()) is not None:
+            kept.add(active)
+        gone = [number for number in self.numbers() if number not in kept]
+        needed = {*keep_files}
+        for number in kept:
+            needed |= {item.sha256 for item in self.items_of(number)}
+        for number in gone:
+            shutil.rmtree(self.folder_of(number), ignore_errors=True)
+        with suppress(OSError):
+            for path in self._files.iterdir():
+                if path.name not in needed:
+                    path.unlink(missing_ok=True)
+        return gone
+
+
+def _checked(pieces: Iterable[bytes], *, sha256: str, length: int) -> Iterator[bytes]:
+    """Pass pieces on while they fit; raise at the first that is too long, or a wrong digest."""
+    seen = hashlib.sha256()
+    received = 0
+    for piece in pieces:
+        received += len(piece)
+        if received > length:
+            break
+        seen.update(piece)
+        yield piece
+    if received != length:
+        raise RefusedError(
+            "The file is not as long as the manifest says.",
+            reason=Reason.ARTIFACT_SIZE,
+            where=f"artifacts/{sha256}",
+            found=f"{'more than ' if received > length else ''}{min(received, length)} bytes",
+            expected=f"{length} bytes",
+            remedy="Nothing was kept; the publisher's server holds a wrong file.",
+        )
+    if seen.hexdigest() != sha256:
+        raise RefusedError(
+            "The file is not the one that the manifest names.",
+            reason=Reason.ARTIFACT_DIGEST,
+            where=f"artifacts/{sha256}",
+            found=f"sha256 {seen.hexdigest()}",
+            expected=f"sha256 {sha256}",
+            remedy="Nothing was kept; the publisher's server holds a wrong file.",
+        )
+
+
+def _digest_of(path: Path) -> str | None:
+    seen = hashlib.sha256()
+    with suppress(OSError), path.open("rb") as stream:
+        while piece := stream.read(PIECE_BYTES):
+            seen.update(piece)
+        return seen.hexdigest()
+    return None
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except PermissionError:
+        shutil.copyfile(source, target)
+        sync_file(target)

@@ -1,0 +1,205 @@
+"""The present state of a device: what its events add up to, and nothing else.
+
+:func:`fold` is the only way the state changes, and it reads nothing but the event: replaying the
+journal gives the stored state again, bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from primum_agent.lifecycle import State, Stimulus
+
+MAX_REMEMBERED = 64
+"""Conclusions and faults kept; the oldest makes room, so that state stays small for ever."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One set of files that was, is or may become active.
+
+    Attributes:
+        number: its folder's name; never used twice.
+        release: SHA-256 of the manifest.
+        role: the engineering role whose signatures carry the manifest.
+        counter: the release counter, in which going back is measured.
+        floor_counter: the floor that this release sets once it is proven.
+        statement: SHA-256 of the eligibility statement it was activated under.
+        statement_number: that statement's number.
+        health_window: seconds in which the application proves health.
+        max_attempts: how often a start without proven health is endured.
+        proven: whether the application once proved health with it.
+    """
+
+    number: int
+    component: str
+    version: str
+    release: str
+    counter: int
+    floor_counter: int
+    statement: str
+    statement_number: int
+    health_window: int
+    max_attempts: int
+    proven: bool = False
+
+    @property
+    def name(self) -> str:
+        """Component and version as people write them."""
+        return f"{self.component} {self.version}"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The release that is being worked on."""
+
+    component: str
+    version: str
+    release: str
+    tested: bool = False
+
+    @property
+    def name(self) -> str:
+        """Component and version as people write them."""
+        return f"{self.component} {self.version}"
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """What is true of the device now.
+
+    Attributes:
+        lifecycle: where the update stands.
+        candidate: the release being worked on, if any.
+        active: the number of the generation in use; None is the declared safe mode.
+        target: the generation being switched to, while activating.
+        generations: every generation that still lies on the disk, oldest first.
+        next_generation: the next number to use.
+        conclusions: for each release, what the device last concluded about it, as one text.
+        faults: releases that failed by their own fault, with the reason.
+        setbacks: for each release, how often it was rolled back without a fault of its own.
+        resumptions: cuts since the present update began.
+        counter_floor: no release with a lower counter runs again.
+        eligibility: what the last review of the active release concluded, as one text.
+    """
+
+    lifecycle: State = State.IDLE
+    candidate: Candidate | None = None
+    active: int | None = None
+    target: int | None = None
+    generations: tuple[Generation, ...] = ()
+    next_generation: int = 1
+    conclusions: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
+    setbacks: Mapping[str, int] = field(default_factory=dict)
+    resumptions: int = 0
+    counter_floor: int = 0
+    eligibility: str = ""
+
+    def generation(self, number: int | None) -> Generation | None:
+        """The generation with this number, if it is still there."""
+        return next((item for item in self.generations if item.number == number), None)
+
+    @property
+    def in_use(self) -> Generation | None:
+        """The active generation; None is the declared safe mode."""
+        return self.generation(self.active)
+
+    def to_json(self) -> str:
+        """The state as the journal stores it."""
+        # Not sorted: the order of the memories is their age.
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> DeviceState:
+        """The state as the journal stored it."""
+        content: dict[str, Any] = json.loads(text)
+        candidate = content["candidate"]
+        return cls(
+            **{
+                **content,
+                "lifecycle": State(content["lifecycle"]),
+                "candidate": None if candidate is None else Candidate(**candidate),
+                "generations": tuple(Generation(**item) for item in content["generations"]),
+            }
+        )
+
+
+def _remember(known: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """``known`` with ``added`` as its newest members, within the bound."""
+    merged = {name: value for name, value in known.items() if name not in added}
+    merged.update(added)
+    return dict(list(merged.items())[-MAX_REMEMBERED:])
+
+
+def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
+    """The state after one event.
+
+    Args:
+        state: the state before it.
+        data: the event's ``data`` member. ``to`` is the next lifecycle state; ``change`` may hold
+            ``candidate``, ``generation`` (added or replaced), ``active``, ``target``,
+            ``collected`` (numbers taken off the disk), ``conclusion``, ``fault``, ``forgiven``,
+            ``setback``, ``counterFloor`` and ``eligibility``.
+    """
+    change: Mapping[str, Any] = data.get("change", {})
+    if "to" in data:
+        state = replace(state, lifecycle=State(data["to"]))
+    state = _count_resumptions(state, data)
+    if "candidate" in change:
+        found = change["candidate"]
+        state = replace(state, candidate=None if found is None else Candidate(**found))
+    if "generation" in change:
+        state = _with_generation(state, Generation(**change["generation"]))
+    if "collected" in change:
+        gone = set(change["collected"])
+        kept = tuple(item for item in state.generations if item.number not in gone)
+        state = replace(state, generations=kept)
+    for name in ("active", "target", "eligibility"):
+        if name in change:
+            state = replace(state, **{name: change[name]})
+    if "nextGeneration" in change:
+        state = replace(state, next_generation=change["nextGeneration"])
+    if "counterFloor" in change:
+        state = replace(state, counter_floor=max(state.counter_floor, change["counterFloor"]))
+    return _with_memories(state, change)
+
+
+def _count_resumptions(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
+    if data.get("stimulus") == Stimulus.INTERRUPTED:
+        return replace(state, resumptions=state.resumptions + 1)
+    if data.get("to") == State.IDLE or data.get("stimulus") == Stimulus.SWITCHED:
+        return replace(state, resumptions=0)
+    return state
+
+
+def _with_generation(state: DeviceState, added: Generation) -> DeviceState:
+    others = [item for item in state.generations if item.number != added.number]
+    ordered = sorted([*others, added], key=lambda item: item.number)
+    return replace(
+        state,
+        generations=tuple(ordered),
+        next_generation=max(state.next_generation, added.number + 1),
+    )
+
+
+def _with_memories(state: DeviceState, change: Mapping[str, Any]) -> DeviceState:
+    if "conclusion" in change:
+        state = replace(state, conclusions=_remember(state.conclusions, change["conclusion"]))
+    if "fault" in change:
+        state = replace(state, faults=_remember(state.faults, change["fault"]))
+    if "setback" in change:
+        release = change["setback"]
+        count = state.setbacks.get(release, 0) + 1
+        state = replace(state, setbacks=_remember(state.setbacks, {release: count}))
+    if "forgiven" in change:
+        forgiven = change["forgiven"]
+        state = replace(
+            state,
+            faults={name: value for name, value in state.faults.items() if name != forgiven},
+            setbacks={name: value for name, value in state.setbacks.items() if name != forgiven},
+        )
+    return state

@@ -1,0 +1,134 @@
+"""The events of a device: a closed set of kinds, and the one byte form that is hashed and sent.
+
+An event is a CloudEvents 1.0 JSON document.  Its hash covers exactly the stored bytes, and each
+event carries the hash of the one before, so that none can be taken out or put in unseen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from primum_agent.clock import plain_time
+from primum_agent.lifecycle import Stimulus
+
+FIRST_HASH = "0" * 64
+"""What the first event of a chain carries in place of the hash before it."""
+
+SEQUENCE_DIGITS = 20
+"""Enough for any 64-bit number, so that text order is number order."""
+
+_PREFIX = "primum.device."
+
+
+class EventKind(StrEnum):
+    """What an event reports; the value is the end of its CloudEvents type."""
+
+    JOURNAL_BEGUN = "journal.begun"
+    JOURNAL_RESTARTED = "journal.restarted"
+    AGENT_STARTED = "agent.started"
+    AGENT_STOPPED = "agent.stopped"
+    ATTEMPT_FAILED = "attempt.failed"
+    TRUST_REFUSED = "trust.refused"
+    TRANSPORT_FAILED = "transport.failed"
+    REPOSITORIES_REACHED = "repositories.reached"
+    UPDATE_FOUND = "update.found"
+    UPDATE_REFUSED = "update.refused"
+    UPDATE_DOWNLOADING = "update.downloading"
+    UPDATE_DOWNLOADED = "update.downloaded"
+    UPDATE_STAGED = "update.staged"
+    UPDATE_FAILED = "update.failed"
+    UPDATE_INTERRUPTED = "update.interrupted"
+    UPDATE_WAITING = "update.waiting"
+    UPDATE_ACTIVATING = "update.activating"
+    UPDATE_ACTIVATED = "update.activated"
+    UPDATE_COMMITTED = "update.committed"
+    UPDATE_ROLLING_BACK = "update.rolling-back"
+    UPDATE_ROLLED_BACK = "update.rolled-back"
+    SELFTEST_STARTED = "selftest.started"
+    SELFTEST_PASSED = "selftest.passed"
+    SELFTEST_FAILED = "selftest.failed"
+    ELIGIBILITY_LOST = "eligibility.lost"
+    ELIGIBILITY_CHANGED = "eligibility.changed"
+    SAFE_MODE_ENTERED = "safe-mode.entered"
+    STORE_COLLECTED = "store.collected"
+
+    @property
+    def cloud_type(self) -> str:
+        """The CloudEvents ``type``."""
+        return _PREFIX + self.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What a part of the agent wants recorded.
+
+    Attributes:
+        kind: what is reported.
+        stimulus: the step of the state table that commits together with this report, if any.
+        subject: component and version it is about.
+        attempt: the id that runs through one attempt.
+        result: one word: accepted, refused, failed, waiting, done.
+        reasons: reason codes, the primary first.
+        change: members that :func:`primum_agent.device_state.fold` adds to the present state.
+        detail: what people want to see; never folded.
+        happened: when it happened, if that was earlier than the recording.
+    """
+
+    kind: EventKind
+    stimulus: Stimulus | None = None
+    subject: str = ""
+    attempt: str = ""
+    result: str = ""
+    reasons: tuple[str, ...] = ()
+    change: Mapping[str, object] = field(default_factory=dict)
+    detail: Mapping[str, object] = field(default_factory=dict)
+    happened: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An event as it stands in the journal."""
+
+    sequence: int
+    line: bytes
+    hash: str
+
+
+def event_hash(line: bytes) -> str:
+    """SHA-256 over the exact bytes of an event, without the newline of a history file."""
+    return hashlib.sha256(line).hexdigest()
+
+
+def write_event(
+    entry: Entry, *, device_id: str, sequence: int, recorded: datetime, data: Mapping[str, object]
+) -> Recorded:
+    """Give an entry its one byte form.
+
+    Args:
+        entry: what is reported.
+        device_id: whose event it is.
+        sequence: its number in the journal.
+        recorded: when it is being recorded.
+        data: the ``data`` member: chain, boot, clock, state and what the entry says.
+    """
+    content: dict[str, object] = {
+        "specversion": "1.0",
+        "id": f"urn:uuid:{uuid.uuid4()}",
+        "source": f"urn:primum:device:{device_id}",
+        "type": entry.kind.cloud_type,
+        "sequence": f"{sequence:0{SEQUENCE_DIGITS}d}",
+        "time": plain_time(entry.happened or recorded),
+        "recordedtime": plain_time(recorded),
+        "datacontenttype": "application/json",
+        "data": dict(data),
+    }
+    if entry.subject:
+        content["subject"] = entry.subject
+    line = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    return Recorded(sequence=sequence, line=line, hash=event_hash(line))

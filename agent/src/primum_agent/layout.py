@@ -1,0 +1,85 @@
+"""Where everything lies in a device's state folder: the one list of names.
+
+Standard library only: the application's library imports this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names below one state folder.
+
+    Args:
+        root: the state folder; systemd's ``STATE_DIRECTORY``, or what ``--state`` names.
+    """
+
+    root: Path
+
+    @property
+    def journal(self) -> Path:
+        """The database of events, trusted views and counters."""
+        return self.root / "journal.db"
+
+    @property
+    def floors(self) -> Path:
+        """The small copy of what must never fall, for the day the journal is damaged."""
+        return self.root / "floors.json"
+
+    @property
+    def store(self) -> Path:
+        """Files by digest."""
+        return self.root / "store"
+
+    @property
+    def generations(self) -> Path:
+        """One folder for each set of files that belong together."""
+        return self.root / "generations"
+
+    @property
+    def active(self) -> Path:
+        """The link that names the generation in use."""
+        return self.root / "active"
+
+    @property
+    def device_key(self) -> Path:
+        """The device's private key, PKCS#8 PEM, mode 0600."""
+        return self.root / "device.key"
+
+    @property
+    def device_public(self) -> Path:
+        """The public half, as a PublicKey document."""
+        return self.root / "device.public.json"
+
+    @property
+    def run(self) -> Path:
+        """What is made anew while the agent runs."""
+        return self.root / "run"
+
+    @property
+    def standing(self) -> Path:
+        """What the application may use, replaced whole."""
+        return self.run / "standing.json"
+
+    @property
+    def socket(self) -> Path:
+        """Where the application and the commands talk to the supervisor."""
+        return self.run / "primum.sock"
+
+    @property
+    def agent_lock(self) -> Path:
+        """Held by the one supervisor."""
+        return self.run / "agent.lock"
+
+    @property
+    def update_lock(self) -> Path:
+        """Held by the one attempt."""
+        return self.run / "update.lock"
+
+    @property
+    def reporting(self) -> Path:
+        """The supervisor's last word on its broker, for ``status`` and ``doctor``."""
+        return self.run / "reporting.json"

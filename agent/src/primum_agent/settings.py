@@ -1,0 +1,215 @@
+"""The settings of one device, read once from ``agent.toml`` into frozen values.
+
+A member that is not known is refused: a mistyped limit must not silently be no limit.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+from urllib.parse import urlsplit
+
+from primum_verifier.core.errors import UsageError
+from primum_verifier.core.reasons import Reason
+
+SCHEMA_VERSION = "0.1"
+MAX_SETTINGS_BYTES = 65_536
+"""Larger is no settings file."""
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where one authority's repository is served; addresses end in a slash."""
+
+    metadata_url: str
+    targets_url: str
+    artifacts_url: str = ""
+
+
+@dataclass(frozen=True)
+class Repositories:
+    """The two authorities."""
+
+    engineering: Repository
+    clinical: Repository
+
+
+@dataclass(frozen=True)
+class Transport:
+    """What is allowed on the wire."""
+
+    allow_http: bool = False
+
+
+@dataclass(frozen=True)
+class BrokerAddress:
+    """The MQTT 5 broker that takes the reports, and the fleet whose topics they go to."""
+
+    host: str
+    port: int
+    fleet: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Periods in seconds; jitter as a share of the period."""
+
+    poll_seconds: float = 3600.0
+    poll_jitter: float = 0.2
+    health_seconds: float = 900.0
+    attempt_seconds: float = 3600.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a device is told from outside, apart from its trust map and context.
+
+    Attributes:
+        folder: the provisioning folder the settings came from; other files lie beside them.
+    """
+
+    schema_version: str
+    device_id: str
+    component: str
+    hardware_id: str
+    repositories: Repositories
+    folder: Path
+    transport: Transport = field(default_factory=Transport)
+    broker: BrokerAddress | None = None
+    timing: Timing = field(default_factory=Timing)
+
+    @property
+    def trust_map(self) -> Path:
+        """The trust map the device was provisioned with."""
+        return self.folder / "trust-map.json"
+
+    @property
+    def context(self) -> Path:
+        """The signed device context."""
+        return self.folder / "device-context.dsse.json"
+
+    def root_of(self, authority: str) -> Path:
+        """The root of an authority, as shipped; its digest is pinned by the trust map."""
+        return self.folder / f"{authority}.root.json"
+
+
+def _wrong(where: str, found: str, expected: str) -> UsageError:
+    return UsageError(
+        "The settings cannot be used.",
+        reason=Reason.USAGE,
+        where=where,
+        found=found,
+        expected=expected,
+        remedy="Correct agent.toml, or make the folder again with `primum-repo device`.",
+    )
+
+
+def _build(cls: type[Any], table: object, where: str, **given: object) -> Any:  # noqa: ANN401
+    """One frozen value out of one TOML table, every member named and typed."""
+    if not isinstance(table, Mapping):
+        raise _wrong(where, type(table).__name__, "a table")
+    hints = get_type_hints(cls)
+    known = {item.name: item for item in fields(cls) if item.name not in given}
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise _wrong(where, f"unknown member {unknown[0]!r}", ", ".join(sorted(known)))
+    values = dict(given)
+    for name, item in known.items():
+        if name not in table:
+            if item.default is MISSING and item.default_factory is MISSING:
+                raise _wrong(f"{where}{name}", "nothing", "a value")
+            continue
+        values[name] = _value(hints[name], table[name], f"{where}{name}")
+    return cls(**values)
+
+
+def _value(kind: Any, found: object, where: str) -> object:  # noqa: ANN401
+    choices = [item for item in get_args(kind) if item is not NoneType] or [kind]
+    wanted = choices[0]
+    if hasattr(wanted, "__dataclass_fields__"):
+        return _build(wanted, found, f"{where}.")
+    if wanted is float and isinstance(found, int) and not isinstance(found, bool):
+        return float(found)
+    if type(found) is not wanted:
+        raise _wrong(where, type(found).__name__, wanted.__name__)
+    return found
+
+
+def _check(settings: Settings) -> None:
+    if settings.schema_version != SCHEMA_VERSION:
+        raise _wrong("schema_version", settings.schema_version, SCHEMA_VERSION)
+    names = {
+        "device_id": settings.device_id,
+        "component": settings.component,
+        "hardware_id": settings.hardware_id,
+    }
+    if settings.broker is not None:
+        # The name becomes a topic segment: a slash or a wildcard would reach other devices.
+        names["broker.fleet"] = settings.broker.fleet
+        if not 1 <= settings.broker.port <= 65_535:  # noqa: PLR2004 - the range of TCP ports
+            raise _wrong("broker.port", str(settings.broker.port), "1 to 65535")
+    for where, name in names.items():
+        if not _SLUG.fullmatch(name):
+            raise _wrong(where, repr(name[:80]), "lower-case letters, digits, '.', '_' and '-'")
+    for authority in ("engineering", "clinical"):
+        _check_addresses(settings, authority)
+    timing = settings.timing
+    for where, value, least, most in (
+        ("timing.poll_seconds", timing.poll_seconds, 0.2, 30 * _DAY),
+        ("timing.poll_jitter", timing.poll_jitter, 0.0, 1.0),
+        ("timing.health_seconds", timing.health_seconds, 1.0, _DAY),
+        ("timing.attempt_seconds", timing.attempt_seconds, 10.0, _DAY),
+    ):
+        if not least <= value <= most:
+            raise _wrong(where, str(value), f"{least:g} to {most:g}")
+
+
+def _check_addresses(settings: Settings, authority: str) -> None:
+    repository: Repository = getattr(settings.repositories, authority)
+    addresses = {"metadata_url": repository.metadata_url, "targets_url": repository.targets_url}
+    if authority == "engineering" or repository.artifacts_url:
+        addresses["artifacts_url"] = repository.artifacts_url
+    allowed = ("https", "file", "http") if settings.transport.allow_http else ("https", "file")
+    for name, url in addresses.items():
+        where = f"repositories.{authority}.{name}"
+        if urlsplit(url).scheme not in allowed:
+            raise _wrong(where, repr(url[:200]), " or ".join(f"{item}://" for item in allowed))
+        if not url.endswith("/"):
+            raise _wrong(where, repr(url[:200]), "an address that ends in '/'")
+
+
+def read_settings(provisioning: Path) -> Settings:
+    """Read ``agent.toml`` from a provisioning folder.
+
+    Raises:
+        UsageError: the folder or the file is missing, or a member is wrong; it names the member.
+    """
+    path = provisioning / "agent.toml"
+    try:
+        data = path.read_bytes()[: MAX_SETTINGS_BYTES + 1]
+    except OSError as error:
+        raise UsageError(
+            "The device is not provisioned.",
+            reason=Reason.USAGE,
+            where=str(path),
+            found=error.strerror or str(error),
+            expected="a provisioning folder with agent.toml",
+            remedy="Name the folder that `primum-repo device` made with --provisioning DIR.",
+        ) from error
+    if len(data) > MAX_SETTINGS_BYTES:
+        raise _wrong(str(path), "a larger file", f"at most {MAX_SETTINGS_BYTES} bytes")
+    try:
+        table = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _wrong(str(path), str(error)[:200], "TOML in UTF-8") from error
+    settings: Settings = _build(Settings, table, "", folder=provisioning.resolve())
+    _check(settings)
+    return settings

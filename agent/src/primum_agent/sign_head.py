@@ -1,0 +1,65 @@
+"""A short-lived child that signs the journal's newest event and ends: one head for one batch.
+
+Usage: ``python -m primum_agent.sign_head --state DIR --device-id ID``
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from primum_agent.clock import Clock, SystemClock, plain_time
+from primum_agent.journal import Journal
+from primum_agent.layout import Layout
+from primum_agent.signer import Signer, open_device_key
+from primum_verifier.core.document import canonical_json
+from primum_verifier.core.envelope import HEAD_PAYLOAD_TYPE
+from primum_verifier.core.errors import PrimumError
+
+HEAD_TYPE = "urn:primum:chain-head:v0.1"
+
+
+def sign_head(journal: Journal, *, signer: Signer, device_id: str, clock: Clock) -> int:
+    """Sign the newest event, unless a head covers it already.
+
+    Returns:
+        The sequence number that is now covered.
+    """
+    sequence, found = journal.head()
+    if sequence > journal.last_head():
+        payload = canonical_json(
+            {
+                "type": HEAD_TYPE,
+                "deviceId": device_id,
+                "sequence": sequence,
+                "eventHash": found,
+                "signedAt": plain_time(clock.now()),
+            }
+        )
+        line = signer.envelope(payload, payload_type=HEAD_PAYLOAD_TYPE)
+        journal.add_head(sequence=sequence, line=line)
+    return sequence
+
+
+def main() -> int:
+    """Sign once; the exit code follows the one table."""
+    parser = argparse.ArgumentParser(description="Sign the newest event of a journal.")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--device-id", required=True)
+    arguments = parser.parse_args()
+    layout, clock = Layout(arguments.state), SystemClock()
+    try:
+        signer = open_device_key(layout)
+        journal = Journal.open(layout, clock=clock, device_id=arguments.device_id)
+        sign_head(journal, signer=signer, device_id=arguments.device_id, clock=clock)
+        journal.close()
+    except PrimumError as error:
+        sys.stderr.write(error.for_people() + "\n")
+        return error.exit_code
+    return os.EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""``run/standing.json``: what the application may use now, replaced whole.
+
+The file is the contract with applications in every language.  It is written by the attempt,
+from a verdict; the supervisor only ever narrows it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from primum_agent.clock import Clock, plain_time
+from primum_agent.content_store import StoredItem
+from primum_agent.durable import write_file
+from primum_agent.layout import Layout
+
+SCHEMA_VERSION = "0.1"
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """The threshold at which the evidence was gathered; a device runs at no other."""
+
+    output: str
+    threshold: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What the application may use.
+
+    Attributes:
+        generation: number of the active generation; None is the declared safe mode.
+        notice: what the user is to be told; empty when there is nothing to tell.
+        reasons: reason codes for a safe mode or a notice, the primary first.
+        not_after: until when the statement lets it be used, RFC 3339.
+    """
+
+    generation: int | None = None
+    component: str = ""
+    version: str = ""
+    release: str = ""
+    statement: str = ""
+    statement_number: int | None = None
+    folder: str = ""
+    files: Sequence[StoredItem] = ()
+    operating_point: OperatingPoint | None = None
+    not_after: str = ""
+    reasons: Sequence[str] = ()
+    notice: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """The members of the file, without the time of writing."""
+        point = self.operating_point
+        return {
+            "schemaVersion": SCHEMA_VERSION,
+            "mode": "safe" if self.generation is None else "clinical",
+            "generation": self.generation,
+            "component": self.component or None,
+            "version": self.version or None,
+            "release": self.release or None,
+            "statement": self.statement or None,
+            "statementNumber": self.statement_number,
+            "folder": self.folder or None,
+            "files": [
+                {"id": item.id, "kind": item.kind, "path": item.path, "sha256": item.sha256}
+                for item in self.files
+            ],
+            "operatingPoint": None
+            if point is None
+            else {"output": point.output, "threshold": point.threshold},
+            "notAfter": self.not_after or None,
+            "reasons": list(self.reasons),
+            "notice": self.notice,
+        }
+
+
+def read_standing(layout: Layout) -> dict[str, object] | None:
+    """What stands in the file; None when there is none or it cannot be read."""
+    try:
+        content = json.loads(layout.standing.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def write_standing(layout: Layout, standing: Standing, *, clock: Clock) -> bool:
+    """Replace the file if it would say something else; whether it did.
+
+    Raises:
+        FailedError: ``resource.storage`` or ``state.read-only``; the old file stands.
+    """
+    content = standing.as_dict()
+    old = read_standing(layout)
+    if old is not None and {**old, "updatedAt": None} == {**content, "updatedAt": None}:
+        return False
+    content["updatedAt"] = plain_time(clock.now())
+    data = json.dumps(content, indent=1).encode() + b"\n"
+    write_file(layout.standing, data, mode=0o644)
+    return True
