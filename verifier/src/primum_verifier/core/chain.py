@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -110,7 +111,7 @@ def check_history(lines: Iterable[bytes], *, device_key: PublicKey) -> HistoryRe
         if line.strip():
             _take(chain, line, where=f"line {number}", device_key=device_key)
     sequences = sorted(chain.hashes)
-    for earlier, later in zip(sequences, sequences[1:], strict=False):
+    for earlier, later in pairwise(sequences):
         if later != earlier + 1:
             chain.gaps.append(Gap(earlier, later, f"{later - earlier - 1} events missing"))
         elif chain.previous[later] != chain.hashes[earlier]:

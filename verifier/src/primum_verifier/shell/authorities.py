@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Signed, Targets
+
 from primum_verifier.core.approval import POLICY_TARGET
 from primum_verifier.core.device import PROVISIONING_TARGET, TrustMap
 from primum_verifier.core.document import parse_document, sha256_hex
@@ -223,15 +226,12 @@ def _stored_view(name: str, store: TrustStore) -> AuthorityView | None:
 
 def _signed_documents(trusted: TrustedSet) -> dict[str, SignedDocument]:
     """The stored documents that stored metadata still signs, each with the role that does."""
-    from tuf.api.exceptions import RepositoryError  # noqa: PLC0415 - heavy, and only needed here
-    from tuf.api.metadata import Metadata, Targets  # noqa: PLC0415
-
     found: dict[str, SignedDocument] = {}
     for file_name, data in trusted.metadata.items():
         if "/" in file_name:
             continue
         try:
-            signed = Metadata.from_bytes(data).signed
+            signed: Signed = Metadata.from_bytes(data).signed
         except RepositoryError:
             continue
         if not isinstance(signed, Targets):

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 
-from primum_verifier.core.errors import FailedError, PrimumError
+from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
 
 PIECE_BYTES = 64 * 1024
@@ -51,14 +51,14 @@ class Fetcher(Protocol):
 
         Raises:
             NotThereError: 403 or 404.
-            FailedError: ``transport.*`` for everything else, also while iterating;
-                ``trust.limit`` when there is more than ``max_bytes``.
+            FailedError: ``transport.*`` for everything else, also while iterating.
+            RefusedError: ``trust.limit`` when there is more than ``max_bytes``.
         """
         ...
 
 
-def _too_much(url: str, max_bytes: int) -> FailedError:
-    return FailedError(
+def _too_much(url: str, max_bytes: int) -> RefusedError:
+    return RefusedError(
         "The server sends more than was signed or is read at all.",
         reason=Reason.TRUST_LIMIT,
         where=url,

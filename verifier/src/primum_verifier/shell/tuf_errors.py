@@ -17,6 +17,7 @@ from tuf.api.exceptions import (
 
 from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.fetching import NotThereError
 
 _REFUSALS: tuple[tuple[type[Exception], Reason, str, str], ...] = (
     (
@@ -57,8 +58,8 @@ def translated(authority: str) -> Iterator[None]:
     """Turn what ``tuf`` raises into the family of :class:`PrimumError`."""
     try:
         yield
-    except PrimumError:
-        raise
+    except NotThereError as error:
+        raise _translate(error, authority) from error
     except (RepositoryError, DownloadError, OSError) as error:
         raise _translate(error, authority) from error
 
@@ -66,6 +67,15 @@ def translated(authority: str) -> Iterator[None]:
 def _translate(error: Exception, authority: str) -> PrimumError:
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, NotThereError):
+            return RefusedError(
+                "A file that must be in the repository is not there.",
+                reason=Reason.TRUST_NOT_FOUND,
+                where=cause.where,
+                found=cause.found,
+                expected="the file that the metadata announces",
+                remedy="Check the address, and that the repository was published whole.",
+            )
         if isinstance(cause, PrimumError):
             return cause
         cause = cause.__cause__

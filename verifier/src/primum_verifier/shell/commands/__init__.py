@@ -1,0 +1,1 @@
+"""One command, one file; the docstring of each file is its help."""

@@ -1,0 +1,161 @@
+r"""Run the device's own TUF client against any TUF repository.
+
+Without --target it only refreshes the trusted metadata in --metadata-dir, which persists between
+calls and holds the metadata under the names that tuf gives it. Each --target lands in --output
+under its percent-encoded name, whole or not at all.
+
+Exit codes: 0 trusted, 1 refused (with the reason code), 2 usage, 3 failed (network, disk).
+
+Examples:
+  primum-verify fetch --trusted-root 1.root.json --metadata-dir trusted \
+      --metadata-url https://updates.example.com/metadata/
+  primum-verify fetch --trusted-root 1.root.json --metadata-dir trusted \
+      --metadata-url http://127.0.0.1:8001/metadata/ --allow-http \
+      --targets-url http://127.0.0.1:8001/targets/ --target rollout/plan.json --output got
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from primum_verifier.core.errors import EXIT_DONE, RefusedError, UsageError
+from primum_verifier.core.limits import MAX_ROOT_BYTES
+from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.durable import storage_error, write_file
+from primum_verifier.shell.fetching import HttpFetcher
+from primum_verifier.shell.trust_store import FolderTrustStore, TrustedSet
+from primum_verifier.shell.tuf_client import TufClient, TufSession, role_states
+
+_MAX_FILE_NAME = 255
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("--trusted-root", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--metadata-dir", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--metadata-url", required=True, metavar="URL")
+    parser.add_argument("--targets-url", metavar="URL")
+    parser.add_argument("--target", action="append", default=[], metavar="NAME")
+    parser.add_argument("--output", type=Path, metavar="DIR")
+    parser.add_argument("--at", type=moment, metavar="RFC3339", help="judge as at this time")
+    parser.add_argument("--allow-http", action="store_true", help="allow plain http")
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="trust only these CAs")
+
+
+def moment(text: str) -> datetime:
+    """A time with a zone, as RFC 3339 writes it."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no RFC 3339 time") from error
+    if found.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} has no time zone; write for example ...Z")
+    return found.astimezone(UTC)
+
+
+def read_input(path: Path, what: str, max_bytes: int) -> bytes:
+    """The bytes of a file that the caller named.
+
+    Raises:
+        UsageError: it cannot be read, or is larger than such a file ever is.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise UsageError(
+            f"The {what} cannot be read.",
+            reason=Reason.USAGE,
+            where=str(path),
+            found=error.strerror or str(error),
+            remedy="Name a file that exists and is readable.",
+        ) from error
+    if len(data) > max_bytes:
+        raise UsageError(
+            f"The {what} is too large.",
+            reason=Reason.USAGE,
+            where=str(path),
+            found=f"more than {max_bytes} bytes",
+            expected=f"at most {max_bytes} bytes",
+        )
+    return data
+
+
+def run(options: argparse.Namespace) -> int:
+    """Refresh, then fetch each target."""
+    if options.target and (options.targets_url is None or options.output is None):
+        raise UsageError(
+            "A target needs to come from somewhere and to go somewhere.",
+            reason=Reason.USAGE,
+            where="--target",
+            expected="--targets-url URL and --output DIR besides",
+        )
+    store = FolderTrustStore(options.metadata_dir)
+    client = TufClient(
+        authority=options.metadata_url,
+        bootstrap=read_input(options.trusted_root, "trusted root", MAX_ROOT_BYTES),
+        metadata_url=_with_slash(options.metadata_url),
+        targets_url=_with_slash(options.targets_url or options.metadata_url),
+        fetcher=HttpFetcher(
+            allow_http=frozenset({"http"}) if options.allow_http else None,
+            ca_file=options.ca_file,
+        ),
+        store=store,
+    )
+    with client.session(at=options.at or datetime.now(UTC)) as session:
+        session.refresh()
+        written = [_fetch_target(session, name, options.output) for name in options.target]
+    trusted = store.load() or TrustedSet()
+    states = role_states(dict(trusted.metadata))
+    roles = {
+        name: {"version": state.version, "expires": state.expires.isoformat()}
+        for name, state in states.items()
+    }
+    if options.json:
+        told = {"outcome": "trusted", "roles": roles, "targets": [str(path) for path in written]}
+        print(json.dumps(told))  # noqa: T201
+    else:
+        for name, role in roles.items():
+            print(f"{name:<12} version {role['version']:<6} expires {role['expires']}")  # noqa: T201
+        for path in written:
+            print(f"fetched {path}")  # noqa: T201
+    return EXIT_DONE
+
+
+def _fetch_target(session: TufSession, name: str, folder: Path) -> Path:
+    found = session.target(name)
+    if found is None:
+        raise RefusedError(
+            "No trusted role signs this target.",
+            reason=Reason.TRUST_NOT_FOUND,
+            where=name,
+            expected="a target that the repository lists",
+            remedy="Check the name, letter by letter.",
+        )
+    file_name = quote(name, safe="")
+    if not file_name.strip("."):
+        # "." and ".." are names of folders on every file system.
+        file_name = file_name.replace(".", "%2E")
+    if len(file_name) > _MAX_FILE_NAME:
+        raise RefusedError(
+            "The target's name is too long for a file.",
+            reason=Reason.TRUST_LIMIT,
+            where=name[:80],
+            found=f"{len(file_name)} characters",
+            expected=f"at most {_MAX_FILE_NAME}",
+        )
+    path = folder / file_name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    write_file(path, session.stream(name, found))
+    return path
+
+
+def _with_slash(url: str) -> str:
+    return url if url.endswith("/") else f"{url}/"

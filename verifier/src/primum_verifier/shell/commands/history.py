@@ -1,0 +1,106 @@
+"""Prove that a run of events is whole, in order, and from one device.
+
+FILE holds JSON lines: events and signed heads, as `primum-agent history --export` writes them or
+as a subscriber of the device's topics collects them. The key comes from the device's enrolment,
+from its signed context, or from a public key document; that this file is the right one is yours
+to know.
+
+Exit codes: 0 whole and proven to its end, 1 refused (a gap, another key), 2 usage.
+
+Example:
+  primum-verify history events.jsonl --device-key provisioning/device-context.dsse.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from primum_verifier.core.chain import MAX_EVENT_BYTES, check_history
+from primum_verifier.core.document import canonical_json, parse_document, read_json
+from primum_verifier.core.envelope import PublicKey
+from primum_verifier.core.errors import EXIT_DONE, EXIT_REFUSED, RefusedError, UsageError
+from primum_verifier.core.limits import MAX_DOCUMENT_BYTES
+from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.commands.fetch import read_input
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--device-key", type=Path, required=True, metavar="FILE")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check the chain and the heads, and say what they prove."""
+    key = read_device_key(options.device_key)
+    report = check_history(_lines(options.file), device_key=key)
+    told = {
+        "outcome": "whole" if report.whole else "refused",
+        "device": key.key_id,
+        "events": report.events,
+        "first": report.first,
+        "last": report.last,
+        "provenTo": report.proven_to,
+        "heads": report.heads,
+        "duplicates": report.duplicates,
+        "gaps": [{"after": gap.after, "before": gap.before, "why": gap.why} for gap in report.gaps],
+    }
+    if options.json:
+        print(json.dumps(told))  # noqa: T201
+    else:
+        print(  # noqa: T201
+            f"{report.events} events, {report.first} to {report.last}; "
+            f"{report.heads} signed heads prove them to {report.proven_to}"
+        )
+        for gap in report.gaps:
+            print(f"gap between {gap.after} and {gap.before}: {gap.why}")  # noqa: T201
+        if report.whole:
+            print(f"whole, in order, and from the device with key {key.key_id[:16]}")  # noqa: T201
+        else:
+            print("refused: the run is not whole, or no head proves it to its end")  # noqa: T201
+    return EXIT_DONE if report.whole else EXIT_REFUSED
+
+
+def read_device_key(path: Path) -> PublicKey:
+    """The public key of a device from an enrolment, a signed context or a key document.
+
+    Raises:
+        UsageError: there is none in the file.
+    """
+    data = read_input(path, "device key", MAX_DOCUMENT_BYTES)
+    try:
+        content: Any = read_json(data, where=str(path))
+        if "payload" in content:
+            inner = base64.b64decode(content["payload"], validate=True)
+            content = read_json(inner, where=str(path))["factory"]
+        if "publicKey" in content:
+            content = content["publicKey"]
+        return parse_document(PublicKey, canonical_json(content), where=str(path))
+    except (RefusedError, KeyError, TypeError, binascii.Error) as error:
+        raise UsageError(
+            "There is no device key in this file.",
+            reason=Reason.USAGE,
+            where=str(path),
+            found=str(error)[:200],
+            expected="an enrolment, a signed device context or a public key document",
+        ) from error
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(2 * MAX_EVENT_BYTES):
+                yield line.rstrip(b"\r\n")
+    except OSError as error:
+        raise UsageError(
+            "The history cannot be read.",
+            reason=Reason.USAGE,
+            where=str(path),
+            found=error.strerror or str(error),
+        ) from error

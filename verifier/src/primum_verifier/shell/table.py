@@ -1,0 +1,62 @@
+"""A verdict as people read it: the answer first, then every rule in a table of plain text."""
+
+from __future__ import annotations
+
+import textwrap
+
+from primum_verifier.core.question import Verdict
+from primum_verifier.core.vocabulary import Capability, Outcome
+
+_MARKS = {
+    Outcome.SATISFIED: "yes",
+    Outcome.REFUSED: "NO",
+    Outcome.NOT_APPLICABLE: "-",
+    Outcome.UNKNOWN: "?",
+}
+_RULE_WIDTH = 24
+_TEXT_WIDTH = 46
+
+
+def answer(verdict: Verdict) -> str:
+    """The verdict in one line."""
+    deployable = verdict.capability > Capability.NONE
+    names = [check.name for check in verdict.in_the_way]
+    if verdict.primary is None:
+        end = "nothing stands in the way"
+    else:
+        end = f"{verdict.primary} ({', '.join(names)})"
+    eligible = verdict.capability >= Capability.SELF_TEST or not any(
+        check.stands_in_the_way for check in verdict.checks
+    )
+    words = "deployable" if deployable else "not deployable"
+    if deployable:
+        words += ", eligible here" if eligible else ", not eligible"
+    return f"{verdict.name}: {words}; may: {verdict.capability.label}; {end}"
+
+
+def verdict_table(verdict: Verdict) -> str:
+    """The verdict with every rule: what was found and what is expected."""
+    lines = [answer(verdict)]
+    if verdict.user_notice:
+        lines.append(f"  notice: {verdict.user_notice}")
+    lines.append(f"  over engineering {verdict.engineering_view[:16]}")
+    lines.append(f"  and  clinical    {verdict.clinical_view[:16]}")
+    lines.append("")
+    for check in verdict.checks:
+        reason = "" if check.reason is None else f"  [{check.reason}]"
+        lines.append(f"  {_MARKS[check.outcome]:>3}  {check.name:<{_RULE_WIDTH}}{reason}")
+        lines.extend(_wrapped("found", check.found))
+        if check.expected:
+            lines.extend(_wrapped("expected", check.expected))
+        lines.extend(_wrapped("source", f"{check.source}; {check.clause}"))
+    return "\n".join(lines)
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    indent = " " * 19
+    return textwrap.wrap(
+        text or "nothing",
+        width=_TEXT_WIDTH + len(indent) + 20,
+        initial_indent=f"       {label + ':':<12}",
+        subsequent_indent=indent,
+    )
