@@ -190,7 +190,7 @@ def no_process_is_left() -> Iterator[None]:
     assert _children() <= before
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build() -> dict[str, Callable[..., Any]]:
     """The makers of this file, for tests that change what they make."""
     return {
