@@ -1,0 +1,143 @@
+"""What engineering signs and publishes: releases by the role ``model``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from primum_repo_tools.evidence import Override, check_artifacts, gate_release
+from primum_repo_tools.keys import Secrets
+from primum_repo_tools.publishing import publish_roles
+from primum_repo_tools.releases import Draft, open_draft, signed_digests
+from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.workbench import Workbench
+from primum_verifier.core.errors import RefusedError, UsageError
+from primum_verifier.core.manifest import MANIFEST_ROLE, manifest_target
+from primum_verifier.core.reasons import Reason
+
+
+def check_signable(workbench: Workbench, draft: Draft, repository: AuthorityRepository) -> None:
+    """See to it that a draft may be signed: whole, and its version not taken by other bytes.
+
+    Raises:
+        RefusedError: it may not.
+    """
+    check_artifacts(draft)
+    bundle = draft.manifest.bundle
+    target = manifest_target(bundle.component, bundle.version)
+    signed = signed_digests(repository)
+    if signed.get(target, draft.sha256) != draft.sha256:
+        raise RefusedError(
+            "This version was signed already with other bytes.",
+            reason=Reason.USAGE,
+            where=draft.manifest.name,
+            found=f"sha256 {draft.sha256}",
+            expected=f"sha256 {signed[target]}",
+            remedy="Give the new bytes a new version; a version means one release for ever.",
+        )
+    for other in signed:
+        _, component, version, _ = other.split("/")
+        if component != bundle.component or version == bundle.version:
+            continue
+        counter = open_draft(workbench, component, version).manifest.bundle.release_counter
+        if counter == bundle.release_counter:
+            raise RefusedError(
+                "Another release has this release counter.",
+                reason=Reason.USAGE,
+                where=draft.manifest.name,
+                found=f"{counter}, the counter of {version}",
+                expected="a counter of its own",
+            )
+
+
+def sign_release(
+    workbench: Workbench, draft: Draft, *, secrets: Secrets, now: datetime
+) -> AuthorityRepository:
+    """Put a release's manifest into the role ``model``, signed at threshold, staged.
+
+    Nothing is published; other staged releases stay staged.
+    """
+    repository = AuthorityRepository(workbench, now=now, secrets=secrets)
+    check_signable(workbench, draft, repository)
+    bundle = draft.manifest.bundle
+    repository.put_target(
+        MANIFEST_ROLE, manifest_target(bundle.component, bundle.version), draft.data
+    )
+    workbench.record(
+        "release.signed",
+        at=now,
+        release=draft.manifest.name,
+        sha256=draft.sha256,
+        keys=[signer.public.key_id for signer in repository.signers(MANIFEST_ROLE)],
+    )
+    return repository
+
+
+def staged_releases(workbench: Workbench, repository: AuthorityRepository) -> list[Draft]:
+    """The releases that are signed and not published, each checked to be what was signed.
+
+    Raises:
+        RefusedError: a draft changed after it was signed.
+    """
+    published = repository.published_targets(MANIFEST_ROLE)
+    found = []
+    for name, sha256 in sorted(signed_digests(repository).items()):
+        if name in published:
+            continue
+        _, component, version, _ = name.split("/")
+        draft = open_draft(workbench, component, version)
+        if draft.sha256 != sha256:
+            raise RefusedError(
+                "A release is no longer the one that was signed.",
+                reason=Reason.ARTIFACT_DIGEST,
+                where=str(draft.folder),
+                found=f"sha256 {draft.sha256}",
+                expected=f"sha256 {sha256}",
+                remedy="Restore the draft that was signed, or give the new one a new version.",
+            )
+        found.append(draft)
+    return found
+
+
+def publish_releases(
+    workbench: Workbench,
+    *,
+    overrides: frozenset[Override],
+    secrets: Secrets,
+    now: datetime,
+) -> tuple[dict[str, Mapping[str, str]], int]:
+    """Gate every staged release and publish them; caller holds the lock.
+
+    Returns:
+        For each release the outcome of each gate, and the version of the new timestamp.
+
+    Raises:
+        UsageError: nothing is staged.
+        RefusedError: a gate refuses; nothing is published.
+    """
+    repository = AuthorityRepository(workbench, now=now, secrets=secrets)
+    drafts = staged_releases(workbench, repository)
+    if not drafts:
+        raise UsageError(
+            "Nothing is signed that is not published.",
+            reason=Reason.USAGE,
+            where=str(workbench.folder),
+            remedy="Sign a release first: primum-repo release sign COMPONENT VERSION",
+        )
+    outcomes = {
+        draft.manifest.name: gate_release(workbench, draft, overrides=overrides, now=now)
+        for draft in drafts
+    }
+    artifacts = {sha256: path for draft in drafts for sha256, path in draft.artifacts().items()}
+    version = publish_roles(
+        workbench, repository, roles=[MANIFEST_ROLE], now=now, artifacts=artifacts
+    )
+    for draft in drafts:
+        workbench.record(
+            "release.published",
+            at=now,
+            release=draft.manifest.name,
+            sha256=draft.sha256,
+            gates=dict(outcomes[draft.manifest.name]),
+        )
+    return outcomes, version
