@@ -1,0 +1,414 @@
+"""The verdict, rule by rule: each refusal by its reason, on both sides of each bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from primum_verifier.core.question import ArtifactsFact, ClinicalUse, SelfTestFact
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.verdict import judge
+from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
+from primum_verifier.shell.table import answer, verdict_table
+
+Bend = Callable[[Any], None]
+
+
+def facts(**changes: Any) -> Bend:
+    return lambda world: world.facts.update(changes)
+
+
+def within(part: str, path: str, value: Any) -> Bend:
+    def bend(world: Any) -> None:
+        place = getattr(world, part)
+        *folders, last = path.split(".")
+        for folder in folders:
+            place = place[folder]
+        place[last] = value
+
+    return bend
+
+
+def attribute(name: str, value: Any) -> Bend:
+    return lambda world: setattr(world, name, value)
+
+
+def at(hours: float) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    moment = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC) + timedelta(hours=hours)
+    return {"clock": moment, "proven": moment}
+
+
+def expired(role: str) -> Bend:
+    def bend(world: Any) -> None:
+        world.expires[role] = world.facts["clock"]
+
+    return bend
+
+
+def drop_approval(function: str) -> Bend:
+    def bend(world: Any) -> None:
+        world.approvals = [item for item in world.approvals if item["function"] != function]
+
+    return bend
+
+
+def change_approval(function: str, **changes: Any) -> Bend:
+    def bend(world: Any) -> None:
+        for item in world.approvals:
+            if item["function"] == function:
+                item.update(changes)
+
+    return bend
+
+
+def test_everything_right_is_clinical(world: Any) -> None:
+    verdict = judge(world.question())
+    assert verdict.capability == Capability.CLINICAL
+    assert verdict.primary is None
+    assert verdict.in_the_way == ()
+    assert "clinical" in answer(verdict)
+    assert verdict.engineering_view != verdict.clinical_view
+    assert "approvals" in verdict_table(verdict)
+
+
+NOT_DEPLOYABLE = {
+    "other_hardware": (facts(hardware_id="other"), Reason.COMPAT_HARDWARE),
+    "agent_too_old": (
+        within("manifest", "compatibility.minAgentVersion", "0.2.0"),
+        Reason.COMPAT_SOFTWARE,
+    ),
+    "downgrade_by_counter": (facts(counter_floor=3), Reason.TRUST_ROLLBACK),
+    "artifact_damaged": (facts(artifacts=ArtifactsFact.DAMAGED), Reason.ARTIFACT_DIGEST),
+    "model_role_expired": (expired("model"), Reason.TRUST_EXPIRED),
+    "engineering_timestamp_frozen": (expired("timestamp"), Reason.TRUST_EXPIRED),
+    "clock_unknown": (facts(clock=None), Reason.TRUST_TIME_UNKNOWN),
+    "time_never_proven": (facts(proven=None), Reason.TRUST_TIME_UNKNOWN),
+    "one_key_in_both_authorities": (attribute("shared_keys", {"k"}), Reason.TRUST_THRESHOLD),
+    "manifest_with_unknown_member": (
+        lambda world: world.manifest.update(later=True),
+        Reason.DOCUMENT_INVALID,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_DEPLOYABLE, ids=str)
+def test_not_deployable_means_nothing_is_kept(world: Any, case: str) -> None:
+    bend, reason = NOT_DEPLOYABLE[case]
+    bend(world)
+    verdict = judge(world.question())
+    assert (verdict.capability, verdict.primary) == (Capability.NONE, reason)
+
+
+NOT_ELIGIBLE = {
+    "not_on_the_list": (attribute("listed", False), Reason.ELIGIBILITY_ABSENT),
+    "no_list_at_all": (attribute("index", None), Reason.TRUST_STALE_INDEX),
+    "held_on_the_list": (attribute("index_status", "held"), Reason.ELIGIBILITY_HELD),
+    "withdrawn_on_the_list": (attribute("index_status", "withdrawn"), Reason.ELIGIBILITY_WITHDRAWN),
+    "burned_statement": (
+        lambda world: world.policy["burnedStatements"].append(
+            {"sha256": __import__("hashlib").sha256(world.statement_bytes()).hexdigest()}
+        ),
+        Reason.ELIGIBILITY_SUPERSEDED,
+    ),
+    "statement_number_below_floor": (
+        within("index", "minStatementNumber", 6),
+        Reason.ELIGIBILITY_SUPERSEDED,
+    ),
+    "clinical_never_approved": (drop_approval("clinical"), Reason.ELIGIBILITY_APPROVALS),
+    "quality_never_approved": (drop_approval("quality"), Reason.ELIGIBILITY_APPROVALS),
+    "approval_rejected": (
+        change_approval("clinical", decision="reject"),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "approval_by_another_functions_key": (
+        change_approval("regulatory", signer="clinical"),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "approval_claims_another_person": (
+        change_approval("quality", personId="p-clinical"),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "approval_of_another_statement": (
+        change_approval("quality", over="3" * 64),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "approval_for_another_stage": (
+        change_approval("quality", scope={"stage": "limited-release", "changeTier": "minor"}),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "person_has_left": (
+        lambda world: world.policy["people"][0].update(status="left"),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "one_person_in_two_functions": (
+        lambda world: world.policy["people"][1].update(personId="p-clinical"),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "policy_without_the_stage": (
+        lambda world: world.policy["requirements"][0].update(stage="validation"),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "limited_release_on_a_production_device": (
+        within("statement", "stage", "limited-release"),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "beyond_engineerings_stage": (
+        within("manifest", "maxStage", "limited-release"),
+        Reason.ELIGIBILITY_STAGE,
+    ),
+    "another_intended_use": (
+        within("manifest", "intendedUse", {"sha256": "4" * 64}),
+        Reason.ELIGIBILITY_MODE,
+    ),
+    "another_country": (
+        within("context", "placement.jurisdiction", "CH"),
+        Reason.ELIGIBILITY_JURISDICTION,
+    ),
+    "another_site": (within("context", "placement.siteId", "ward-8"), Reason.ELIGIBILITY_SITE),
+    "hardware_clinical_never_saw": (
+        within("statement", "constraints.hardware", ["cardiowear-1"]),
+        Reason.COMPAT_HARDWARE,
+    ),
+    "not_yet_valid_by_one_second": (facts(**at(-1 / 3600)), Reason.ELIGIBILITY_NOT_YET_VALID),
+    "eligibility_role_expired": (expired("eligibility"), Reason.TRUST_EXPIRED),
+    "context_signed_by_one_key": (
+        attribute("context_signers", [0]),
+        Reason.ELIGIBILITY_CONTEXT_UNTRUSTED,
+    ),
+    "context_key_listed_by_one_authority": (
+        lambda world: world.provisioning_listed.update(clinical=[0]),
+        Reason.ELIGIBILITY_CONTEXT_UNTRUSTED,
+    ),
+    "context_of_another_device": (
+        facts(device_key="f" * 64),
+        Reason.ELIGIBILITY_CONTEXT_UNTRUSTED,
+    ),
+    "context_number_replayed": (facts(context_floor=2), Reason.ELIGIBILITY_CONTEXT_UNTRUSTED),
+    "withdrawn_by_two_functions": (
+        lambda world: world.notice("clinical", "quality"),
+        Reason.ELIGIBILITY_WITHDRAWN,
+    ),
+    "held_by_one_function": (
+        lambda world: world.notice(
+            "clinical", kind="hold", action="no-new-activation", expiresAt="2026-06-04T12:00:00Z"
+        ),
+        Reason.ELIGIBILITY_HELD,
+    ),
+    "jurisdiction_list_empty": (
+        within("statement", "constraints.jurisdictions", []),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "jurisdiction_wildcard": (
+        within("statement", "constraints.jurisdictions", ["*"]),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "statement_with_unknown_restriction": (
+        within("statement", "constraints.moonPhase", "full"),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_ELIGIBLE, ids=str)
+def test_not_eligible_may_be_staged_and_never_activated(world: Any, case: str) -> None:
+    bend, reason = NOT_ELIGIBLE[case]
+    bend(world)
+    verdict = judge(world.question())
+    assert (verdict.capability, verdict.primary) == (Capability.STAGE, reason)
+
+
+def test_missing_functions_are_named_even_before_a_statement_exists(world: Any) -> None:
+    world.listed = False
+    verdict = judge(world.question())
+    approvals = next(check for check in verdict.checks if check.name == "approvals")
+    assert approvals.found.endswith("missing: clinical 1, quality 1, regulatory 1")
+
+
+@pytest.mark.parametrize(
+    ("hours", "capability"),
+    [(0, Capability.CLINICAL), (240, Capability.CLINICAL), (240.01, Capability.STAGE)],
+)
+def test_an_old_list_grants_nothing_new(world: Any, hours: float, capability: Capability) -> None:
+    world.facts.update(at(hours))
+    assert judge(world.question()).capability == capability
+
+
+@pytest.mark.parametrize(("hours", "granted"), [(300 * 24 - 0.001, True), (300 * 24, False)])
+def test_expired_by_one_second_is_refused(world: Any, hours: float, granted: bool) -> None:
+    world.statement["validity"]["maxIndexAgeHours"] = 8784
+    world.index["issuedAt"] = "2027-01-01T00:00:00Z"
+    world.context["notAfter"] = "2028-01-01T00:00:00Z"
+    for role in ("root", "timestamp", "snapshot", "targets", "model", "eligibility", "safety"):
+        world.expires[role] = world.facts["clock"] + timedelta(days=900)
+    world.facts.update(at(hours))
+    verdict = judge(world.question())
+    assert (verdict.capability == Capability.CLINICAL) is granted
+    assert verdict.primary == (None if granted else Reason.ELIGIBILITY_EXPIRED)
+
+
+def test_a_clock_ten_years_ahead_is_granted_nothing(world: Any) -> None:
+    world.facts["clock"] += timedelta(days=3650)
+    assert judge(world.question()).capability == Capability.NONE
+
+
+@pytest.mark.parametrize(
+    ("fact", "capability", "reason"),
+    [
+        (SelfTestFact.NOT_RUN, Capability.SELF_TEST, None),
+        (SelfTestFact.FAILED, Capability.SELF_TEST, Reason.SELFTEST_FAILED),
+        (SelfTestFact.INCOMPLETE, Capability.SELF_TEST, Reason.SELFTEST_INCOMPLETE),
+        (SelfTestFact.PASSED, Capability.CLINICAL, None),
+    ],
+)
+def test_only_proven_here_activates(
+    world: Any, fact: SelfTestFact, capability: Capability, reason: Reason | None
+) -> None:
+    world.facts["self_test"] = fact
+    verdict = judge(world.question())
+    assert (verdict.capability, verdict.primary) == (capability, reason)
+
+
+def test_no_switch_inside_a_clinical_episode(world: Any) -> None:
+    world.facts["clinical_use"] = ClinicalUse.IN_USE
+    verdict = judge(world.question())
+    assert (verdict.capability, verdict.primary) == (Capability.SELF_TEST, Reason.SAFETY_IN_USE)
+
+
+@pytest.mark.parametrize(
+    ("decision", "capability"),
+    [
+        ("eligible", Capability.CLINICAL),
+        ("eligible-with-conditions", Capability.CLINICAL),
+        ("investigational", Capability.INVESTIGATIONAL),
+        ("shadow-only", Capability.SHADOW),
+    ],
+)
+def test_the_decision_sets_the_top_of_the_ladder(
+    world: Any, decision: str, capability: Capability
+) -> None:
+    world.statement["decision"] = decision
+    assert judge(world.question()).capability == capability
+
+
+def test_artifacts_not_fetched_may_be_stored(world: Any) -> None:
+    world.facts["artifacts"] = ArtifactsFact.NOT_FETCHED
+    assert judge(world.question()).capability == Capability.STORE
+
+
+RUNNING = {
+    "nothing_wrong": (lambda _: None, Capability.CLINICAL, None),
+    "withdrawn_by_two": (
+        lambda world: world.notice("clinical", "quality"),
+        Capability.STAGE,
+        NoticeAction.FALL_BACK,
+    ),
+    "withdrawn_by_one_key_takes_nothing_away": (
+        lambda world: world.notice("clinical"),
+        Capability.CLINICAL,
+        None,
+    ),
+    "withdrawn_by_one_key_twice": (
+        lambda world: world.notice("clinical", "clinical"),
+        Capability.CLINICAL,
+        None,
+    ),
+    "withdrawn_elsewhere": (
+        lambda world: world.notice(
+            "clinical", "quality", scope={"mode": "jurisdictions", "jurisdictions": ["FR"]}
+        ),
+        Capability.CLINICAL,
+        None,
+    ),
+    "withdrawn_from_tomorrow": (
+        lambda world: world.notice("clinical", "quality", effectiveAt="2026-06-02T12:00:00Z"),
+        Capability.CLINICAL,
+        None,
+    ),
+    "hold_lets_it_run": (
+        lambda world: world.notice("clinical", kind="hold", expiresAt="2026-06-04T12:00:00Z"),
+        Capability.CLINICAL,
+        NoticeAction.CONTINUE_WITH_NOTICE,
+    ),
+    "entry_vanished_is_a_hold": (
+        attribute("listed", False),
+        Capability.CLINICAL,
+        NoticeAction.CONTINUE_WITH_NOTICE,
+    ),
+    "marked_withdrawn_without_notice_is_a_hold": (
+        attribute("index_status", "withdrawn"),
+        Capability.CLINICAL,
+        NoticeAction.CONTINUE_WITH_NOTICE,
+    ),
+    "list_unreadable_is_stale_never_empty": (attribute("index", None), Capability.CLINICAL, None),
+    "clock_ten_years_ahead": (
+        lambda world: world.facts.update(clock=world.facts["clock"] + timedelta(days=3650)),
+        Capability.CLINICAL,
+        None,
+    ),
+    "metadata_expired": (expired("timestamp"), Capability.CLINICAL, None),
+    "time_never_proven": (facts(proven=None), Capability.CLINICAL, None),
+    "list_too_old_by_proven_time": (
+        lambda world: world.facts.update(at(289)),
+        Capability.CLINICAL,
+        NoticeAction.CONTINUE_WITH_NOTICE,
+    ),
+    "list_too_old_and_statement_says_stop": (
+        lambda world: (
+            world.facts.update(at(289)),
+            world.statement["onExpiry"].update(action="suspend-ai-function"),
+        ),
+        Capability.STAGE,
+        NoticeAction.SUSPEND_AI_FUNCTION,
+    ),
+    "moved_to_another_country": (
+        within("context", "placement.jurisdiction", "CH"),
+        Capability.STAGE,
+        NoticeAction.FALL_BACK,
+    ),
+    "moved_by_one_provisioning_key": (
+        lambda world: (
+            within("context", "placement.jurisdiction", "CH")(world),
+            attribute("context_signers", [0])(world),
+        ),
+        Capability.CLINICAL,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RUNNING, ids=str)
+def test_what_runs_is_taken_away_only_by_what_may(world: Any, case: str) -> None:
+    bend, capability, ordered = RUNNING[case]
+    bend(world)
+    world.facts["phase"] = Phase.CONTINUE
+    verdict = judge(world.question())
+    assert (verdict.capability, verdict.ordered) == (capability, ordered)
+    assert (verdict.primary is None) == (ordered is None)
+
+
+def test_damaged_bytes_stop_at_once(world: Any) -> None:
+    world.facts.update(phase=Phase.CONTINUE, artifacts=ArtifactsFact.DAMAGED)
+    verdict = judge(world.question())
+    assert (verdict.capability, verdict.primary) == (Capability.STAGE, Reason.ARTIFACT_DIGEST)
+
+
+def test_going_back_works_while_the_mirror_is_frozen(world: Any) -> None:
+    world.facts["phase"] = Phase.FALL_BACK
+    for role in ("timestamp", "snapshot"):
+        world.expires[role] = world.facts["clock"] - timedelta(hours=1)
+    assert judge(world.question()).capability == Capability.CLINICAL
+
+
+def test_going_back_never_reaches_a_withdrawn_release(world: Any) -> None:
+    world.facts["phase"] = Phase.FALL_BACK
+    world.notice("clinical", "regulatory")
+    verdict = judge(world.question())
+    assert (verdict.capability, verdict.primary) == (
+        Capability.STAGE,
+        Reason.ELIGIBILITY_WITHDRAWN,
+    )
