@@ -41,6 +41,7 @@ def test_a_sound_model_passes_and_leaves_its_evidence(release: Any) -> None:
     assert set(report.environment.confinements) >= ALWAYS_POSSIBLE
     assert report.environment.runtime.onnxruntime
     assert report.peak_rss_kib > 10_000
+    assert report.cpu_features, "the processor of this machine is named nowhere"
 
 
 def test_a_model_that_computes_otherwise_is_refused_naming_the_cases(
