@@ -227,6 +227,12 @@ def test_a_million_nodes_are_refused_in_bounded_time(
     assert time.perf_counter() - begin < 5
 
 
+def test_more_nodes_than_allowed_are_refused(model: onnx.ModelProto, spec: SelfTestSpec) -> None:
+    for _ in range(onnx_screen.MAX_NODES):
+        model.graph.node.add()
+    assert "nodes" in refused(model, spec).found
+
+
 def test_a_flood_of_tiny_fields_is_refused_in_bounded_time(spec: SelfTestSpec) -> None:
     begin = time.perf_counter()
     assert "more fields" in refused(b"\x08\x08" * 2_000_000, spec).found
@@ -298,6 +304,23 @@ def test_an_interface_other_than_the_signed_one_is_refused(
 )
 def test_what_is_no_model_is_refused(spec: SelfTestSpec, content: bytes) -> None:
     assert refused(content, spec).reason is Reason.ARTIFACT_UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"\x02\x00", "field number 0"),
+        (b"\x88\x80\x80\x80\x80\x01\x00", "field number"),  # beyond 2**29 - 1
+        (b"\x08" + b"\x80" * 10 + b"\x01", "more than 10 bytes"),
+        (b"\x08\x80", "cut short"),
+        (b"\x3a\x02\x00", "reaches past"),
+        (b"\x0b", "wire type 3"),
+    ],
+)
+def test_each_way_to_break_the_wire_format_is_named(
+    spec: SelfTestSpec, content: bytes, found: str
+) -> None:
+    assert found in refused(content, spec).found
 
 
 def test_an_empty_or_an_enormous_file_is_refused_by_its_size(

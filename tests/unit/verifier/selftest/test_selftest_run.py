@@ -20,6 +20,7 @@ from primum_verifier.core.confinement import ALWAYS_POSSIBLE, Confinement
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.selftest_result import Blame, Overall, SelfTestReport, TestStatus
+from primum_verifier.shell.selftest import self_test
 
 Build = dict[str, Callable[..., Any]]
 
@@ -232,8 +233,6 @@ def test_a_confinement_that_is_required_and_not_held_ends_before_the_model_is_op
 
 
 def test_a_specification_that_is_no_specification_is_refused(tmp_path: Path) -> None:
-    from primum_verifier.shell.selftest import self_test  # noqa: PLC0415
-
     (tmp_path / "f").write_bytes(b"")
     with pytest.raises(RefusedError) as caught:
         self_test(model=tmp_path / "f", spec=b"{}", fixtures=tmp_path / "f", scratch=tmp_path)

@@ -142,6 +142,8 @@ class BenchRun:
         detail: one line for people: a signal, an exit code, the last line on stderr.
         wall_seconds: start to end, measured outside.
         peak_rss_kib: highest resident memory (KiB), read by the starting process; 0 if unknown.
+        cpu_features: instruction sets that choose how the runtime computes, as the kernel names
+            them; results may differ in the last bits between processors that differ here.
     """
 
     ending: Ending
@@ -150,3 +152,4 @@ class BenchRun:
     detail: str
     wall_seconds: float
     peak_rss_kib: int
+    cpu_features: tuple[str, ...] = ()

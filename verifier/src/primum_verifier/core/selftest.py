@@ -221,4 +221,5 @@ def _report(
         detail=run.detail[:600] if run is not None else "",
         wall_milliseconds=round(run.wall_seconds * 1000) if run is not None else 0,
         peak_rss_kib=run.peak_rss_kib if run is not None else 0,
+        cpu_features=run.cpu_features if run is not None else (),
     )

@@ -124,6 +124,7 @@ class SelfTestReport(Document):
     detail: Shown
     wall_milliseconds: Count
     peak_rss_kib: Count
+    cpu_features: Annotated[tuple[Fact, ...], Field(max_length=32)]
 
     def to_json(self) -> str:
         """The report as one line of canonical JSON."""

@@ -60,6 +60,13 @@ _CHATTER = "device_discovery"
 """The runtime complains at every start that it may not look for graphics processors."""
 
 _Frame = TypeVar("_Frame", Ready, Observations, Unable)
+_FEATURES = frozenset(
+    {
+        "amx_bf16", "amx_int8", "amx_tile", "avx", "avx2", "avx512_bf16", "avx512_fp16",
+        "avx512_vnni", "avx512bw", "avx512f", "avx512vl", "avx_vnni", "fma", "sse4_1", "sse4_2",
+        "asimd", "asimddp", "asimdhp", "bf16", "i8mm", "neon", "sve", "sve2", "vfpv4",
+    }
+)  # fmt: skip
 _FRAMES = 2
 """A whole report has two lines: ready, result."""
 
@@ -294,6 +301,17 @@ def _peak_rss_kib(pid: int) -> int:
     return 0
 
 
+def _cpu_features() -> tuple[str, ...]:
+    """The instruction sets that matter and are there; empty when it cannot be known."""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
+            name, _, flags = line.partition(":")
+            if name.strip() in ("flags", "Features"):  # x86; arm
+                return tuple(sorted(_FEATURES.intersection(flags.split())))
+    return ()
+
+
 def _ending_of(status: int, *, gone: bool) -> Ending:
     if not gone:
         return Ending.REPORTED
@@ -336,6 +354,7 @@ def _conclude(
         detail="" if ending is Ending.REPORTED else detail,
         wall_seconds=wall_seconds,
         peak_rss_kib=peak_rss_kib,
+        cpu_features=_cpu_features(),
     )
 
 
