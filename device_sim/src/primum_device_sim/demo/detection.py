@@ -6,8 +6,8 @@ detector that comes with ``sleepecg`` is not used: it passes over about twenty w
 strip, and a missed premature beat is just what this device must not do.
 
 It looks ahead by less than half a second, but for the first ten seconds, from which it learns the
-size of a beat. Against the annotations of the twelve recordings (25,311 beats) it misses 54 beats,
-3 of them premature, and finds 126 too many; its peaks lie within about 20 samples of the annotated
+size of a beat. Against the annotations of the twelve recordings (25,311 beats) it misses 53 beats,
+4 of them premature, and finds 126 too many; its peaks lie within about 20 samples of the annotated
 ones, which is why training moves its windows.
 """
 

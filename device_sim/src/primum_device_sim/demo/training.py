@@ -46,6 +46,7 @@ _EPSILON: Final = 1e-8
 # The detector's peaks lie up to this many samples beside the annotated ones.
 _LARGEST_SHIFT: Final = 12
 _LARGEST_BEAT_WEIGHT: Final = 60.0
+_INVERTED_SEED_STEP: Final = 100
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,30 @@ def normalised(ecg_mv: NDArray[np.float32], rr_s: NDArray[np.float32]) -> Floats
     return np.concatenate([pooled, (ratios - 1.0) * RR_SCALE], axis=1)
 
 
-def beats_of(recording: Recording, *, shift_seed: int | None = None) -> Beats:
-    """A recording's beats made ready for training (with shifted windows) or for scoring."""
-    shift = None
-    if shift_seed is not None:
-        random = RandomIntegers(shift_seed * 1000 + int(recording.patient))
-        shift = random.integers(recording.r_peaks.size, _LARGEST_SHIFT)
+def beats_of(recording: Recording) -> Beats:
+    """A recording's beats made ready for scoring."""
+    return _beats(recording, shift=None)
+
+
+def training_beats_of(recording: Recording, *, seed: int) -> Beats:
+    """A recording's beats made ready for training: each as it is, and upside down.
+
+    A wearable may be worn upside down, and a lead may see a heart from the other side; with few
+    patients this is also what keeps the network from learning their leads by heart. Windows are
+    moved at random, as an unsteady beat detector would move them.
+    """
+    upright = _beats(recording, shift=_shifts(recording, seed))
+    inverted = _beats(recording, shift=_shifts(recording, seed + _INVERTED_SEED_STEP))
+    inverted.inputs[:, :POOLED_SAMPLES] *= -1.0
+    return joined([upright, inverted])
+
+
+def _shifts(recording: Recording, seed: int) -> NDArray[np.int64]:
+    random = RandomIntegers(seed * 1000 + int(recording.patient))
+    return random.integers(recording.r_peaks.size, _LARGEST_SHIFT)
+
+
+def _beats(recording: Recording, *, shift: NDArray[np.int64] | None) -> Beats:
     rows = beat_inputs(recording.ecg_mv, recording.r_peaks, shift=shift)
     return Beats(
         inputs=normalised(rows.ecg_mv, rows.rr_s),
@@ -151,7 +170,7 @@ def train(recordings: dict[str, Recording], settings: Settings) -> Weights:
         settings: what to do.
     """
     beats = joined(
-        [beats_of(recordings[name], shift_seed=settings.seed) for name in settings.patients]
+        [training_beats_of(recordings[name], seed=settings.seed) for name in settings.patients]
     )
     inputs = in_steps(beats.inputs, _INPUT_BITS)
     importance = beat_weights(beats)
