@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +24,20 @@ folder = Path(sys.argv[1])
 box = Sandbox()
 box.close_files(
     limits=Limits(memory_bytes=512 * 2**20, cpu_seconds=5),
-    readable=(folder / "readable",), parent=os.getppid())
-box.close_calls()
+    readable=(folder / "readable",), parent=int(sys.argv[2]))
 libc = ctypes.CDLL(None, use_errno=True)
+signal_at_death = ctypes.c_int()
+libc.prctl(2, ctypes.byref(signal_at_death))
+status = Path("/proc/self/status").read_text()
+facts = {
+    "dumpable": libc.prctl(3, 0, 0, 0, 0),
+    "signal at parent's death": signal_at_death.value,
+    "capabilities": [line.split()[1] for line in status.splitlines() if line[:6] == "CapEff"],
+    "core": resource.getrlimit(resource.RLIMIT_CORE),
+    "file size": resource.getrlimit(resource.RLIMIT_FSIZE),
+    "processor time": resource.getrlimit(resource.RLIMIT_CPU),
+}
+box.close_calls()
 
 def write(): (folder / "written").write_text("x")
 def overwrite(): (folder / "readable").write_text("x")
@@ -65,7 +77,7 @@ for name in %r:
         answers[name] = "done"
     except (OSError, MemoryError, RuntimeError, ValueError) as error:
         answers[name] = type(error).__name__
-print(json.dumps({"held": sorted(box.held), "answers": answers}))
+print(json.dumps({"held": sorted(box.held), "answers": answers, "facts": facts}))
 """
 _IMPORTS = """
 import mmap, resource, sys
@@ -83,42 +95,63 @@ _ALLOWED = ("allowed_read", "allowed_thread")
 
 def _inside(
     folder: Path, *, user: int | None = None, interpreter: str = sys.executable
-) -> dict[str, dict[str, str]]:
+) -> dict[str, dict[str, Any]]:
     (folder / "readable").write_text("r")
     (folder / "secret").write_text("s")
     script = _SCRIPT % ((*_FORBIDDEN, *_ALLOWED),)
     done = subprocess.run(
-        [interpreter, "-I", "-c", _IMPORTS + script, str(folder)],
+        [interpreter, "-I", "-c", _IMPORTS + script, str(folder), str(os.getpid())],
         capture_output=True, text=True, start_new_session=True, user=user, check=False,
     )  # fmt: skip
     assert done.stdout, done.stderr
-    answer: dict[str, dict[str, str]] = json.loads(done.stdout)
+    answer: dict[str, dict[str, Any]] = json.loads(done.stdout)
     return answer
 
 
 @pytest.fixture(scope="module")
-def inside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+def inside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     return _inside(tmp_path_factory.mktemp("sandbox"))
 
 
-def _skip_unless_held(inside: dict[str, dict[str, str]]) -> None:
+def test_privileges_and_limits_are_gone(inside: dict[str, dict[str, Any]]) -> None:
+    assert inside["facts"] == {
+        "dumpable": 0,
+        "signal at parent's death": 9,
+        "capabilities": ["0" * 16],
+        "core": [0, 0],
+        "file size": [0, 0],
+        "processor time": [5, 5],
+    }
+
+
+def test_an_orphan_ends_before_it_does_anything(tmp_path: Path) -> None:
+    """The parent died before its death could be signalled.  End: gone, and silent."""
+    nobody_s_child = "0"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _IMPORTS + _SCRIPT % ((),), str(tmp_path), nobody_s_child],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+def _skip_unless_held(inside: dict[str, dict[str, Any]]) -> None:
     if not {Confinement.LANDLOCK, Confinement.SECCOMP} <= set(inside["held"]):
         pytest.skip(f"this system holds only {inside['held']}")
 
 
 @pytest.mark.parametrize("attempt", _FORBIDDEN)
-def test_a_confined_process_cannot(inside: dict[str, dict[str, str]], attempt: str) -> None:
+def test_a_confined_process_cannot(inside: dict[str, dict[str, Any]], attempt: str) -> None:
     _skip_unless_held(inside)
     assert inside["answers"][attempt] != "done"
 
 
 @pytest.mark.parametrize("act", _ALLOWED)
-def test_a_confined_process_still_can(inside: dict[str, dict[str, str]], act: str) -> None:
+def test_a_confined_process_still_can(inside: dict[str, dict[str, Any]], act: str) -> None:
     assert inside["answers"][act] == "done"
 
 
 def test_what_is_said_to_be_held_is_everything_where_the_system_can(
-    inside: dict[str, dict[str, str]],
+    inside: dict[str, dict[str, Any]],
 ) -> None:
     _skip_unless_held(inside)
     assert set(inside["held"]) == COMPLETE

@@ -172,6 +172,57 @@ def test_a_bench_killed_from_outside_is_not_held_against_the_release(
     assert "SIGKILL" in result.summary
 
 
+def test_a_killed_caller_takes_its_bench_with_it(release: Any, build: Build) -> None:
+    """Attack: kill -9 of the attempt in the middle of a self-test.  End: no bench is left."""
+    release.run()
+    folder = release.folder
+    (folder / "model.onnx").write_bytes(build["hanging"]().SerializeToString())
+    (folder / "spec.json").write_text(json.dumps(release.spec()))
+    attempt = subprocess.Popen(
+        [sys.executable, "-c", _ATTEMPT, *map(str, _files(folder))], stdout=subprocess.PIPE
+    )
+    with attempt:
+        children = Path(f"/proc/{attempt.pid}/task/{attempt.pid}/children")
+        bench = 0
+        for _ in range(500):
+            pids = children.read_text().split()
+            held = [pid for pid in pids if _seccomp_mode(pid) == "2"]
+            if held:
+                bench = int(held[0])
+                break
+            time.sleep(0.01)
+        assert bench, "the bench never got so far as to be confined"
+        attempt.kill()
+    for _ in range(200):
+        if _seccomp_mode(str(bench)) == "":
+            return
+        time.sleep(0.01)
+    pytest.fail("the bench outlived the attempt")
+
+
+def _seccomp_mode(pid: str) -> str:
+    """The seccomp mode of a process; empty when it is gone or a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    lines = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    return "" if lines["State"].startswith("Z") else lines["Seccomp"].strip()
+
+
+_ATTEMPT = """
+import sys, pathlib
+from primum_verifier.shell.selftest import self_test
+model, spec, fixtures, scratch = map(pathlib.Path, sys.argv[1:])
+result = self_test(model=model, spec=spec.read_bytes(), fixtures=fixtures, scratch=scratch)
+print(result.overall)
+"""
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / name for name in ("model.onnx", "spec.json", "fixtures.npz", "scratch")]
+
+
 def test_a_model_too_large_for_its_memory_is_incomplete(release: Any) -> None:
     """Attack: the memory limit holds the runtime but not the model's work."""
     release.changes["memoryLimitMiB"] = 64
@@ -243,21 +294,13 @@ def test_the_runtime_calls_nobody_and_writes_nothing(release: Any, tmp_path: Pat
     """Attack: onnxruntime's telemetry, hidden where CI is set.  End: no file in any home."""
     home = tmp_path / "home"
     home.mkdir()
-    script = (
-        "import json,sys,pathlib\n"
-        "from primum_verifier.shell.selftest import self_test\n"
-        "a=[pathlib.Path(p) for p in sys.argv[1:]]\n"
-        "r=self_test(model=a[0],spec=a[1].read_bytes(),fixtures=a[2],scratch=a[3])\n"
-        "print(r.overall)\n"
-    )
     release.run()
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps(release.spec()))
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home)}
-    files = [tmp_path / "model.onnx", spec, tmp_path / "fixtures.npz", tmp_path / "scratch"]
     done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, files)],
+        [sys.executable, "-c", _ATTEMPT, *map(str, _files(tmp_path))],
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "passed"
