@@ -56,6 +56,7 @@ def _with(arrays: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ("case", np.array([""] + [f"c{index}" for index in range(11)])),
         ("case", np.array(["a\nb"] + [f"c{index}" for index in range(11)])),
         ("case", np.array([b"bytes"] * 12)),
+        ("cohort", np.array([["sinus"]] * 12)),
         ("cohort", np.array(["sinus"] * 11)),
         ("label", np.zeros(12, dtype=np.int64)),
         ("label", np.full(12, 2, dtype=np.int8)),
@@ -114,13 +115,38 @@ def test_a_file_too_large_is_refused_by_its_size(monkeypatch: pytest.MonkeyPatch
     assert caught.value.reason is Reason.ARTIFACT_SIZE
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_another_compression_is_refused(compression: int) -> None:
+def _repacked(
+    arrays: dict[str, Any],
+    compression: int = zipfile.ZIP_STORED,
+    replaced: dict[str, bytes] | None = None,
+) -> bytes:
+    """The arrays in a zip of our own making, some of them as other bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
-        archive.writestr("case.npy", bytes(100))
-    with pytest.raises(RefusedError):
-        read_fixtures(buffer.getvalue())
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, array)
+            archive.writestr(f"{name}.npy", (replaced or {}).get(name, member.getvalue()))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_another_compression_is_refused(arrays: dict[str, Any], compression: int) -> None:
+    read_fixtures(_repacked(arrays))
+    with pytest.raises(RefusedError) as caught:
+        read_fixtures(_repacked(arrays, compression))
+    assert "compression" in caught.value.found
+
+
+@pytest.mark.parametrize("change", [lambda raw: raw[:-1], lambda raw: raw + b"\0"])
+def test_bytes_that_are_not_as_many_as_the_shape_says_are_refused(
+    arrays: dict[str, Any], change: Callable[[bytes], bytes]
+) -> None:
+    member = io.BytesIO()
+    np.save(member, arrays["input.x"])
+    with pytest.raises(RefusedError) as caught:
+        read_fixtures(_repacked(arrays, replaced={"input.x": change(member.getvalue())}))
+    assert "as many as" in caught.value.found
 
 
 def test_a_member_that_stands_twice_is_refused() -> None:

@@ -107,6 +107,17 @@ def test_the_reference_outputs_pass(bench: Bench) -> None:
     assert bench.judge().overall is Overall.PASSED
 
 
+def test_other_fixtures_or_another_number_of_cases_fail(bench: Bench) -> None:
+    digest = bench.digest
+    bench.digest = "f" * 64
+    assert status(bench.judge(), "bytes") is TestStatus.FAIL
+    bench.digest = digest
+    bench.content["fixtures"]["cases"] = 13
+    result = bench.judge()
+    assert status(result, "bytes") is TestStatus.FAIL
+    assert result.overall is Overall.FAILED
+
+
 @pytest.mark.parametrize("ending", [one for one in Ending if one is not Ending.REPORTED])
 def test_whatever_ends_without_a_report_never_passes(bench: Bench, ending: Ending) -> None:
     """Even where no test is mandatory but one, and none refuses."""
