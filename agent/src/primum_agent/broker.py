@@ -121,6 +121,7 @@ class PahoBroker:
         if self._thread is not None:
             # It has said that it ends; it does so within a moment.
             self._thread.join(timeout=1.0)
+        self._stopping.clear()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._thread.start()
 

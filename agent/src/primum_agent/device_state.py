@@ -84,6 +84,7 @@ class DeviceState:
         resumptions: cuts since the present update began.
         counter_floor: no release with a lower counter runs again.
         eligibility: what the last review of the active release concluded, as one text.
+        leaving: while rolling back, the reason for it.
     """
 
     lifecycle: State = State.IDLE
@@ -98,6 +99,7 @@ class DeviceState:
     resumptions: int = 0
     counter_floor: int = 0
     eligibility: str = ""
+    leaving: str = ""
 
     def generation(self, number: int | None) -> Generation | None:
         """The generation with this number, if it is still there."""
@@ -149,6 +151,10 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
     if "to" in data:
         state = replace(state, lifecycle=State(data["to"]))
     state = _count_resumptions(state, data)
+    if state.lifecycle is not State.ROLLING_BACK:
+        state = replace(state, leaving="")
+    elif data.get("stimulus") in {Stimulus.UNHEALTHY, Stimulus.TAKEN_AWAY}:
+        state = replace(state, leaving=next(iter(data.get("reasons", ())), ""))
     if "candidate" in change:
         found = change["candidate"]
         state = replace(state, candidate=None if found is None else Candidate(**found))

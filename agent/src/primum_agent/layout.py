@@ -78,8 +78,3 @@ class Layout:
     def update_lock(self) -> Path:
         """Held by the one attempt."""
         return self.run / "update.lock"
-
-    @property
-    def reporting(self) -> Path:
-        """The supervisor's last word on its broker, for ``status`` and ``doctor``."""
-        return self.run / "reporting.json"

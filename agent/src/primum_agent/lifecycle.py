@@ -119,7 +119,6 @@ TABLE: Final[dict[tuple[State, Stimulus], State]] = {
     (_S.PROVISIONAL, _E.TAKEN_AWAY): _S.ROLLING_BACK,
     (_S.ROLLING_BACK, _E.REVERTED): _S.IDLE,
     (_S.ROLLING_BACK, _E.NONE_LEFT): _S.IDLE,
-    (_S.ROLLING_BACK, _E.INTERRUPTED): _S.ROLLING_BACK,
 }
 
 RESUME: Final[dict[State, Resume]] = {

@@ -35,6 +35,7 @@ class Standing:
         notice: what the user is to be told; empty when there is nothing to tell.
         reasons: reason codes for a safe mode or a notice, the primary first.
         not_after: until when the statement lets it be used, RFC 3339.
+        on_expiry: what the statement orders then.
     """
 
     generation: int | None = None
@@ -47,6 +48,7 @@ class Standing:
     files: Sequence[StoredItem] = ()
     operating_point: OperatingPoint | None = None
     not_after: str = ""
+    on_expiry: str = ""
     reasons: Sequence[str] = ()
     notice: str = ""
 
@@ -71,6 +73,7 @@ class Standing:
             if point is None
             else {"output": point.output, "threshold": point.threshold},
             "notAfter": self.not_after or None,
+            "onExpiry": self.on_expiry or None,
             "reasons": list(self.reasons),
             "notice": self.notice,
         }

@@ -1,0 +1,196 @@
+"""One attempt: converge, refresh, review what runs, then take the candidate as far as it may go.
+
+A child process of the supervisor that holds the update lock.  It may crash, leak or be killed at
+any instant: the journal and the link say where it was, and the next one converges.
+
+Usage: ``python -m primum_agent.attempt --state DIR --provisioning DIR --reason poll|resume``
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import uuid
+from pathlib import Path
+
+from primum_agent.candidate import CandidateWork
+from primum_agent.children import end_with_parent
+from primum_agent.clock import Clock, SystemClock
+from primum_agent.collecting import collect
+from primum_agent.converging import converge
+from primum_agent.device import Device, open_device
+from primum_agent.events import Entry, EventKind
+from primum_agent.journal import Journal
+from primum_agent.judging import make_judge
+from primum_agent.layout import Layout
+from primum_agent.lifecycle import State
+from primum_agent.locking import held
+from primum_agent.review import review
+from primum_agent.settings import Settings, read_settings
+from primum_verifier.core.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_REFUSED,
+    PrimumError,
+    RefusedError,
+)
+from primum_verifier.core.view import CLINICAL, ENGINEERING
+from primum_verifier.shell.authorities import Refreshed
+
+
+def refresh(device: Device) -> Refreshed:
+    """Refresh both authorities; each distinct trouble is one event, its repetitions are counted."""
+    state = device.journal.state()
+    kept = [(item.component, item.version) for item in state.generations]
+    if state.candidate is not None:
+        kept.append((state.candidate.component, state.candidate.version))
+    refreshed = device.authorities.refresh(
+        now=device.clock.now(),
+        device_id=device.settings.device_id,
+        held=kept,
+    )
+    for authority in (ENGINEERING, CLINICAL):
+        _tell(device, authority, refreshed.problems.get(authority))
+    return refreshed
+
+
+def _tell(device: Device, authority: str, error: PrimumError | None) -> None:
+    topic = f"authority {authority}"
+    if error is None:
+        ended = device.journal.clear_problem(topic)
+        if ended is not None:
+            device.journal.record(
+                Entry(
+                    kind=EventKind.REPOSITORIES_REACHED,
+                    attempt=device.attempt,
+                    result="done",
+                    detail={"authority": authority, "after": ended.times, "was": ended.what},
+                )
+            )
+        return
+    if not device.journal.note_problem(
+        topic=topic, what=str(error.reason), text=error.for_people()
+    ):
+        return
+    refused = isinstance(error, RefusedError)
+    device.journal.record(
+        Entry(
+            kind=EventKind.TRUST_REFUSED if refused else EventKind.TRANSPORT_FAILED,
+            attempt=device.attempt,
+            result="refused" if refused else "failed",
+            reasons=(str(error.reason),),
+            detail={"authority": authority, **error.as_dict()},
+        )
+    )
+
+
+def poll(device: Device) -> int:
+    """Refresh, review, and work on what the plan gives; the attempt's exit code."""
+    refreshed = refresh(device)
+    judge = make_judge(device, engineering=refreshed.engineering, clinical=refreshed.clinical)
+    review(device, judge)
+    code = EXIT_DONE
+    if refreshed.problems:
+        refused = any(isinstance(item, RefusedError) for item in refreshed.problems.values())
+        code = EXIT_REFUSED if refused else EXIT_FAILED
+    lifecycle = device.journal.state().lifecycle
+    if judge is None or refreshed.assignment is None or lifecycle is State.PROVISIONAL:
+        return code
+    conclusion = CandidateWork(device, judge, refreshed.assignment).run()
+    collect(device, refreshed.engineering)
+    return conclusion.exit_code or code
+
+
+def attempt(device: Device, *, reason: str) -> int:
+    """Converge what a cut left over the stored views, then do what was asked for.
+
+    Args:
+        device: the device.
+        reason: ``resume`` stays offline: converge and review; ``poll`` goes on from there.
+
+    Returns:
+        An exit code of the one table.
+    """
+    stored = device.authorities.stored(now=device.clock.now(), device_id=device.settings.device_id)
+    judge = make_judge(device, engineering=stored.engineering, clinical=stored.clinical)
+    # A poll begins where the last attempt ended well; a provisional release is watched there.
+    if reason == "resume" or device.journal.state().lifecycle is not State.PROVISIONAL:
+        converge(device, judge)
+    if reason == "resume":
+        review(device, judge)
+        return EXIT_DONE
+    return poll(device)
+
+
+def run_attempt(*, settings: Settings, layout: Layout, clock: Clock, reason: str) -> int:
+    """Take the lock, open everything, attempt.
+
+    Raises:
+        BusyError: another attempt holds the lock.
+        PrimumError: whatever stood in the way.
+    """
+    with held(
+        layout.update_lock,
+        what="Another update attempt is under way",
+        remedy="Wait for it: `primum-agent status` shows how far it is.",
+    ):
+        journal = Journal.open(layout, clock=clock, device_id=settings.device_id)
+        try:
+            device = open_device(
+                settings=settings,
+                layout=layout,
+                clock=clock,
+                journal=journal,
+                attempt=uuid.uuid4().hex[:12],
+            )
+            code = attempt(device, reason=reason)
+            journal.clear_problem("attempt-error")
+            return code
+        except PrimumError as error:
+            _record_failure(journal, error)
+            raise
+        finally:
+            journal.close()
+
+
+def _record_failure(journal: Journal, error: PrimumError) -> None:
+    """One event for an attempt that could not do its work; repetitions are counted."""
+    try:
+        if journal.note_problem(
+            topic="attempt-error", what=str(error.reason), text=error.for_people()
+        ):
+            journal.record(
+                Entry(
+                    kind=EventKind.ATTEMPT_FAILED,
+                    result="refused" if isinstance(error, RefusedError) else "failed",
+                    reasons=(str(error.reason),),
+                    detail={**error.as_dict()},
+                )
+            )
+    except PrimumError:
+        # The journal itself is what fails; the caller says so.
+        return
+
+
+def main() -> int:
+    """One attempt; the exit code follows the one table."""
+    parser = argparse.ArgumentParser(description="One update attempt.")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--provisioning", type=Path, required=True)
+    parser.add_argument("--reason", choices=("poll", "resume"), required=True)
+    arguments = parser.parse_args()
+    end_with_parent()
+    try:
+        return run_attempt(
+            settings=read_settings(arguments.provisioning),
+            layout=Layout(arguments.state.resolve()),
+            clock=SystemClock(),
+            reason=arguments.reason,
+        )
+    except PrimumError as error:
+        sys.stderr.write(error.for_people() + "\n")
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,355 @@
+"""Working on the release that the plan gives this device: judge, fetch, judge, test, judge, act.
+
+What is concluded about a release is remembered.  At the next poll the same steps are taken
+without a word, and only a conclusion that differs is walked through the state table and
+reported: a fleet counts problems, not polls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+from primum_agent.activation import activate
+from primum_agent.device import Device
+from primum_agent.device_state import Candidate
+from primum_agent.downloading import download, is_whole
+from primum_agent.events import Entry, EventKind
+from primum_agent.gates import clinical_use
+from primum_agent.judging import Judge
+from primum_agent.lifecycle import State, Stimulus
+from primum_agent.proving import prove
+from primum_verifier.core.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_REFUSED,
+    EXIT_WAITING,
+    FailedError,
+    PrimumError,
+    RefusedError,
+)
+from primum_verifier.core.manifest import manifest_target
+from primum_verifier.core.question import ArtifactsFact, ClinicalUse, SelfTestFact, Verdict
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.rollout import Assignment
+from primum_verifier.core.vocabulary import Capability, Outcome, Phase
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What came of a release.
+
+    Attributes:
+        text: one comparable line; equal texts are one and the same problem.
+        exit_code: what the attempt ends with.
+    """
+
+    text: str
+    exit_code: int
+
+
+READY = Conclusion("ready", EXIT_DONE)
+
+
+def _obstacles(verdict: Verdict) -> dict[str, object]:
+    """The rules in the way, for a report."""
+    return {
+        "capability": verdict.capability.label,
+        "checks": [
+            {
+                "name": check.name,
+                "outcome": str(check.outcome),
+                "reason": "" if check.reason is None else str(check.reason),
+                "found": check.found,
+                "expected": check.expected,
+            }
+            for check in verdict.in_the_way[:_SHOWN]
+        ],
+        "views": [verdict.engineering_view, verdict.clinical_view],
+    }
+
+
+def _reasons(verdict: Verdict) -> tuple[str, ...]:
+    """Reason codes, the primary first, each once."""
+    found = [verdict.primary, *(check.reason for check in verdict.in_the_way)]
+    return tuple(dict.fromkeys(str(reason) for reason in found if reason is not None))
+
+
+class CandidateWork:
+    """The work on one candidate in one attempt.
+
+    Args:
+        device: the device.
+        judge: the judge of this attempt.
+        assignment: what the signed plan gives this device.
+    """
+
+    def __init__(self, device: Device, judge: Judge, assignment: Assignment) -> None:
+        self._device = device
+        self._judge = judge
+        self._candidate = Candidate(
+            component=assignment.component,
+            version=assignment.version,
+            release=assignment.release.sha256,
+        )
+        self._aloud = True
+
+    def run(self) -> Conclusion:
+        """Take the candidate as far as it may go.
+
+        Raises:
+            FailedError: the disk did not take the activation; the old release is active.
+        """
+        state = self._device.journal.state()
+        release = self._candidate.release
+        if state.in_use is not None and state.in_use.release == release:
+            return Conclusion("active", EXIT_DONE)
+        if state.lifecycle is State.WAITING:
+            if state.candidate is not None and state.candidate.release == release:
+                return self._pass_gates()
+            self._drop("superseded by the plan")
+        before = state.conclusions.get(release)
+        if release in state.faults:
+            return Conclusion(before or f"fault: {state.faults[release]}", EXIT_REFUSED)
+        if before is not None:
+            self._aloud = False
+            conclusion = self._walk()
+            if conclusion.text == before:
+                return conclusion
+        self._aloud = True
+        conclusion = self._walk()
+        return self._pass_gates() if conclusion == READY else conclusion
+
+    # One walk from found to proven
+
+    def _walk(self) -> Conclusion:
+        self._say(
+            EventKind.UPDATE_FOUND,
+            Stimulus.FOUND,
+            change={"candidate": asdict(self._candidate)},
+            detail={"release": self._candidate.release},
+        )
+        verdict = self._ask(ArtifactsFact.NOT_FETCHED)
+        manifest = verdict.manifest
+        if verdict.capability < Capability.STORE or manifest is None:
+            return self._refused(verdict)
+        total = sum(item.length for item in manifest.items)
+        self._say(EventKind.UPDATE_DOWNLOADING, Stimulus.ACCEPTED, detail={"bytes": total})
+        try:
+            fetched = download(manifest, device=self._device)
+        except RefusedError as error:
+            return self._ended(EventKind.UPDATE_REFUSED, Stimulus.REFUSED, error)
+        except FailedError as error:
+            return self._ended(EventKind.UPDATE_FAILED, Stimulus.BROKEN_OFF, error)
+        self._say(EventKind.UPDATE_DOWNLOADED, Stimulus.STORED, detail={"fetched": fetched})
+        verdict = self._ask(ArtifactsFact.WHOLE)
+        if verdict.capability < Capability.STAGE:
+            return self._refused(verdict)
+        if verdict.capability < Capability.SELF_TEST:
+            return self._staged(verdict)
+        self._say(EventKind.SELFTEST_STARTED, Stimulus.TESTABLE)
+        return self._test(verdict)
+
+    def _test(self, verdict: Verdict) -> Conclusion:
+        if verdict.manifest is None:
+            raise RuntimeError("a release without a manifest reached the self-test")
+        proof = prove(verdict.manifest, store=self._device.store)
+        if proof.fact is SelfTestFact.PASSED:
+            tested = replace(self._candidate, tested=True)
+            self._say(
+                EventKind.SELFTEST_PASSED,
+                Stimulus.PROVEN,
+                result="done",
+                change={"candidate": asdict(tested)},
+                detail=proof.detail,
+            )
+            return READY
+        self._ask(ArtifactsFact.WHOLE, self_test=proof.fact)
+        conclusion = Conclusion(
+            f"{proof.fact}: {proof.reason}", EXIT_REFUSED if proof.own_fault else EXIT_FAILED
+        )
+        change: dict[str, object] = {
+            "candidate": None,
+            "conclusion": {self._candidate.release: conclusion.text},
+        }
+        if proof.own_fault:
+            change["fault"] = {self._candidate.release: str(proof.reason)}
+        self._say(
+            EventKind.SELFTEST_FAILED,
+            Stimulus.DISPROVEN if proof.own_fault else Stimulus.BROKEN_OFF,
+            result="refused" if proof.own_fault else "failed",
+            reasons=(str(proof.reason),),
+            change=change,
+            detail=proof.detail,
+        )
+        return conclusion
+
+    # Waiting at the gates
+
+    def _pass_gates(self) -> Conclusion:
+        """Judge once more over everything that is known, then activate or say what holds."""
+        verdict_manifest = self._ask(ArtifactsFact.WHOLE).manifest
+        whole = verdict_manifest is not None and is_whole(verdict_manifest, device=self._device)
+        verdict = self._ask(
+            ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED,
+            self_test=SelfTestFact.PASSED,
+            use=clinical_use(self._device.layout),
+        )
+        manifest = self._manifest_bytes()
+        if verdict.capability is Capability.CLINICAL and manifest is not None:
+            return self._activate(verdict, manifest)
+        if verdict.capability < Capability.STAGE:
+            return self._refused(verdict)
+        if verdict.capability in {Capability.STAGE, Capability.SHADOW, Capability.INVESTIGATIONAL}:
+            return self._staged(verdict)
+        if verdict.primary is not Reason.SAFETY_IN_USE:
+            return self._refused(verdict)
+        conclusion = Conclusion(f"waiting: {verdict.primary}", EXIT_WAITING)
+        known = self._device.journal.state().conclusions.get(self._candidate.release)
+        if known != conclusion.text:
+            self._say(
+                EventKind.UPDATE_WAITING,
+                Stimulus.HELD,
+                result="waiting",
+                reasons=_reasons(verdict),
+                change={"conclusion": {self._candidate.release: conclusion.text}},
+                detail=_obstacles(verdict),
+            )
+        return conclusion
+
+    def _activate(self, verdict: Verdict, manifest: bytes) -> Conclusion:
+        journal = self._device.journal
+        try:
+            generation = activate(self._device, verdict, manifest=manifest)
+        except PrimumError as error:
+            if journal.state().lifecycle is State.ACTIVATING:
+                target = journal.state().target
+                self._say(
+                    EventKind.UPDATE_FAILED,
+                    Stimulus.BROKEN_OFF,
+                    result="failed",
+                    reasons=(str(error.reason),),
+                    change={"candidate": None, "target": None, "collected": [target]},
+                    detail={**error.as_dict()},
+                )
+            raise
+        return Conclusion(f"activated as generation {generation.number}", EXIT_DONE)
+
+    def _manifest_bytes(self) -> bytes | None:
+        name = manifest_target(self._candidate.component, self._candidate.version)
+        found = self._judge.engineering.documents.get(name)
+        return None if found is None else found.data
+
+    # Ends
+
+    def _refused(self, verdict: Verdict) -> Conclusion:
+        conclusion = Conclusion(f"refused: {', '.join(_reasons(verdict))}", EXIT_REFUSED)
+        self._say(
+            EventKind.UPDATE_REFUSED,
+            Stimulus.REFUSED,
+            result="refused",
+            reasons=_reasons(verdict),
+            change={
+                "candidate": None,
+                "conclusion": {self._candidate.release: conclusion.text},
+            },
+            detail=_obstacles(verdict),
+        )
+        return conclusion
+
+    def _staged(self, verdict: Verdict) -> Conclusion:
+        reasons = _reasons(verdict) or (str(Reason.ELIGIBILITY_MODE),)
+        # What is missing is part of the conclusion: an approval that came in is news.
+        missing = [
+            f"{check.name}={check.found}"
+            for check in verdict.in_the_way
+            if check.outcome is Outcome.REFUSED and check.name == "approvals"
+        ]
+        text = f"staged: {', '.join((*reasons, *missing))}"
+        conclusion = Conclusion(text, EXIT_REFUSED)
+        self._say(
+            EventKind.UPDATE_STAGED,
+            Stimulus.STAGED,
+            result="refused",
+            reasons=reasons,
+            change={
+                "candidate": None,
+                "conclusion": {self._candidate.release: conclusion.text},
+            },
+            detail={**_obstacles(verdict), "standing": "installed, not eligible here, inactive"},
+        )
+        return conclusion
+
+    def _ended(self, kind: EventKind, stimulus: Stimulus, error: PrimumError) -> Conclusion:
+        """Fetching ended with an error; the release itself was not judged by it."""
+        result = "refused" if isinstance(error, RefusedError) else "failed"
+        conclusion = Conclusion(f"{result}: {error.reason}", error.exit_code)
+        if isinstance(error, RefusedError):
+            self._ask(ArtifactsFact.DAMAGED)
+        self._say(
+            kind,
+            stimulus,
+            result=result,
+            reasons=(str(error.reason),),
+            change={
+                "candidate": None,
+                "conclusion": {self._candidate.release: conclusion.text},
+            },
+            detail={**error.as_dict()},
+        )
+        return conclusion
+
+    def _drop(self, why: str) -> None:
+        self._device.journal.record(
+            Entry(
+                kind=EventKind.UPDATE_REFUSED,
+                stimulus=Stimulus.REFUSED,
+                subject=self._candidate.name,
+                attempt=self._device.attempt,
+                result="refused",
+                change={"candidate": None},
+                detail={"why": why},
+            )
+        )
+
+    def _ask(
+        self,
+        artifacts: ArtifactsFact,
+        *,
+        self_test: SelfTestFact = SelfTestFact.NOT_RUN,
+        use: ClinicalUse = ClinicalUse.IDLE,
+    ) -> Verdict:
+        return self._judge.ask(
+            self._candidate.release,
+            phase=Phase.INSTALL,
+            artifacts=artifacts,
+            self_test=self_test,
+            clinical_use=use,
+        )
+
+    def _say(
+        self,
+        kind: EventKind,
+        stimulus: Stimulus,
+        *,
+        result: str = "accepted",
+        reasons: tuple[str, ...] = (),
+        change: dict[str, object] | None = None,
+        detail: dict[str, object] | None = None,
+    ) -> None:
+        """Take a step of the state table and report it; a quiet walk does neither."""
+        if not self._aloud:
+            return
+        self._device.journal.record(
+            Entry(
+                kind=kind,
+                stimulus=stimulus,
+                subject=self._candidate.name,
+                attempt=self._device.attempt,
+                result=result,
+                reasons=reasons,
+                change=change or {},
+                detail=detail or {},
+            )
+        )

@@ -1,0 +1,77 @@
+"""The supervisor's children: started in their own session, bounded in time, never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+
+GRACE_SECONDS = 3.0
+"""Between SIGTERM and SIGKILL."""
+
+
+class Task(StrEnum):
+    """What a child is for."""
+
+    ATTEMPT = "attempt"
+    SIGN_HEAD = "sign_head"
+
+
+@dataclass(eq=False)
+class Child:
+    """One child.
+
+    Attributes:
+        task: what it is for.
+        process: the process, leader of its own session.
+        deadline: when it has hung, on the supervisor's clock.
+    """
+
+    task: Task
+    process: subprocess.Popen[bytes]
+    deadline: float
+    reason: str = ""
+
+    def stop(self) -> None:
+        """End it and everything it started: asked first, then killed."""
+        self._signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self.process.wait()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+
+def start(task: Task, arguments: list[str], *, deadline: float, reason: str = "") -> Child:
+    """Start ``python -m primum_agent.<task>``.
+
+    A child reads nothing from the terminal and is no part of its process group, so that Ctrl-C
+    reaches the supervisor alone, which then ends its children in order.
+    """
+    environment = {**os.environ, "PRIMUM_SUPERVISOR_PID": str(os.getpid())}
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"primum_agent.{task}", *arguments],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        env=environment,
+    )
+    return Child(task=task, process=process, deadline=deadline, reason=reason)
+
+
+def end_with_parent() -> None:
+    """Called by a child: let the kernel end it when the supervisor dies, however that dies."""
+    import ctypes  # noqa: PLC0415 - children only; the supervisor does without
+
+    set_parent_death_signal = 1
+    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
+    supervisor = os.environ.get("PRIMUM_SUPERVISOR_PID", "")
+    if supervisor.isdigit() and os.getppid() != int(supervisor):
+        sys.exit(128 + signal.SIGTERM)

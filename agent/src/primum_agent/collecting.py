@@ -1,0 +1,56 @@
+"""Giving space back, without ever touching what is needed to go back."""
+
+from __future__ import annotations
+
+from primum_agent.device import Device
+from primum_agent.events import Entry, EventKind
+from primum_agent.installer import items_of
+from primum_agent.lifecycle import State
+from primum_verifier.core.document import parse_document
+from primum_verifier.core.errors import PrimumError
+from primum_verifier.core.manifest import ReleaseManifest
+from primum_verifier.core.view import AuthorityView
+
+KEPT_TO_GO_BACK = 3
+"""Proven generations kept besides the active one."""
+
+
+def collect(device: Device, engineering: AuthorityView | None) -> None:
+    """Remove old generations, and files that neither a generation nor a known manifest names.
+
+    Only at rest: while something is under way everything stays.
+    """
+    state = device.journal.state()
+    if state.lifecycle is not State.IDLE:
+        return
+    proven = [item.number for item in state.generations if item.proven]
+    keep = {*proven[-KEPT_TO_GO_BACK - 1 :]}
+    if state.active is not None:
+        keep.add(state.active)
+    gone = device.store.collect(keep=keep, keep_files=_named(engineering))
+    forgotten = [item.number for item in state.generations if item.number not in keep]
+    if forgotten:
+        device.journal.record(
+            Entry(
+                kind=EventKind.STORE_COLLECTED,
+                attempt=device.attempt,
+                result="done",
+                change={"collected": forgotten},
+                detail={"removed": gone},
+            )
+        )
+
+
+def _named(engineering: AuthorityView | None) -> set[str]:
+    """Digests that a stored manifest names: staged releases wait for their eligibility."""
+    named: set[str] = set()
+    documents = {} if engineering is None else engineering.documents
+    for target, document in documents.items():
+        if not target.endswith("/manifest.json"):
+            continue
+        try:
+            manifest = parse_document(ReleaseManifest, document.data, where=target)
+        except PrimumError:
+            continue
+        named |= {item.sha256 for item in items_of(manifest)}
+    return named

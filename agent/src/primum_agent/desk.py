@@ -1,0 +1,178 @@
+"""The socket ``run/primum.sock``: one JSON object a line in, one a line out.
+
+The desk knows lines, visitors and bounds; what a request means is its owner's to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from primum_agent.durable import disk_errors
+
+MAX_LINE = 16_384
+"""Bytes in one request; longer is no request."""
+
+MAX_VISITORS = 32
+"""Connections at a time; one more is turned away, so that none can use up the descriptors."""
+
+_ANSWER_SECONDS = 1.0
+
+
+@dataclass(eq=False)
+class Visitor:
+    """One connection, and the clinical episodes that were begun on it.
+
+    Attributes:
+        episodes: how many episodes are open; they end with the connection, so that a crashed
+            application cannot hold updates for ever.
+    """
+
+    link: socket.socket
+    episodes: int = 0
+    pending: bytes = b""
+    gone: bool = False
+
+
+@dataclass(eq=False)
+class Desk:
+    """The listening socket and its visitors.
+
+    Args:
+        path: where the socket stands.
+        selector: where descriptors are watched; the data registered is this desk or a visitor.
+        answer: what a request is answered with.
+    """
+
+    path: Path
+    selector: selectors.BaseSelector
+    answer: Callable[[Visitor, dict[str, Any]], dict[str, Any]]
+    visitors: list[Visitor] = field(default_factory=list)
+    _listener: socket.socket | None = None
+
+    def open(self) -> None:
+        """Begin to listen; a socket that a dead supervisor left is replaced.
+
+        Raises:
+            FailedError: the run folder cannot be written.
+        """
+        with disk_errors(self.path):
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            try:
+                self.path.unlink(missing_ok=True)
+                with short_path(self.path) as name:
+                    listener.bind(name)
+                self.path.chmod(0o660)
+                listener.listen(MAX_VISITORS)
+                listener.settimeout(0.0)
+            except OSError:
+                listener.close()
+                raise
+        self._listener = listener
+        self.selector.register(listener, selectors.EVENT_READ, self)
+
+    def close(self) -> None:
+        """Send everybody away and take the socket's name off the disk."""
+        for visitor in list(self.visitors):
+            self._send_away(visitor)
+        if self._listener is not None:
+            self.selector.unregister(self._listener)
+            self._listener.close()
+            self._listener = None
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
+    def episodes(self) -> int:
+        """Clinical episodes that are open now."""
+        return sum(visitor.episodes for visitor in self.visitors)
+
+    def handle(self, who: Desk | Visitor) -> None:
+        """Do what a descriptor that became readable asks for."""
+        if isinstance(who, Visitor):
+            self._read(who)
+        elif self._listener is not None:
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                link, _ = self._listener.accept()
+                self._let_in(link)
+
+    def _let_in(self, link: socket.socket) -> None:
+        if len(self.visitors) >= MAX_VISITORS:
+            link.close()
+            return
+        link.settimeout(_ANSWER_SECONDS)
+        visitor = Visitor(link=link)
+        self.visitors.append(visitor)
+        self.selector.register(link, selectors.EVENT_READ, visitor)
+
+    def _send_away(self, visitor: Visitor) -> None:
+        if visitor.gone:
+            return
+        visitor.gone = True
+        self.visitors.remove(visitor)
+        self.selector.unregister(visitor.link)
+        visitor.link.close()
+
+    def _read(self, visitor: Visitor) -> None:
+        if visitor.gone:
+            return
+        try:
+            received = visitor.link.recv(MAX_LINE)
+        except OSError:
+            received = b""
+        visitor.pending += received
+        *lines, visitor.pending = visitor.pending.split(b"\n")
+        if not received or len(visitor.pending) > MAX_LINE:
+            self._send_away(visitor)
+            return
+        for line in lines:
+            answer = self._answer_to(visitor, line)
+            try:
+                visitor.link.sendall(json.dumps(answer).encode() + b"\n")
+            except OSError:
+                self._send_away(visitor)
+                return
+
+    def _answer_to(self, visitor: Visitor, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            request = None
+        if not isinstance(request, dict):
+            return {"ok": False, "reason": "usage", "message": "one JSON object a line"}
+        return self.answer(visitor, request)
+
+
+@contextlib.contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """A name for ``path`` that fits a socket address, however deep the folder lies."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def ask(path: Path, request: dict[str, Any], *, seconds: float = 2.0) -> dict[str, Any] | None:
+    """Ask the supervisor one thing; None where none answers."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link, short_path(path) as name:
+            link.settimeout(seconds)
+            link.connect(name)
+            link.sendall(json.dumps(request).encode() + b"\n")
+            received = b""
+            while not received.endswith(b"\n"):
+                piece = link.recv(MAX_LINE)
+                if not piece:
+                    return None
+                received += piece
+        answer = json.loads(received)
+    except (OSError, ValueError):
+        return None
+    return answer if isinstance(answer, dict) else None

@@ -1,0 +1,142 @@
+"""Everything that an attempt knows of its device, read once and checked against the trust map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from primum_agent.clock import Clock
+from primum_agent.content_store import FolderStore
+from primum_agent.journal import Journal
+from primum_agent.layout import Layout
+from primum_agent.settings import Repository, Settings
+from primum_agent.signer import Signer, open_device_key
+from primum_agent.trust_journal import JournalTrustStore
+from primum_verifier.core.device import TrustMap
+from primum_verifier.core.document import parse_document
+from primum_verifier.core.errors import UsageError
+from primum_verifier.core.limits import MAX_DOCUMENT_BYTES
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.view import CLINICAL, ENGINEERING
+from primum_verifier.shell.authorities import Authorities, AuthorityAddress
+from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """One device in the hands of one attempt.
+
+    Attributes:
+        attempt: the id that runs through this attempt's events.
+        trust_map: what the device was provisioned with.
+        context: the exact bytes of the signed device context.
+        device_key: the public text of the key that the device holds.
+    """
+
+    settings: Settings
+    layout: Layout
+    clock: Clock
+    journal: Journal
+    store: FolderStore
+    authorities: Authorities
+    fetcher: Fetcher
+    trust_map: TrustMap
+    context: bytes
+    device_key: str
+    attempt: str
+
+
+def read_provisioned(path: Path) -> bytes:
+    """One file of the provisioning folder.
+
+    Raises:
+        UsageError: it is missing, unreadable or too large.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_DOCUMENT_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            "The device is not provisioned.",
+            reason=Reason.USAGE,
+            where=str(path),
+            found=error.strerror or str(error),
+            remedy="Make the provisioning folder with `primum-repo device`, copy all of it.",
+        ) from error
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise UsageError(
+            "A provisioned file is too large.",
+            reason=Reason.USAGE,
+            where=str(path),
+            expected=f"at most {MAX_DOCUMENT_BYTES} bytes",
+        )
+    return data
+
+
+def make_fetcher(settings: Settings) -> Fetcher:
+    """The fetcher that the settings ask for: http(s), or plain folders under ``file:``."""
+    addresses = [settings.repositories.engineering, settings.repositories.clinical]
+    if all(item.metadata_url.startswith("file:") for item in addresses):
+        return FolderFetcher(Path("/"))
+    return HttpFetcher(allow_http=frozenset({"http"} if settings.transport.allow_http else ()))
+
+
+def _address(repository: Repository) -> AuthorityAddress:
+    return AuthorityAddress(
+        metadata_url=repository.metadata_url,
+        targets_url=repository.targets_url,
+        artifacts_url=repository.artifacts_url,
+    )
+
+
+def open_device(
+    *,
+    settings: Settings,
+    layout: Layout,
+    clock: Clock,
+    journal: Journal,
+    attempt: str,
+    signer: Signer | None = None,
+) -> Device:
+    """Read trust map, roots, context and key.
+
+    Raises:
+        UsageError: the device is not provisioned or not enrolled, or for another component.
+        RefusedError: a root is not the one that the trust map pins.
+        FailedError: the key cannot be used.
+    """
+    trust_map = parse_document(
+        TrustMap, read_provisioned(settings.trust_map), where=str(settings.trust_map)
+    )
+    if trust_map.component != settings.component:
+        raise UsageError(
+            "The settings are for another component than the trust map.",
+            reason=Reason.USAGE,
+            where=str(settings.folder / "agent.toml"),
+            found=settings.component,
+            expected=trust_map.component,
+        )
+    fetcher = make_fetcher(settings)
+    names = (ENGINEERING, CLINICAL)
+    return Device(
+        settings=settings,
+        layout=layout,
+        clock=clock,
+        journal=journal,
+        store=FolderStore(layout),
+        fetcher=fetcher,
+        authorities=Authorities(
+            trust_map=trust_map,
+            roots={name: read_provisioned(settings.root_of(name)) for name in names},
+            addresses={
+                ENGINEERING: _address(settings.repositories.engineering),
+                CLINICAL: _address(settings.repositories.clinical),
+            },
+            fetcher=fetcher,
+            stores={name: JournalTrustStore(journal, name) for name in names},
+        ),
+        trust_map=trust_map,
+        context=read_provisioned(settings.context),
+        device_key=(signer or open_device_key(layout)).public_key().public,
+        attempt=attempt,
+    )

@@ -1,0 +1,43 @@
+"""Named points at which a test lets the power fail. On a device in use they do nothing.
+
+Only where ``PRIMUM_TEST_FAIL_POINTS`` is ``1`` is ``PRIMUM_FAIL_POINT`` read at all.  At the
+point that it names, the supervisor and then the process itself are killed with SIGKILL, as a cut
+would end both.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from enum import StrEnum
+
+ENABLE = "PRIMUM_TEST_FAIL_POINTS"
+WHERE = "PRIMUM_FAIL_POINT"
+SUPERVISOR = "PRIMUM_SUPERVISOR_PID"
+
+
+class FailPoint(StrEnum):
+    """Every point, in the order in which an update passes them."""
+
+    DOWNLOADING_AFTER_FILE = "downloading.after-file"
+    TESTING_BEFORE_TEST = "testing.before-test"
+    TESTING_BEFORE_EVENT = "testing.before-event"
+    ACTIVATING_BEFORE_GENERATION = "activating.before-generation"
+    ACTIVATING_BEFORE_SWITCH = "activating.before-switch"
+    ACTIVATING_AFTER_SWITCH = "activating.after-switch"
+    PROVISIONAL_BEFORE_STANDING = "provisional.before-standing"
+    COMMIT_BEFORE_EVENT = "commit.before-event"
+    ROLLING_BACK_BEFORE_SWITCH = "rolling-back.before-switch"
+    ROLLING_BACK_AFTER_SWITCH = "rolling-back.after-switch"
+
+
+def fail_here(point: FailPoint) -> None:
+    """Let the power fail here, if a test asks for it."""
+    if os.environ.get(ENABLE) != "1" or os.environ.get(WHERE) != point:
+        return
+    supervisor = os.environ.get(SUPERVISOR, "")
+    if supervisor.isdigit():
+        with suppress(ProcessLookupError):
+            os.kill(int(supervisor), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)

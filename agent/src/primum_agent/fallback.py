@@ -1,0 +1,164 @@
+"""Going back: to the newest held release that is deployable, eligible now and proven again.
+
+If none is left the device is in its declared safe mode, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from primum_agent.device import Device
+from primum_agent.device_state import DeviceState, Generation
+from primum_agent.events import Entry, EventKind
+from primum_agent.fail_points import FailPoint, fail_here
+from primum_agent.judging import Judge
+from primum_agent.lifecycle import Stimulus
+from primum_agent.proving import prove
+from primum_agent.serving import safe, serve
+from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
+
+
+def roll_back(
+    device: Device,
+    judge: Judge | None,
+    *,
+    reasons: Sequence[str],
+    notice: str = "",
+    preferred: Sequence[str] = (),
+    keep_none: str = "",
+) -> Generation | None:
+    """Finish a roll-back whose intent is recorded.
+
+    Args:
+        device: the device; its lifecycle is ``rolling-back``.
+        judge: the judge of this attempt, or None while nothing can be judged.
+        reasons: why it is rolled back, for the report and the application.
+        notice: what the user is to be told.
+        preferred: manifests to go back to first, where a notice names them.
+        keep_none: why no release at all may be used, where a notice suspends the function.
+
+    Returns:
+        The generation that runs now, or None: safe mode.
+    """
+    journal, store = device.journal, device.store
+    state = journal.state()
+    # What was taken away stops now, not after the search.
+    safe(device.layout, clock=device.clock, reasons=reasons, notice=notice)
+    tried: dict[str, str] = {}
+    found: Generation | None = None
+    if judge is not None and not keep_none:
+        for held in _in_order(state, preferred):
+            obstacle = _obstacle(device, judge, held)
+            if obstacle is None:
+                found = held
+                break
+            tried[held.name] = obstacle
+    elif judge is None:
+        tried["all"] = "no trusted view of both authorities"
+    fail_here(FailPoint.ROLLING_BACK_BEFORE_SWITCH)
+    store.activate(None if found is None else found.number)
+    fail_here(FailPoint.ROLLING_BACK_AFTER_SWITCH)
+    left = state.in_use
+    detail: dict[str, object] = {
+        "left": "" if left is None else left.name,
+        "tried": tried,
+        "notice": notice,
+    }
+    if found is None:
+        journal.record(
+            Entry(
+                kind=EventKind.SAFE_MODE_ENTERED,
+                stimulus=Stimulus.NONE_LEFT,
+                subject="" if left is None else left.name,
+                attempt=device.attempt,
+                result="done",
+                reasons=(*reasons, Reason.FALLBACK_NONE),
+                change={"active": None, "target": None, "candidate": None, "eligibility": ""},
+                detail={**detail, "why": keep_none or "no held release may be used"},
+            )
+        )
+    else:
+        journal.record(
+            Entry(
+                kind=EventKind.UPDATE_ROLLED_BACK,
+                stimulus=Stimulus.REVERTED,
+                subject=found.name,
+                attempt=device.attempt,
+                result="done",
+                reasons=(*reasons, Reason.FALLBACK_USED),
+                change={
+                    "active": found.number,
+                    "target": None,
+                    "candidate": None,
+                    "eligibility": "",
+                },
+                detail={**detail, "generation": found.number},
+            )
+        )
+    ended = (*reasons, Reason.FALLBACK_NONE if found is None else Reason.FALLBACK_USED)
+    serve(
+        device.layout,
+        clock=device.clock,
+        store=store,
+        state=journal.state(),
+        reasons=[str(reason) for reason in ended],
+        notice=notice,
+    )
+    return found
+
+
+def roll_back_as_ordered(
+    device: Device, judge: Judge, verdict: Verdict, *, reasons: Sequence[str]
+) -> Generation | None:
+    """Finish a roll-back with what the verdict on the active release says of it.
+
+    Args:
+        device: the device; its lifecycle is ``rolling-back``.
+        judge: the judge of this attempt.
+        verdict: the verdict on the release that is being left.
+        reasons: why it is left.
+    """
+    suspended = verdict.ordered is NoticeAction.SUSPEND_AI_FUNCTION
+    return roll_back(
+        device,
+        judge,
+        reasons=reasons,
+        notice=verdict.user_notice,
+        preferred=verdict.fallback,
+        keep_none="the signed order suspends the function" if suspended else "",
+    )
+
+
+def _in_order(state: DeviceState, preferred: Sequence[str]) -> list[Generation]:
+    """Held generations that once proved health, those a notice prefers first, then the newest."""
+    held = [
+        item
+        for item in reversed(state.generations)
+        if item.proven and item.number != state.active and item.release not in state.faults
+    ]
+    left = state.in_use
+    if left is not None:
+        held = [item for item in held if item.release != left.release]
+    rank = {release: place for place, release in enumerate(preferred)}
+    return sorted(held, key=lambda item: rank.get(item.release, len(rank)))
+
+
+def _obstacle(device: Device, judge: Judge, held: Generation) -> str | None:
+    """Why a held release may not run again; None when it may."""
+    whole = device.store.generation_is_whole(held.number)
+    artifacts = ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED
+    verdict = judge.ask(held.release, phase=Phase.FALL_BACK, artifacts=artifacts)
+    if verdict.capability < Capability.SELF_TEST or verdict.manifest is None:
+        return str(verdict.primary or Reason.ELIGIBILITY_ABSENT)
+    proof = prove(verdict.manifest, store=device.store)
+    verdict = judge.ask(
+        held.release,
+        phase=Phase.FALL_BACK,
+        artifacts=artifacts,
+        self_test=SelfTestFact(proof.fact),
+    )
+    if verdict.capability < Capability.CLINICAL:
+        return str(verdict.primary or proof.reason or Reason.SELFTEST_INCOMPLETE)
+    return None

@@ -1,0 +1,126 @@
+"""The installer port: how the files of a release become one generation on this device.
+
+The installer ``model`` lays out files and links; others (a software tree, an OS image) stand
+behind the same port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Protocol
+
+from primum_agent.content_store import FolderStore, StoredItem
+from primum_agent.device_state import DeviceState, Generation
+from primum_agent.fail_points import FailPoint, fail_here
+from primum_verifier.core.manifest import ItemKind, ReleaseManifest
+from primum_verifier.core.question import Verdict
+
+TEST_ONLY = {ItemKind.SELF_TEST_SPECIFICATION, ItemKind.SELF_TEST_FIXTURES}
+"""Kinds that the device tests itself with; the application has no use for them."""
+
+
+class Installer(Protocol):
+    """The port."""
+
+    def lay_out(self, generation: Generation, *, manifest: bytes, verdict: Verdict) -> None:
+        """Make the generation ready beside the active one; nothing that runs is touched."""
+
+    def switch(self, number: int | None) -> None:
+        """Make a generation the active one in one step; None leaves no active one."""
+
+    def active(self) -> int | None:
+        """What is active, by the disk and not by the journal."""
+
+
+class ModelInstaller:
+    """Files linked into a generation's folder, switched by the link ``active``.
+
+    Args:
+        store: the content store, holding every item.
+    """
+
+    def __init__(self, store: FolderStore) -> None:
+        self._store = store
+
+    def lay_out(self, generation: Generation, *, manifest: bytes, verdict: Verdict) -> None:
+        """See :class:`Installer`.
+
+        Raises:
+            FailedError: the disk did not take it.
+        """
+        if verdict.manifest is None:
+            raise RuntimeError("a release without a manifest reached the installer")
+        record = {**asdict(generation), **terms_of(verdict)}
+        self._store.make_generation(
+            generation.number,
+            items=items_of(verdict.manifest),
+            manifest=manifest,
+            record=record,
+        )
+
+    def switch(self, number: int | None) -> None:
+        """See :class:`Installer`."""
+        fail_here(FailPoint.ACTIVATING_BEFORE_SWITCH)
+        self._store.activate(number)
+        fail_here(FailPoint.ACTIVATING_AFTER_SWITCH)
+
+    def active(self) -> int | None:
+        """See :class:`Installer`."""
+        return self._store.active()
+
+
+def items_of(manifest: ReleaseManifest) -> tuple[StoredItem, ...]:
+    """The files of a release as the content store knows them."""
+    return tuple(
+        StoredItem(
+            id=item.id,
+            kind=str(item.kind),
+            path=item.path,
+            length=item.length,
+            sha256=item.digest.sha256,
+        )
+        for item in manifest.items
+    )
+
+
+def terms_of(verdict: Verdict) -> dict[str, object]:
+    """What the statement lets the application do, kept with the generation.
+
+    A list that loses the entry later must not take the operating point with it.
+    """
+    if verdict.statement is None:
+        return {}
+    said = verdict.statement.predicate
+    return {
+        "operatingPoint": {
+            "output": said.operating_point.output,
+            "threshold": said.operating_point.threshold,
+        },
+        "notAfter": said.validity.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "onExpiry": str(said.on_expiry.action),
+        "safeNotice": said.fail_safe.user_notice,
+    }
+
+
+def generation_for(state: DeviceState, verdict: Verdict) -> Generation:
+    """The next generation, for a release that may be activated.
+
+    Args:
+        state: the present state; it holds the next number.
+        verdict: a verdict with manifest and statement.
+    """
+    manifest, statement = verdict.manifest, verdict.statement
+    if manifest is None or statement is None or verdict.statement_digest is None:
+        raise RuntimeError("a release without manifest or statement reached activation")
+    return Generation(
+        number=state.next_generation,
+        component=manifest.bundle.component,
+        version=manifest.bundle.version,
+        release=verdict.release,
+        counter=manifest.bundle.release_counter,
+        floor_counter=manifest.rollback.floor_counter,
+        statement=verdict.statement_digest,
+        statement_number=statement.predicate.statement_number,
+        health_window=manifest.activation.health_window_seconds,
+        max_attempts=manifest.activation.max_attempts,
+    )

@@ -1,0 +1,146 @@
+"""Asking the core: this device, these stored views, this moment. One judge for one attempt.
+
+The moment is fixed when the judge is made, so that all checks of one run agree.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from primum_agent.clock import believed
+from primum_agent.device import Device
+from primum_agent.journal import AGENT_VERSION
+from primum_verifier.core.question import (
+    ArtifactsFact,
+    ClinicalUse,
+    Question,
+    SelfTestFact,
+    Verdict,
+)
+from primum_verifier.core.verdict import judge
+from primum_verifier.core.view import AuthorityView, proven_time
+from primum_verifier.core.vocabulary import Outcome, Phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """The pair of views of one attempt, and the time it judges at.
+
+    Attributes:
+        clock: the wall clock where it may be believed.
+        proven: a moment that has certainly passed.
+    """
+
+    device: Device
+    engineering: AuthorityView
+    clinical: AuthorityView
+    clock: datetime | None
+    proven: datetime | None
+
+    def ask(
+        self,
+        release: str,
+        *,
+        phase: Phase,
+        artifacts: ArtifactsFact = ArtifactsFact.NOT_FETCHED,
+        self_test: SelfTestFact = SelfTestFact.NOT_RUN,
+        clinical_use: ClinicalUse = ClinicalUse.IDLE,
+        keep: bool = True,
+    ) -> Verdict:
+        """Ask what may be done with a release, and keep the verdict for ``explain``.
+
+        Args:
+            release: SHA-256 of its manifest.
+            phase: install, fall back or continue.
+            artifacts: what was found of its files.
+            self_test: what its test here said.
+            clinical_use: whether a patient is being served.
+            keep: whether the verdict replaces the one kept before.
+        """
+        device = self.device
+        state = device.journal.state()
+        floor = state.counter_floor
+        if phase is Phase.INSTALL and state.in_use is not None:
+            # A plan that names an older release is no order to go back.
+            floor = max(floor, state.in_use.counter)
+        verdict = judge(
+            Question(
+                phase=phase,
+                release=release,
+                trust_map=device.trust_map,
+                engineering=self.engineering,
+                clinical=self.clinical,
+                device_context=device.context,
+                agent_version=AGENT_VERSION,
+                hardware_id=device.settings.hardware_id,
+                device_key=device.device_key,
+                clock=self.clock,
+                proven=self.proven,
+                counter_floor=floor,
+                context_floor=int(device.journal.counter("context-floor", "0")),
+                artifacts=artifacts,
+                self_test=self_test,
+                clinical_use=clinical_use,
+            )
+        )
+        if keep:
+            device.journal.keep_verdict(
+                release=release, name=verdict.name, verdict=verdict.as_dict()
+            )
+            self._raise_context_floor(verdict)
+        return verdict
+
+    def _raise_context_floor(self, verdict: Verdict) -> None:
+        """A context that was once trusted is never again replaced by an older one."""
+        trusted = any(
+            check.name == "device-context" and check.outcome is Outcome.SATISFIED
+            for check in verdict.checks
+        )
+        if not trusted:
+            return
+        with suppress(ValueError, KeyError, TypeError):
+            payload = base64.b64decode(json.loads(self.device.context)["payload"])
+            self.device.journal.raise_context_floor(int(json.loads(payload)["number"]))
+
+
+def make_judge(
+    device: Device, *, engineering: AuthorityView | None, clinical: AuthorityView | None
+) -> Judge | None:
+    """A judge over a pair of views; None while an authority was never reached."""
+    if engineering is None or clinical is None:
+        return None
+    return Judge(
+        device=device,
+        engineering=engineering,
+        clinical=clinical,
+        clock=believed(device.clock),
+        proven=_proven(device, engineering, clinical),
+    )
+
+
+def _proven(device: Device, engineering: AuthorityView, clinical: AuthorityView) -> datetime | None:
+    """Proven time: it goes on with the powered seconds, and never back."""
+    total = device.journal.powered_total()
+    older, mark = None, 0.0
+    for view in (engineering, clinical):
+        if view.issued_at is None:
+            continue
+        name = f"issued-{view.authority}"
+        issued = view.issued_at.isoformat()
+        seen, _, at = device.journal.counter(name, "|").partition("|")
+        if seen != issued:
+            at = repr(total)
+            device.journal.set_counters(**{name.replace("-", "_"): f"{issued}|{at}"})
+        if older is None or view.issued_at < older:
+            older, mark = view.issued_at, float(at)
+    proven = proven_time(engineering, clinical, powered_seconds=total - mark)
+    before = device.journal.counter("proven-time", "")
+    known = datetime.fromisoformat(before) if before else None
+    if proven is not None and (known is None or proven > known):
+        device.journal.set_counters(proven_time=proven.isoformat())
+        return proven
+    return known

@@ -1,0 +1,115 @@
+"""Proving a release on this device: its self-test, run by the verifier's confined bench."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from primum_agent.content_store import FolderStore
+from primum_agent.fail_points import FailPoint, fail_here
+from primum_verifier.core.errors import FailedError, RefusedError
+from primum_verifier.core.manifest import ItemKind, ReleaseManifest
+from primum_verifier.core.question import SelfTestFact
+from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.selftest import self_test
+
+_SHOWN_TESTS = 5
+_SHOWN_CASES = 5
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the self-test came to.
+
+    Attributes:
+        fact: what the core is told.
+        reason: why not passed.
+        own_fault: whether the failure may be remembered against the release.
+        summary: one sentence for people.
+        detail: failing tests with their worst cases and by how much, for the report.
+    """
+
+    fact: SelfTestFact
+    reason: Reason | None
+    own_fault: bool
+    summary: str
+    detail: dict[str, object]
+
+
+def prove(manifest: ReleaseManifest, *, store: FolderStore) -> Proof:
+    """Run the self-test of a release whose files are whole in the store.
+
+    Nothing is learnt about the release where the device could not run the test: that is
+    *incomplete* and never the release's fault.
+    """
+    fail_here(FailPoint.TESTING_BEFORE_TEST)
+    model = manifest.item_of_kind(ItemKind.MODEL)
+    if model is None:
+        raise RuntimeError("a manifest without a model was let through")
+    specification = manifest.item(manifest.self_test.specification)
+    fixtures = manifest.item(manifest.self_test.fixtures)
+    try:
+        spec = store.path_of(specification.digest.sha256).read_bytes()
+        with tempfile.TemporaryDirectory(prefix="primum-test-") as scratch:
+            result = self_test(
+                model=store.path_of(model.digest.sha256),
+                spec=spec,
+                fixtures=store.path_of(fixtures.digest.sha256),
+                scratch=Path(scratch),
+            )
+    except RefusedError as error:
+        return Proof(
+            fact=SelfTestFact.FAILED,
+            reason=error.reason,
+            own_fault=True,
+            summary=str(error),
+            detail={**error.as_dict()},
+        )
+    except (FailedError, OSError) as error:
+        return _not_run(error)
+    fail_here(FailPoint.TESTING_BEFORE_EVENT)
+    failing = [test for test in result.tests if str(test.status) == "fail"]
+    detail: dict[str, object] = {
+        "summary": result.summary,
+        "failing": [
+            {
+                "test": test.id,
+                "found": str(test.found),
+                "expected": str(test.expected),
+                "worst": str(test.worst),
+                "cases": [
+                    {
+                        "case": str(case.case),
+                        "found": str(case.found),
+                        "expected": str(case.expected),
+                        "by": str(case.by),
+                    }
+                    for case in test.cases[:_SHOWN_CASES]
+                ],
+            }
+            for test in failing[:_SHOWN_TESTS]
+        ],
+        "tests": len(result.tests),
+        "wallMilliseconds": result.report.wall_milliseconds,
+    }
+    return Proof(
+        fact=SelfTestFact(str(result.overall)),
+        reason=result.reason,
+        own_fault=str(result.blame) == "release",
+        summary=result.summary,
+        detail=detail,
+    )
+
+
+def _not_run(error: FailedError | OSError) -> Proof:
+    detail: dict[str, object] = {"summary": str(error)}
+    if isinstance(error, FailedError):
+        detail |= error.as_dict()
+    return Proof(
+        fact=SelfTestFact.INCOMPLETE,
+        reason=Reason.SELFTEST_INCOMPLETE,
+        own_fault=False,
+        summary=str(error),
+        detail=detail,
+    )

@@ -1,0 +1,264 @@
+"""The reporter: sends what the journal holds, deletes nothing, marks what was acknowledged.
+
+The journal is the outbox.  A line is offered only while the broker is connected, few at a time,
+and is marked only when the broker answered for it with a success.  What was offered and never
+answered is offered again after the next connection: the event's id makes duplicates harmless.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from primum_agent.broker import Acknowledged, Broker, Connected, Disconnected, Message
+from primum_agent.clock import Clock
+from primum_agent.health import health_message, status_message, topic
+from primum_agent.journal import Journal
+from primum_agent.sensors import Sensors
+from primum_agent.timing import backed_off, jittered
+
+FIRST_BACK_OFF = 2.0
+"""Seconds before the second attempt to connect."""
+
+LONGEST_BACK_OFF = 15 * 60.0
+ANSWER_SECONDS = 60.0
+"""Silence after which a connection is no connection: accepted and never acknowledged."""
+
+STABLE_SECONDS = 60.0
+"""A connection that stood this long was a good one: the next back-off starts anew."""
+
+REFUSED_SECONDS = 30.0
+"""How long nothing is offered to a broker that answered "no"."""
+
+_JITTER = 0.3
+_PACKET_OVERHEAD = 64  # topic length, packet id and properties of one publish
+
+
+class Link(StrEnum):
+    """How the connection to the broker stands."""
+
+    DOWN = "down"
+    CONNECTING = "connecting"
+    UP = "up"
+
+
+class Lane(StrEnum):
+    """What a message under way is: only events and heads come from the journal."""
+
+    EVENT = "event"
+    HEAD = "head"
+    OTHER = "other"
+
+
+@dataclass
+class Reporter:
+    """One device's reports to one broker.
+
+    Attributes:
+        broker: the broker port.
+        sensors: the sensors port.
+        clock: the clock port.
+        fleet: the fleet whose topics are used.
+        device_id: the device.
+        health_seconds: period of the health report.
+        draw: numbers in [0, 1) for jitter.
+        why: why there is no connection; for ``status`` and ``doctor``.
+    """
+
+    broker: Broker
+    sensors: Sensors
+    clock: Clock
+    fleet: str
+    device_id: str
+    health_seconds: float
+    draw: Callable[[], float] = random.random
+    link: Link = Link.DOWN
+    why: str = "not tried yet"
+    failures: int = 0
+    refused: int = 0
+    next_try: float = 0.0
+    next_health: float = 0.0
+    last_answer: float = 0.0
+    risen: float = 0.0
+    paused_until: float = 0.0
+    limit: int = 0
+    max_bytes: int | None = None
+    reasons: tuple[str, ...] = ()
+    _under_way: dict[int, tuple[Lane, int]] = field(default_factory=dict)
+    _too_large: set[int] = field(default_factory=set)
+    _said: bytes = b""
+
+    def work(self, journal: Journal | None, *, now: float) -> float:
+        """Do what can be done now.
+
+        Args:
+            journal: the open journal, or None while there is none (a read-only disk): then only
+                status is reported.
+            now: seconds of a clock that never goes back.
+
+        Returns:
+            When to call again at the latest, on the same clock.
+        """
+        self._listen(journal, now=now)
+        if self.link is Link.DOWN and now >= self.next_try:
+            self.link = Link.CONNECTING
+            self.broker.connect()
+            self._listen(journal, now=now)
+        if self.link is Link.UP and self._under_way and now - self.last_answer > ANSWER_SECONDS:
+            self._lose(now, why="the broker takes messages and never acknowledges them")
+            self.broker.close(None)
+        if self.link is Link.UP:
+            self._tell_status(journal)
+            if journal is not None:
+                self._tell_health(journal, now=now)
+                if now >= self.paused_until:
+                    self._offer(journal, now=now)
+            # What was handed over may already have been answered.
+            self._listen(journal, now=now)
+        return self._next_call(now)
+
+    def wants_head(self, journal: Journal) -> bool:
+        """Whether a batch was drained that no signed head covers yet."""
+        return (
+            self.link is Link.UP
+            and not self._under_way
+            and journal.last_head() < journal.last_sequence()
+            and not journal.waiting_events(1)
+        )
+
+    def is_drained(self, journal: Journal) -> bool:
+        """Whether everything was acknowledged, heads included."""
+        return (
+            not self._under_way
+            and not journal.waiting_events(1)
+            and not journal.waiting_heads(1)
+            and journal.last_head() >= journal.last_sequence()
+        )
+
+    def close(self, journal: Journal | None) -> None:
+        """Say goodbye: the retained status becomes ``offline``."""
+        state = None if journal is None else journal.state()
+        payload = status_message(device_id=self.device_id, presence="offline", state=state)
+        self.broker.close(Message(self._topic("status"), payload, retain=True))
+
+    # Inside
+
+    def _topic(self, end: str) -> str:
+        return topic(self.fleet, self.device_id, end)
+
+    def _next_call(self, now: float) -> float:
+        if self.link is Link.DOWN:
+            return self.next_try
+        if self.link is Link.CONNECTING:
+            return now + ANSWER_SECONDS
+        if self._under_way:
+            return min(self.next_health, self.last_answer + ANSWER_SECONDS + 1.0)
+        if now < self.paused_until:
+            return min(self.next_health, self.paused_until)
+        return self.next_health
+
+    def _listen(self, journal: Journal | None, *, now: float) -> None:
+        events: list[int] = []
+        heads: list[int] = []
+        for occurrence in self.broker.poll():
+            match occurrence:
+                case Connected():
+                    self._rise(occurrence, now=now)
+                case Disconnected():
+                    self._lose(now, why=occurrence.why)
+                case Acknowledged():
+                    self.last_answer = now
+                    lane, number = self._under_way.pop(occurrence.ticket, (Lane.OTHER, 0))
+                    if occurrence.refused:
+                        self._refuse(occurrence.refused, now=now)
+                    elif lane is Lane.EVENT:
+                        events.append(number)
+                    elif lane is Lane.HEAD:
+                        heads.append(number)
+        if journal is not None and (events or heads):
+            journal.acknowledge(events=events, heads=heads)
+            self.failures = 0
+
+    def _rise(self, connected: Connected, *, now: float) -> None:
+        self.link, self.why = Link.UP, ""
+        self.limit, self.max_bytes = connected.in_flight, connected.max_bytes
+        self.risen = self.last_answer = self.next_health = now
+        self.paused_until = 0.0
+        self._under_way.clear()
+        self._too_large.clear()
+        self._said = b""
+
+    def _lose(self, now: float, *, why: str) -> None:
+        """The connection is gone: what was under way counts as not taken."""
+        self._under_way.clear()
+        if self.link is Link.DOWN:
+            return
+        if self.link is Link.UP and now - self.risen > STABLE_SECONDS:
+            self.failures = 0
+        self.link, self.why = Link.DOWN, why
+        self.next_try = now + backed_off(
+            FIRST_BACK_OFF,
+            failures=self.failures,
+            jitter=_JITTER,
+            draw=self.draw(),
+            longest=LONGEST_BACK_OFF,
+        )
+        self.failures += 1
+
+    def _refuse(self, why: str, *, now: float) -> None:
+        """The broker answered "no": everything stays in the journal, and is offered later."""
+        self.refused += 1
+        self.why = f"the broker refuses messages: {why}"
+        self.paused_until = now + jittered(REFUSED_SECONDS, jitter=_JITTER, draw=self.draw())
+
+    def _publish(self, end: str, payload: bytes, *, retain: bool = False) -> int | None:
+        return self.broker.publish(Message(self._topic(end), payload, retain=retain))
+
+    def _tell_status(self, journal: Journal | None) -> None:
+        state = None if journal is None else journal.state()
+        payload = status_message(
+            device_id=self.device_id, presence="online", state=state, reasons=self.reasons
+        )
+        if payload != self._said and self._publish("status", payload, retain=True) is not None:
+            self._said = payload
+
+    def _tell_health(self, journal: Journal, *, now: float) -> None:
+        if now < self.next_health:
+            return
+        self.next_health = now + jittered(self.health_seconds, jitter=_JITTER, draw=self.draw())
+        payload = health_message(
+            device_id=self.device_id,
+            state=journal.state(),
+            readings=self.sensors.read(),
+            now=self.clock.now(),
+            quality=self.clock.quality(),
+            waiting=journal.waiting_count(),
+            restarts=int(journal.counter("boots", "0")),
+            problems=tuple(f"{item.topic}: {item.what}" for item in journal.problems()),
+        )
+        self._publish("health", payload)
+
+    def _offer(self, journal: Journal, *, now: float) -> None:
+        """Offer the oldest lines, as many as may be under way; events before heads."""
+        for lane, end in ((Lane.EVENT, "provenance"), (Lane.HEAD, "head")):
+            room = self.limit - len(self._under_way)
+            if room <= 0:
+                return
+            busy = {number for kind, number in self._under_way.values() if kind is lane}
+            wanted = room + len(busy) + len(self._too_large)
+            select = journal.waiting_events if lane is Lane.EVENT else journal.waiting_heads
+            rows = [row for row in select(wanted) if row.sequence not in busy | self._too_large]
+            for row in rows[:room]:
+                if self.max_bytes is not None and len(row.line) + _PACKET_OVERHEAD > self.max_bytes:
+                    # Offered, it would end every connection; it waits for a better broker.
+                    self._too_large.add(row.sequence)
+                    self.why = f"event {row.sequence} is larger than the broker takes"
+                    continue
+                if not self._under_way:
+                    self.last_answer = now
+                ticket = self._publish(end, row.line)
+                if ticket is None:
+                    return
+                self._under_way[ticket] = (lane, row.sequence)

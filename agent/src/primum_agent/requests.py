@@ -1,0 +1,128 @@
+"""What the application and the commands may ask of the supervisor over its socket.
+
+A request carries no authority: no address, no path, no version.  It can prove health, declare
+clinical use, ask what is, and ask for a poll now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from primum_agent.desk import Visitor
+from primum_agent.fail_points import FailPoint, fail_here
+from primum_agent.health import summary_of
+from primum_agent.journal import Journal
+from primum_agent.lifecycle import State
+from primum_agent.transitions import committed, unhealthy
+from primum_verifier.core.errors import PrimumError
+from primum_verifier.core.reasons import Reason
+
+MAX_EPISODES = 64
+"""Open episodes of one connection; more is a fault of the application."""
+
+_WHY_BYTES = 500
+
+
+def _no(reason: Reason, message: str) -> dict[str, Any]:
+    return {"ok": False, "reason": str(reason), "message": message}
+
+
+@dataclass
+class Requests:
+    """The answers.
+
+    Attributes:
+        journal: gives the open journal, or None while there is none.
+        poll_now: asks the supervisor to poll.
+        status: what ``status`` adds to the present state.
+        changed: tells the supervisor that the state changed.
+    """
+
+    journal: Callable[[], Journal | None]
+    poll_now: Callable[[], None]
+    status: Callable[[], dict[str, Any]]
+    changed: Callable[[], None]
+
+    def answer(self, visitor: Visitor, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request; an error of the disk is an answer too."""
+        does = {
+            "activated": self._activated,
+            "healthy": self._healthy,
+            "unhealthy": self._unhealthy,
+            "episode-begin": self._episode_begin,
+            "episode-end": self._episode_end,
+            "status": self._status,
+            "poll": self._poll,
+        }
+        handler = does.get(str(request.get("do")))
+        if handler is None:
+            return _no(Reason.USAGE, f"unknown request; known are {', '.join(does)}")
+        try:
+            return handler(visitor, request)
+        except PrimumError as error:
+            return {"ok": False, **error.as_dict()}
+
+    def _activated(self, _: Visitor, request: dict[str, Any]) -> dict[str, Any]:
+        """The application opened a generation; said for the record of who runs what."""
+        return self._about_active(request)
+
+    def _about_active(self, request: dict[str, Any]) -> dict[str, Any]:
+        journal = self.journal()
+        if journal is None:
+            return _no(Reason.STATE_READ_ONLY, "the journal cannot be written")
+        used = journal.state().in_use
+        if used is None or request.get("generation") != used.number:
+            active = "none" if used is None else str(used.number)
+            return _no(Reason.USAGE, f"the active generation is {active}")
+        return {"ok": True, "generation": used.number, "proven": used.proven}
+
+    def _healthy(self, _: Visitor, request: dict[str, Any]) -> dict[str, Any]:
+        answer = self._about_active(request)
+        journal = self.journal()
+        if not answer["ok"] or journal is None:
+            return answer
+        state = journal.state()
+        if state.lifecycle is State.PROVISIONAL and state.in_use is not None:
+            fail_here(FailPoint.COMMIT_BEFORE_EVENT)
+            journal.record(committed(state.in_use))
+            self.changed()
+            answer["proven"] = True
+        return answer
+
+    def _unhealthy(self, _: Visitor, request: dict[str, Any]) -> dict[str, Any]:
+        """The application itself says that it cannot work with the provisional release."""
+        answer = self._about_active(request)
+        journal = self.journal()
+        if not answer["ok"] or journal is None:
+            return answer
+        state = journal.state()
+        if state.lifecycle is not State.PROVISIONAL or state.in_use is None:
+            return _no(Reason.USAGE, "only a provisional release can be called unhealthy")
+        why = str(request.get("why", "the application says so"))[:_WHY_BYTES]
+        journal.record(unhealthy(state, state.in_use, why=why, own_fault=True))
+        self.changed()
+        return answer
+
+    def _episode_begin(self, visitor: Visitor, _: dict[str, Any]) -> dict[str, Any]:
+        if visitor.episodes >= MAX_EPISODES:
+            return _no(Reason.USAGE, "too many open episodes on one connection")
+        visitor.episodes += 1
+        return {"ok": True, "episodes": visitor.episodes}
+
+    def _episode_end(self, visitor: Visitor, _: dict[str, Any]) -> dict[str, Any]:
+        if visitor.episodes == 0:
+            return _no(Reason.USAGE, "no episode was begun on this connection")
+        visitor.episodes -= 1
+        self.changed()
+        return {"ok": True, "episodes": visitor.episodes}
+
+    def _status(self, _: Visitor, __: dict[str, Any]) -> dict[str, Any]:
+        journal = self.journal()
+        summary = {} if journal is None else summary_of(journal.state())
+        return {"ok": True, **summary, **self.status()}
+
+    def _poll(self, _: Visitor, __: dict[str, Any]) -> dict[str, Any]:
+        self.poll_now()
+        return {"ok": True}

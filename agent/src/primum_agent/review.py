@@ -1,0 +1,130 @@
+"""Reviewing what runs: taken away by a notice, lapsed, damaged, or it goes on.
+
+This comes before anything new: a withdrawal outranks every candidate.
+"""
+
+from __future__ import annotations
+
+from primum_agent.device import Device
+from primum_agent.events import Entry, EventKind
+from primum_agent.fallback import roll_back_as_ordered
+from primum_agent.judging import Judge
+from primum_agent.lifecycle import Stimulus
+from primum_agent.serving import serve
+from primum_agent.standing import read_standing
+from primum_verifier.core.question import ArtifactsFact, Verdict
+from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
+
+
+def review(device: Device, judge: Judge | None) -> Verdict | None:
+    """Judge the active release, act on it, and let ``standing.json`` say what is.
+
+    Args:
+        device: the device; its lifecycle is at rest, waiting or provisional.
+        judge: the judge of this attempt; None leaves what runs as it is.
+
+    Returns:
+        The verdict on what ran, or None when nothing ran or nothing could be judged.
+    """
+    journal, state = device.journal, device.journal.state()
+    used = state.in_use
+    if used is None:
+        _serve_unchanged(device)
+        return None
+    whole = device.store.generation_is_whole(used.number)
+    if judge is None:
+        if whole:
+            _serve_unchanged(device)
+        return None
+    artifacts = ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED
+    verdict = judge.ask(used.release, phase=Phase.CONTINUE, artifacts=artifacts)
+    reasons = () if verdict.primary is None else (str(verdict.primary),)
+    found = [check.found for check in verdict.in_the_way]
+    if verdict.capability < Capability.CLINICAL:
+        journal.record(
+            Entry(
+                kind=EventKind.ELIGIBILITY_LOST,
+                stimulus=Stimulus.TAKEN_AWAY,
+                subject=used.name,
+                attempt=device.attempt,
+                result="refused",
+                reasons=reasons,
+                change={"candidate": None},
+                detail={
+                    "ordered": str(verdict.ordered or NoticeAction.FALL_BACK),
+                    "found": found,
+                    "notice": verdict.user_notice,
+                    "fallback": list(verdict.fallback),
+                },
+            )
+        )
+        roll_back_as_ordered(device, judge, verdict, reasons=reasons)
+        return verdict
+    lifted = verdict.primary is None and bool(state.eligibility)
+    _note_change(device, verdict, reasons=reasons, found=found)
+    if verdict.primary is None and not lifted:
+        _serve_unchanged(device)
+    else:
+        serve(
+            device.layout,
+            clock=device.clock,
+            store=device.store,
+            state=journal.state(),
+            reasons=reasons,
+            notice=verdict.user_notice,
+        )
+    return verdict
+
+
+def _serve_unchanged(device: Device) -> None:
+    """Write the standing anew where it says something else; an older notice of ours stays.
+
+    After a fall-back the reason for it stays with the application until something new is
+    activated: who looks at the screen a day later still reads why.
+    """
+    state = device.journal.state()
+    kept = _kept_notice(device)
+    serve(
+        device.layout,
+        clock=device.clock,
+        store=device.store,
+        state=state,
+        reasons=kept[0],
+        notice=kept[1],
+    )
+
+
+def _kept_notice(device: Device) -> tuple[list[str], str]:
+    """The reasons and notice that stand now, if they are about what is active now."""
+    old = read_standing(device.layout)
+    if old is None or old.get("generation") != device.journal.state().active:
+        return [], ""
+    reasons = old.get("reasons")
+    return (
+        [str(item) for item in reasons] if isinstance(reasons, list) else [],
+        str(old.get("notice", "")),
+    )
+
+
+def _note_change(
+    device: Device, verdict: Verdict, *, reasons: tuple[str, ...], found: list[str]
+) -> None:
+    """One event when the review concludes something else than before."""
+    concluded = "" if verdict.primary is None else f"{verdict.primary}: {verdict.ordered}"
+    if concluded == device.journal.state().eligibility:
+        return
+    device.journal.record(
+        Entry(
+            kind=EventKind.ELIGIBILITY_CHANGED,
+            subject=verdict.name,
+            attempt=device.attempt,
+            result="waiting" if concluded else "accepted",
+            reasons=reasons,
+            change={"eligibility": concluded},
+            detail={
+                "ordered": "" if verdict.ordered is None else str(verdict.ordered),
+                "found": found,
+                "notice": verdict.user_notice,
+            },
+        )
+    )
