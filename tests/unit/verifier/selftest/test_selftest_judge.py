@@ -232,6 +232,31 @@ def test_out_of_memory_is_a_circumstance(bench: Bench) -> None:
     assert result.blame is Blame.CIRCUMSTANCE
 
 
+def test_running_out_of_memory_in_the_middle_is_a_circumstance_too(bench: Bench) -> None:
+    """Half the cases have no output; that says nothing about the other half of the memory."""
+    bench.members |= {"outOfMemory": True, "failedCases": [6, 7, 8], "error": "bad_alloc"}
+    result = bench.judge()
+    assert result.overall is Overall.INCOMPLETE
+    assert result.blame is Blame.CIRCUMSTANCE
+    assert status(result, "numbers") is TestStatus.NOT_RUN
+
+
+@pytest.mark.parametrize("ending", [Ending.CRASHED, Ending.NO_REPORT, Ending.MALFORMED_REPORT])
+def test_a_crash_fails_the_release_also_where_no_test_asks(bench: Bench, ending: Ending) -> None:
+    bench.content["tests"] = [one for one in bench.content["tests"] if one["level"] != "load"]
+    bench.ending = ending
+    result = bench.judge()
+    assert result.overall is Overall.FAILED
+    assert result.blame is Blame.RELEASE
+
+
+def test_a_fault_counts_in_its_own_test_alone(bench: Bench) -> None:
+    bench.values[11] = 1 - bench.values[11]
+    result = bench.judge()
+    assert status(result, "faults") is TestStatus.FAIL
+    assert status(result, "decisions") is TestStatus.SUCCESS
+
+
 def test_a_report_names_a_bounded_number_of_cases(bench: Bench) -> None:
     bench.values = [value + 9 for value in bench.values]
     result = bench.judge()

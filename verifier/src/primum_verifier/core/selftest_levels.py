@@ -72,6 +72,12 @@ class Trial:
         return self.run.observations if self.run is not None else None
 
     @property
+    def computed(self) -> Observations | None:
+        """The report, when its values are the model's: loaded, and with the memory it needs."""
+        seen = self.observations
+        return seen if seen is not None and seen.loaded and not seen.out_of_memory else None
+
+    @property
     def broken_by_model(self) -> bool:
         """Whether the bench was ready and then ended in a way that the model brought about."""
         run = self.run
@@ -163,8 +169,8 @@ def _numeric(test: Test, trial: Trial) -> Finding:
     assert isinstance(test, NumericTest)  # noqa: S101 - the table below pairs level and class
     abs_tol, rel_tol = float(test.abs_tol), float(test.rel_tol)
     expected = f"within {test.abs_tol} + {test.rel_tol} * |reference| of every reference output"
-    seen, fixtures = trial.observations, trial.fixtures
-    if seen is None or fixtures is None or not seen.loaded:
+    seen, fixtures = trial.computed, trial.fixtures
+    if seen is None or fixtures is None:
         return _not_run(trial, expected)
     compared = list(_compare(seen, fixtures, abs_tol=abs_tol, rel_tol=rel_tol))
     wrong = sorted((one for one in compared if one[0] > 0), key=lambda one: -one[0])
@@ -209,7 +215,7 @@ def _functional(test: Test, trial: Trial) -> Finding:
         f", {limit} in {cohort}" for cohort, limit in sorted(limits.items())
     )
     fixtures = trial.fixtures
-    if fixtures is None or trial.observations is None or not trial.observations.loaded:
+    if fixtures is None or trial.computed is None:
         return _not_run(trial, expected)
     unknown = sorted(set(limits) - set(fixtures.cohorts))
     if unknown:
@@ -233,7 +239,7 @@ def _safety_function(test: Test, trial: Trial) -> Finding:
     assert isinstance(test, SafetyFunctionTest)  # noqa: S101 - as above
     expected = f"every decision of the cohort {test.cohort} as expected"
     fixtures = trial.fixtures
-    if fixtures is None or trial.observations is None or not trial.observations.loaded:
+    if fixtures is None or trial.computed is None:
         return _not_run(trial, expected)
     if test.cohort not in fixtures.cohorts:
         return _absent(f"no case in the cohort {test.cohort}", expected)
