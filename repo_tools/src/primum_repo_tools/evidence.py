@@ -139,7 +139,7 @@ def require_comparison(
         )
     report = read_comparison(path)
     wanted = {"candidate": release, "last": previous, "original": original}
-    named = {arm: item.release for arm, item in report.arms.items()}
+    named = {str(arm): item.release for arm, item in report.arms.items()}
     for arm, sha256 in wanted.items():
         found = named.get(arm)
         if found is None or found.sha256 != sha256:

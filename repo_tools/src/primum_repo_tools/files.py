@@ -146,3 +146,8 @@ def replace_folder(folder: Path, by: Path) -> None:
     except OSError as error:
         raise storage_error(error, folder) from error
     remove_tree(old)
+
+
+def copy_input(source: Path, target: Path, *, what: str) -> None:
+    """Copy a file that a person named, durably, to ``target``."""
+    write_durably(target, pieces_of(source, what=what))

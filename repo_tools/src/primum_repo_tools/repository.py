@@ -111,8 +111,15 @@ class AuthorityRepository(Repository):
 
     def published_version(self, role: str) -> int:
         """The published version of a role; 0 when it never was published."""
+        return self.published_state(role)[0]
+
+    def published_state(self, role: str) -> tuple[int, datetime | None]:
+        """Version and expiry of a role as published; 0 and None when it never was."""
         data = self.published_bytes(role)
-        return 0 if data is None else int(_metadata(data, self.web_metadata / role).signed.version)
+        if data is None:
+            return 0, None
+        signed = _metadata(data, self.web_metadata / role).signed
+        return int(signed.version), signed.expires
 
     def published_targets(self, role: str) -> dict[str, TargetFile]:
         """The published targets of a role by name; empty when it never was published."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import TypeVar
 
 from primum_repo_tools.files import read_input
-from primum_verifier.core.document import Document, parse_document
+from primum_verifier.core.document import Document, canonical_json, parse_document
 from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.reasons import Reason
 
@@ -48,19 +49,34 @@ def parse_settings(model: type[Settings], data: bytes, *, where: str) -> Setting
             found=str(error)[:200],
             expected="TOML 1.0 in UTF-8",
         ) from error
-    try:
-        return parse_document(model, text.encode(), where=where)
-    except RefusedError as error:
-        raise UsageError(
-            f"The file is not a valid {model.__name__}.",
-            reason=Reason.USAGE,
-            where=where,
-            found=error.found,
-            expected=error.expected,
-            remedy="Compare with the example in the release engineer's guide.",
-        ) from error
+    return _parsed(model, text.encode(), where=where)
 
 
 def read_settings(model: type[Settings], path: Path, *, what: str) -> Settings:
     """Read and parse a TOML file; see :func:`parse_settings`."""
     return parse_settings(model, read_input(path, what=what), where=str(path))
+
+
+def checked_settings(
+    model: type[Settings], content: Mapping[str, object], *, where: str
+) -> Settings:
+    """Values from the command line as a frozen model.
+
+    Raises:
+        UsageError: they are not what the model allows.
+    """
+    return _parsed(model, canonical_json(content), where=where)
+
+
+def _parsed(model: type[Settings], data: bytes, *, where: str) -> Settings:
+    try:
+        return parse_document(model, data, where=where)
+    except RefusedError as error:
+        raise UsageError(
+            f"What is given is not a valid {model.__name__}.",
+            reason=Reason.USAGE,
+            where=where,
+            found=error.found,
+            expected=error.expected,
+            remedy="Compare with the example in the help or in the release engineer's guide.",
+        ) from error

@@ -1,0 +1,244 @@
+"""Approvals: each person signs that person's own statement over the digest of the statement.
+
+All signers of one envelope sign the same bytes, so a signer's own name, meaning and time cannot
+be in them; one envelope for each person can carry them (21 CFR 11.50, 11.70).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import uuid4
+
+from primum_repo_tools.eligibility import PeerRelease, StatementDraft
+from primum_repo_tools.files import write_durably
+from primum_repo_tools.keys import sign_envelope
+from primum_repo_tools.people import Approver
+from primum_repo_tools.workbench import Workbench
+from primum_verifier.core.approval import (
+    POLICY_TARGET,
+    Approval,
+    ApprovalPolicy,
+    ApprovalScope,
+    ApprovalStatement,
+    Meaning,
+)
+from primum_verifier.core.device import TrustMap
+from primum_verifier.core.document import DigestSet, ResourceDescriptor, parse_document
+from primum_verifier.core.eligibility import (
+    ELIGIBILITY_ROLE,
+    INDEX_TARGET,
+    STATEMENT_TYPE,
+    EligibilityIndex,
+    approvals_target,
+    statement_target,
+)
+from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, open_envelope
+from primum_verifier.core.errors import RefusedError
+from primum_verifier.core.question import Question
+from primum_verifier.core.reading import read
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.rules_deployable import authorities_are_disjoint, manifest_is_signed
+from primum_verifier.core.rules_eligible import (
+    approvals_are_enough,
+    index_lists_it,
+    intended_use_is_the_same,
+    it_is_valid_now,
+    stage_fits,
+    statement_is_about_it,
+)
+from primum_verifier.core.view import AuthorityView, SignedDocument
+from primum_verifier.core.vocabulary import Phase
+
+_RULES = (
+    manifest_is_signed,
+    authorities_are_disjoint,
+    statement_is_about_it,
+    intended_use_is_the_same,
+    stage_fits,
+    it_is_valid_now,
+    approvals_are_enough,
+    index_lists_it,
+)
+"""The device's own rules, as far as they can be asked without a device."""
+
+
+@dataclass(frozen=True)
+class GivenApproval:
+    """One approval found beside a draft, its signature checked against the policy."""
+
+    approval: Approval
+    counts: bool
+
+
+def approval_statement(
+    draft: StatementDraft,
+    approver: Approver,
+    *,
+    meaning: Meaning,
+    decision: Literal["approve", "reject"],
+    comment: str,
+    now: datetime,
+) -> ApprovalStatement:
+    """What one person is about to sign."""
+    predicate = draft.statement.predicate
+    return ApprovalStatement.model_validate(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": (
+                ResourceDescriptor(
+                    name="eligibility statement", digest=DigestSet(sha256=draft.sha256)
+                ),
+            ),
+            "predicateType": "urn:primum:approval:v0.1",
+            "predicate": Approval(
+                schema_version="0.1",
+                id=uuid4().urn,
+                function=approver.settings.function,
+                person_id=approver.settings.person_id,
+                printed_name=approver.settings.printed_name,
+                meaning=meaning,
+                decision=decision,
+                signed_at=now,
+                scope=ApprovalScope(stage=predicate.stage, change_tier=predicate.change_tier),
+                comment=comment,
+            ),
+        }
+    )
+
+
+def sign_approval(
+    workbench: Workbench,
+    draft: StatementDraft,
+    approver: Approver,
+    statement: ApprovalStatement,
+    *,
+    now: datetime,
+) -> None:
+    """Sign one approval with the person's key and lay it beside the draft.
+
+    A person who signs again replaces what that person said before; both stay in the records.
+    """
+    envelope = sign_envelope(
+        statement.to_bytes(), payload_type=INTOTO_PAYLOAD_TYPE, signers=[approver.signer]
+    )
+    person = approver.settings.person_id
+    write_durably(draft.folder / "approvals" / f"{person}.dsse.json", envelope)
+    said = statement.predicate
+    workbench.record(
+        "approval.signed",
+        at=now,
+        release=draft.manifest.name,
+        statement=draft.sha256,
+        person=person,
+        function=said.function,
+        meaning=said.meaning,
+        decision=said.decision,
+    )
+
+
+def given_approvals(draft: StatementDraft, policy: ApprovalPolicy) -> list[GivenApproval]:
+    """What each person said about a draft; ``counts`` where the policy's key signed it."""
+    found = []
+    keys = [person.key for person in policy.active_people()]
+    for envelope in draft.envelopes():
+        where = str(draft.folder / "approvals")
+        opened = open_envelope(envelope, payload_type=INTOTO_PAYLOAD_TYPE, keys=keys, where=where)
+        statement = parse_document(ApprovalStatement, opened.payload, where=where)
+        said = statement.predicate
+        listed = {
+            person.key.public
+            for person in policy.active_people()
+            if person.person_id == said.person_id and person.function == said.function
+        }
+        counts = (
+            any(signer.public in listed for signer in opened.signers)
+            and statement.subject[0].digest.sha256 == draft.sha256
+        )
+        found.append(GivenApproval(approval=said, counts=counts))
+    return found
+
+
+def require_approvals(
+    draft: StatementDraft,
+    *,
+    release: PeerRelease,
+    index: EligibilityIndex,
+    policy: ApprovalPolicy,
+    clinical_keys: frozenset[str],
+    now: datetime,
+) -> None:
+    """Ask the device's own rules whether this statement would be eligible, and who is missing.
+
+    Args:
+        draft: the statement with its approvals.
+        release: as engineering published it.
+        index: the index as it would be published.
+        policy: the approval policy that is published.
+        clinical_keys: every public key of the clinical authority.
+        now: the moment judged.
+
+    Raises:
+        RefusedError: the first rule that refuses, or somebody rejected it.
+    """
+    for given in given_approvals(draft, policy):
+        if given.counts and given.approval.decision == "reject":
+            raise RefusedError(
+                "The statement was rejected.",
+                reason=Reason.ELIGIBILITY_APPROVALS,
+                where=draft.manifest.name,
+                found=f"{given.approval.printed_name} ({given.approval.function}): "
+                f"{given.approval.comment or 'no comment'}",
+                expected="no rejection",
+                remedy="Answer the rejection, then prepare a new statement.",
+            )
+    documents = {
+        INDEX_TARGET: SignedDocument(index.to_bytes(), ELIGIBILITY_ROLE),
+        statement_target(draft.sha256): SignedDocument(draft.data, ELIGIBILITY_ROLE),
+        approvals_target(draft.sha256): SignedDocument(
+            b"\n".join(draft.envelopes()) + b"\n", ELIGIBILITY_ROLE
+        ),
+        POLICY_TARGET: SignedDocument(policy.to_bytes(), "targets"),
+    }
+    question = Question(
+        phase=Phase.INSTALL,
+        release=release.sha256,
+        trust_map=_any_device(draft, now=now),
+        engineering=release.view,
+        clinical=AuthorityView("clinical", {}, now, documents, clinical_keys),
+        device_context=b"{}",
+        agent_version="0.1.0",
+        hardware_id=draft.statement.predicate.constraints.hardware[0],
+        device_key="",
+        clock=now,
+        proven=now,
+    )
+    reading = read(question)
+    for rule in _RULES:
+        check = rule(question, reading)
+        if check.stands_in_the_way:
+            raise RefusedError(
+                "The release would not be eligible on any device.",
+                reason=check.reason or Reason.ELIGIBILITY_ABSENT,
+                where=f"{draft.manifest.name}: {check.name} ({check.source})",
+                found=check.found,
+                expected=check.expected,
+                remedy="See who signed: primum-repo approve list",
+            )
+
+
+def _any_device(draft: StatementDraft, *, now: datetime) -> TrustMap:
+    """A trust map of the statement's own stage: the rules are asked for the devices it is for."""
+    nobody = DigestSet(sha256="0" * 64)
+    return TrustMap(
+        type="urn:primum:trust-map:v0.1",
+        schema_version="0.1",
+        id=uuid4().urn,
+        number=1,
+        issued_at=now,
+        stage=draft.statement.predicate.stage,
+        component=draft.manifest.bundle.component,
+        engineering_root=nobody,
+        clinical_root=nobody,
+    )

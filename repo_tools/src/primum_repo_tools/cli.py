@@ -1,0 +1,105 @@
+"""``primum-repo``: the commands put together, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+import typer
+
+from primum_repo_tools.commands import (
+    approve,
+    authority,
+    compare,
+    device,
+    init,
+    notice,
+    person,
+    publish,
+    release,
+    rollout,
+    status,
+)
+from primum_repo_tools.commands.common import EXITS, command, new_app
+from primum_verifier.core.errors import EXIT_DONE, FailedError, PrimumError, UsageError
+from primum_verifier.core.reasons import Reason
+
+app = new_app(
+    "The release workbench: keys, releases, approvals, publishing, rollout, withdrawal.\n\n"
+    "Each command names its workbench first. Start with: primum-repo init --help\n\n" + EXITS
+)
+command(app)(init.init)
+app.add_typer(authority.app, name="authority", epilog=EXITS)
+app.add_typer(person.app, name="person", epilog=EXITS)
+app.add_typer(device.app, name="device", epilog=EXITS)
+app.add_typer(release.app, name="release", epilog=EXITS)
+command(app)(compare.compare)
+app.add_typer(approve.app, name="approve", epilog=EXITS)
+command(app)(publish.publish)
+command(app)(rollout.rollout)
+command(app)(notice.withdraw)
+command(app)(notice.hold)
+command(app)(status.status)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line without the program's name; the process's own when None.
+
+    Returns:
+        The exit code: 0 done, 1 refused, 2 usage, 3 failed, 4 busy, 5 waiting.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _run(given)
+    except PrimumError as error:
+        _complain(error, as_json="--json" in given)
+        return error.exit_code
+    return EXIT_DONE
+
+
+def _run(arguments: list[str]) -> None:
+    """Run, and translate what typer, the system and a person at the keyboard raise."""
+    try:
+        typer.main.get_command(app).main(
+            args=arguments, prog_name="primum-repo", standalone_mode=False
+        )
+    except click.ClickException as error:
+        raise UsageError(
+            error.format_message().replace("\n", " "),
+            reason=Reason.USAGE,
+            remedy="See the command's --help.",
+        ) from error
+    except (KeyboardInterrupt, click.Abort, EOFError) as error:
+        raise FailedError(
+            "Interrupted.",
+            reason=Reason.INTERRUPTED,
+            remedy="Nothing half-done is visible to devices; run the command again.",
+        ) from error
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; that is no failure of the command.
+        sys.stderr.close()
+    except OSError as error:
+        raise FailedError(
+            "The system did not do what was asked of it.",
+            reason=Reason.RESOURCE_STORAGE,
+            where=str(error.filename or ""),
+            found=error.strerror or str(error),
+            remedy="Check folder, permissions and free space; then run the command again.",
+        ) from error
+
+
+def _complain(error: PrimumError, *, as_json: bool) -> None:
+    if as_json:
+        text = json.dumps({"error": error.as_dict(), "exitCode": error.exit_code}, sort_keys=True)
+    else:
+        text = error.for_people()
+    sys.stderr.write(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

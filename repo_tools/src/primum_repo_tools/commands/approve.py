@@ -1,0 +1,217 @@
+"""``primum-repo approve``: prepare, sign, list."""
+
+# ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import RenderableType
+
+from primum_repo_tools.commands.common import (
+    AsJson,
+    Component,
+    DryRun,
+    PassphraseFile,
+    PersonPassphraseFile,
+    Version,
+    WorkbenchFolder,
+    Yes,
+    command,
+    confirm,
+    new_app,
+    person_secrets,
+    pretty,
+    table,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from primum_repo_tools.eligibility import StatementDraft
+
+app = new_app("Eligibility: draft the statement, collect the approvals.")
+
+
+@command(app)
+def prepare(
+    workbench: WorkbenchFolder,
+    component: Component,
+    version: Version,
+    *,
+    terms: Annotated[Path, typer.Option(metavar="TOML", help="Terms of eligibility.")],
+    comparison: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Comparison report; needed unless a first release."),
+    ] = None,
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="More evidence, named by digest; repeat it."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    r"""Draft the eligibility statement for a release that engineering published.
+
+    Example:
+      primum-repo approve prepare clinical pvc-classifier 1.1.0 --terms terms.toml \
+        --comparison comparison.json
+    """
+    from primum_repo_tools.eligibility import draft_statement, keep_draft, read_peer_release
+    from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.workbench import open_created
+
+    bench = open_created(workbench, authority="clinical")
+    files = _evidence(evidence or [], comparison)
+    now = now_utc()
+    with bench.locked():
+        release = read_peer_release(bench, component, version, now=now)
+        statement = draft_statement(bench, release, terms_file=terms, evidence=files, now=now)
+        data: dict[str, object] = {
+            "release": release.manifest.name,
+            "number": statement.predicate.statement_number,
+            "statement": statement.model_dump(mode="json", by_alias=True, exclude_none=True),
+        }
+        if dry_run:
+            shown = pretty(statement.to_bytes())
+            tell({**data, "dryRun": True}, shown, "Nothing was kept.", as_json=as_json)
+            return
+        draft = keep_draft(bench, release, statement, evidence=files, now=now)
+    tell(
+        {**data, "sha256": draft.sha256, "file": str(draft.folder / "statement.json")},
+        *_summary(draft),
+        f"Drafted. Each approver: primum-repo approve sign {workbench} {component} {version} "
+        "--as FOLDER",
+        as_json=as_json,
+    )
+
+
+@command(app)
+def sign(
+    workbench: WorkbenchFolder,
+    component: Component,
+    version: Version,
+    *,
+    person: Annotated[Path, typer.Option("--as", metavar="FOLDER", help="The person's folder.")],
+    meaning: Annotated[
+        Literal["authored", "reviewed", "verified", "approved", "responsibility"],
+        typer.Option(help="Meaning of the signature (21 CFR 11.50)."),
+    ] = "approved",
+    decision: Annotated[Literal["approve", "reject"], typer.Option(help="What is decided.")] = (
+        "approve"
+    ),
+    comment: Annotated[str, typer.Option(help="In words; wanted with a rejection.")] = "",
+    yes: Yes = False,
+    passphrase_file: PassphraseFile = None,
+    person_passphrase_file: PersonPassphraseFile = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    r"""Show what is approved, summary first and then in full, and sign one person's approval.
+
+    Example:
+      primum-repo approve sign clinical pvc-classifier 1.0.0 --as people/a.berg
+      primum-repo approve sign clinical pvc-classifier 1.0.0 --as people/q.lee \
+        --decision reject --comment "Cohort under 18 is missing"
+    """
+    from primum_repo_tools.approvals import approval_statement, sign_approval
+    from primum_repo_tools.eligibility import open_statement
+    from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.people import open_approver, published_policy
+    from primum_repo_tools.repository import AuthorityRepository
+    from primum_repo_tools.workbench import open_created
+    from primum_verifier.core.approval import Meaning
+
+    bench = open_created(workbench, authority="clinical")
+    now = now_utc()
+    draft = open_statement(bench, component, version)
+    approver = open_approver(
+        person,
+        policy=published_policy(AuthorityRepository(bench, now=now)),
+        secrets=person_secrets(person_passphrase_file, passphrase_file),
+    )
+    statement = approval_statement(
+        draft,
+        approver,
+        meaning=Meaning(meaning),
+        decision=decision,
+        comment=comment,
+        now=now,
+    )
+    who = approver.settings
+    line = f"{who.printed_name}, {who.function}: {meaning}, {decision}"
+    data: dict[str, object] = {
+        "release": draft.manifest.name,
+        "statement": draft.sha256,
+        "approval": statement.model_dump(mode="json", by_alias=True),
+    }
+    full = (*_summary(draft), pretty(draft.data), line)
+    if dry_run:
+        tell({**data, "dryRun": True}, *full, "Nothing was signed.", as_json=as_json)
+        return
+    if not as_json:
+        tell({}, *full, as_json=False)
+    confirm("Sign this?", yes=yes)
+    with bench.locked():
+        sign_approval(bench, draft, approver, statement, now=now)
+    tell(data, "Signed.", as_json=as_json)
+
+
+@command(app, "list")
+def list_statements(workbench: WorkbenchFolder, *, as_json: AsJson = False) -> None:
+    """List drafted statements: who signed, who is missing, what is published.
+
+    Example:
+      primum-repo approve list clinical
+    """
+    from primum_repo_tools.commands.status import statements_table
+    from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.status import workbench_status
+    from primum_repo_tools.workbench import open_created
+
+    bench = open_created(workbench, authority="clinical")
+    statements = workbench_status(bench, now=now_utc())["statements"]
+    tell({"statements": statements}, statements_table(statements), as_json=as_json)
+
+
+def _evidence(named: list[str], comparison: Path | None) -> dict[str, Path]:
+    from primum_repo_tools.releases import COMPARISON_FILE
+    from primum_verifier.core.errors import UsageError
+    from primum_verifier.core.reasons import Reason
+
+    files = {} if comparison is None else {COMPARISON_FILE: comparison}
+    for item in named:
+        name, equals, path = item.partition("=")
+        plain = name.replace("-", "").replace(".", "").replace("_", "")
+        if not equals or not plain.isalnum() or not plain.isascii() or name in files:
+            raise UsageError(
+                "Evidence is named wrongly.",
+                reason=Reason.USAGE,
+                where="--evidence",
+                found=item[:200],
+                expected="NAME=FILE, each name once, such as risk-review=review.pdf",
+            )
+        files[name] = Path(path)
+    return files
+
+
+def _summary(draft: StatementDraft) -> tuple[RenderableType, ...]:
+    said = draft.statement.predicate
+    sites = "all" if said.constraints.sites.mode == "all" else ", ".join(said.constraints.sites.ids)
+    rows = [
+        ("release", f"{draft.manifest.name}  sha256 {draft.statement.release}"),
+        ("statement", f"number {said.statement_number}  sha256 {draft.sha256}"),
+        ("decision", f"{said.decision}, {said.use.mode}, stage {said.stage}"),
+        ("change", f"{said.change_tier}: {draft.manifest.labelling.summary}"),
+        ("intended use", said.intended_use.text),
+        ("where", f"{', '.join(said.constraints.jurisdictions)}; sites {sites}"),
+        ("hardware", ", ".join(said.constraints.hardware)),
+        ("operating point", f"{said.operating_point.output} >= {said.operating_point.threshold}"),
+        ("valid", f"{said.validity.not_before:%Y-%m-%d} to {said.validity.not_after:%Y-%m-%d}"),
+        ("exposure", f"at most {said.exposure.max_percentage} %"),
+        ("on expiry", f"{said.on_expiry.action} ({said.on_expiry.hazard_ref})"),
+        ("on withdrawal", f"{said.on_withdrawal.action} ({said.on_withdrawal.hazard_ref})"),
+        ("fail-safe", f"{said.fail_safe.mode}: {said.fail_safe.user_notice}"),
+        ("evidence", ", ".join(item.name for item in said.evidence) or "none"),
+    ]
+    return (table("What is approved", ("", ""), rows),)

@@ -1,0 +1,179 @@
+"""``primum-repo device``: key, provision."""
+
+# ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from primum_repo_tools.commands.common import (
+    AsJson,
+    DryRun,
+    PassphraseFile,
+    command,
+    new_app,
+    pretty,
+    secrets_from,
+    tell,
+)
+from primum_verifier.core.vocabulary import Stage
+
+app = new_app("Provisioning: which device this is and where it was supplied.")
+
+_MAX_PORT = 65_535
+
+
+@command(app)
+def key(
+    station: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the station.")],
+    *,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the key of a provisioning station; two stations sign each device.
+
+    Example:
+      primum-repo device key station-1
+    """
+    from primum_repo_tools.devices import STATION_KEY
+    from primum_repo_tools.keys import create_key, public_path
+
+    path = station / STATION_KEY
+    public = create_key(path, secrets=secrets_from(passphrase_file))
+    tell(
+        {"key": str(path), "public": str(public_path(path)), "keyId": public.key_id},
+        f"Made {path}.",
+        f"Name {public_path(path)} with --provisioning-key when both authorities are created.",
+        as_json=as_json,
+    )
+
+
+@command(app)
+def provision(
+    *,
+    engineering: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Workbench or web root of engineering.")
+    ],
+    clinical: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Workbench or web root of clinical.")
+    ],
+    station: Annotated[
+        list[Path], typer.Option("--as", metavar="FOLDER", help="Station that signs; repeat it.")
+    ],
+    enrolment: Annotated[
+        Path, typer.Option(metavar="FILE", help="What primum-agent enroll wrote on the device.")
+    ],
+    component: Annotated[str, typer.Option(help="Component that the device runs.")],
+    jurisdiction: Annotated[str, typer.Option(help="Country of supply, ISO 3166-1 alpha-2.")],
+    site: Annotated[str, typer.Option(help="Site where it stands.")],
+    care_setting: Annotated[str, typer.Option(help="home, ward, icu, ...")],
+    udi: Annotated[str, typer.Option(help="UDI-DI of the device.")],
+    engineering_url: Annotated[str, typer.Option(help="Where devices find engineering.")],
+    clinical_url: Annotated[str, typer.Option(help="Where devices find clinical.")],
+    broker: Annotated[str, typer.Option(metavar="HOST:PORT", help="MQTT 5 broker.")],
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the device.")],
+    hardware_revision: Annotated[str, typer.Option(help="Revision of the hardware.")] = "1",
+    stage: Annotated[Stage, typer.Option(help="Stage that the device serves.")] = Stage.PRODUCTION,
+    number: Annotated[int, typer.Option(help="Number of the context; higher when it moves.")] = 1,
+    life: Annotated[str, typer.Option(help="How long the context counts.")] = "730d",
+    fleet: Annotated[str, typer.Option(help="Fleet that it reports to.")] = "demo",
+    poll_seconds: Annotated[
+        int, typer.Option(min=1, max=604_800, help="How often it asks.")
+    ] = 3600,
+    poll_jitter: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share it varies by.")] = 0.2,
+    passphrase_file: PassphraseFile = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    r"""Sign where a device was supplied and write the folder it is provisioned with.
+
+    Example:
+      primum-repo device provision --engineering engineering --clinical clinical \
+        --as station-1 --as station-2 --enrolment enrolment.json \
+        --component pvc-classifier --jurisdiction DE --site site-a --care-setting home \
+        --udi 04012345678901 --engineering-url http://127.0.0.1:8001/ \
+        --clinical-url http://127.0.0.1:8002/ --broker 127.0.0.1:18830 \
+        --output provisioning
+    """
+    from primum_repo_tools import devices
+    from primum_repo_tools.moments import now_utc, parse_life
+    from primum_repo_tools.settings import checked_settings
+    from primum_verifier.core.device import PlacementFacts
+
+    now = now_utc()
+    host, port = _broker(broker)
+    roots = {
+        name: devices.read_root(folder, authority=name, now=now)
+        for name, folder in (("engineering", engineering), ("clinical", clinical))
+    }
+    place = {"jurisdiction": jurisdiction, "siteId": site, "careSetting": care_setting}
+    context = devices.device_context(
+        devices.read_enrolment(enrolment),
+        placement=checked_settings(PlacementFacts, place, where="placement"),
+        hardware_revision=hardware_revision,
+        udi_di=udi,
+        number=number,
+        life=parse_life(life),
+        now=now,
+    )
+    connections = devices.Connections(
+        engineering_url=engineering_url,
+        clinical_url=clinical_url,
+        broker_host=host,
+        broker_port=port,
+        fleet=fleet,
+        poll_seconds=poll_seconds,
+        poll_jitter=poll_jitter,
+    )
+    settings = devices.agent_settings(context, component, connections)
+    if dry_run:
+        data: dict[str, object] = {"context": context.model_dump(mode="json", by_alias=True)}
+        tell(
+            {**data, "dryRun": True},
+            pretty(context.to_bytes()),
+            settings,
+            "Nothing was signed.",
+            as_json=as_json,
+        )
+        return
+    signers = devices.open_stations(
+        station,
+        engineering=roots["engineering"],
+        clinical=roots["clinical"],
+        secrets=secrets_from(passphrase_file),
+    )
+    devices.write_provisioning(
+        output,
+        context=context,
+        signers=signers,
+        engineering=roots["engineering"],
+        clinical=roots["clinical"],
+        component=component,
+        stage=stage,
+        connections=connections,
+        now=now,
+    )
+    device_id = context.factory.device_id
+    tell(
+        {"deviceId": device_id, "output": str(output), "signers": len(signers)},
+        f"{device_id} is provisioned for {jurisdiction}, {site}: {output}.",
+        as_json=as_json,
+    )
+
+
+def _broker(text: str) -> tuple[str, int]:
+    from primum_verifier.core.errors import UsageError
+    from primum_verifier.core.reasons import Reason
+
+    host, _, port = text.rpartition(":")
+    clean = host.replace(".", "").replace("-", "").replace(":", "").strip("[]").isalnum()
+    if not clean or not port.isdecimal() or not 0 < int(port) <= _MAX_PORT:
+        raise UsageError(
+            "This is no address of a broker.",
+            reason=Reason.USAGE,
+            found=text[:200],
+            expected="HOST:PORT, such as 127.0.0.1:18830",
+        )
+    return host, int(port)

@@ -1,0 +1,155 @@
+"""``primum-repo publish``."""
+
+# ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from primum_repo_tools.commands.common import (
+    AsJson,
+    DryRun,
+    PassphraseFile,
+    WorkbenchFolder,
+    secrets_from,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from primum_repo_tools.workbench import Workbench
+
+
+def publish(
+    workbench: WorkbenchFolder,
+    *,
+    component: Annotated[
+        str | None, typer.Option(help="Clinical: one statement only; with --version.")
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="See --component.")] = None,
+    unsafe_publish_failing_selftest: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-publish-failing-selftest",
+            help="Engineering: publish a release that fails its self-test. Logged, shown.",
+        ),
+    ] = False,
+    unsafe_publish_without_validation: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-publish-without-validation",
+            help="Engineering: publish without a met comparison. Logged, shown.",
+        ),
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish what is signed, after its gates, in an order that never shows half a state.
+
+    Engineering: every release that release sign staged. Clinical: statements with their
+    approvals, listed in the eligibility index. At the end the device's own client reads it.
+
+    Example:
+      primum-repo publish engineering
+      primum-repo publish clinical --component pvc-classifier --version 1.0.0
+    """
+    from primum_repo_tools.evidence import Override
+    from primum_repo_tools.workbench import open_created
+    from primum_verifier.core.errors import UsageError
+    from primum_verifier.core.reasons import Reason
+
+    bench = open_created(workbench)
+    named = component is not None and version is not None
+    chosen = {
+        Override.FAILING_SELF_TEST: unsafe_publish_failing_selftest,
+        Override.WITHOUT_VALIDATION: unsafe_publish_without_validation,
+    }
+    overrides = frozenset(override for override, is_chosen in chosen.items() if is_chosen)
+    if (component is None) != (version is None) or (named and bench.authority == "engineering"):
+        raise UsageError(
+            "--component and --version stand together, for the clinical workbench.",
+            reason=Reason.USAGE,
+        )
+    if overrides and bench.authority == "clinical":
+        raise UsageError(
+            "No gate of clinical can be overridden.",
+            reason=Reason.USAGE,
+            found=", ".join(sorted(f"--{item}" for item in overrides)),
+        )
+    with bench.locked():
+        if bench.authority == "engineering":
+            _engineering(bench, overrides, passphrase_file, dry_run=dry_run, as_json=as_json)
+        else:
+            _clinical(bench, component, version, passphrase_file, dry_run=dry_run, as_json=as_json)
+
+
+def _engineering(
+    bench: Workbench,
+    overrides: frozenset[str],
+    passphrase_file: Path | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from primum_repo_tools.engineering import publish_releases, staged_releases
+    from primum_repo_tools.evidence import Override
+    from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.repository import AuthorityRepository
+
+    now = now_utc()
+    if dry_run:
+        staged = staged_releases(bench, AuthorityRepository(bench, now=now))
+        names = [draft.manifest.name for draft in staged]
+        tell(
+            {"releases": names, "dryRun": True},
+            f"Would gate and publish: {', '.join(names) or 'nothing'}.",
+            as_json=as_json,
+        )
+        return
+    outcomes, timestamp = publish_releases(
+        bench,
+        overrides=frozenset(Override(item) for item in overrides),
+        secrets=secrets_from(passphrase_file),
+        now=now,
+    )
+    lines = [
+        f"{name}: " + ", ".join(f"{gate} {outcome}" for gate, outcome in gates.items())
+        for name, gates in outcomes.items()
+    ]
+    tell(
+        {"releases": outcomes, "timestamp": timestamp},
+        *lines,
+        f"Published, timestamp {timestamp}; a device's client accepts it.",
+        as_json=as_json,
+    )
+
+
+def _clinical(
+    bench: Workbench,
+    component: str | None,
+    version: str | None,
+    passphrase_file: Path | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from primum_repo_tools.clinical import chosen_drafts, publish_statements
+    from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.repository import AuthorityRepository
+
+    now = now_utc()
+    repository = AuthorityRepository(bench, now=now)
+    drafts = chosen_drafts(bench, repository, component=component, version=version)
+    names = [draft.manifest.name for draft in drafts]
+    if dry_run:
+        told = f"Would list as eligible: {', '.join(names)}; nothing was signed."
+        tell({"releases": names, "dryRun": True}, told, as_json=as_json)
+        return
+    timestamp = publish_statements(bench, drafts, secrets=secrets_from(passphrase_file), now=now)
+    tell(
+        {"releases": names, "timestamp": timestamp},
+        f"Eligible: {', '.join(names)}. Published, timestamp {timestamp}.",
+        as_json=as_json,
+    )

@@ -1,0 +1,158 @@
+"""``primum-repo release``: build, check, sign."""
+
+# ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from primum_repo_tools.commands.common import (
+    AsJson,
+    Component,
+    DryRun,
+    PassphraseFile,
+    Version,
+    WorkbenchFolder,
+    command,
+    new_app,
+    pretty,
+    secrets_from,
+    table,
+    tell,
+)
+
+app = new_app("Releases of engineering: built to the bit, tested, signed.")
+
+
+@command(app)
+def build(
+    workbench: WorkbenchFolder,
+    plan: Annotated[Path, typer.Argument(metavar="RELEASE.toml", help="The release as code.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Build a release from its plan; the same inputs give the same bytes.
+
+    Example:
+      primum-repo release build engineering model/release.toml
+    """
+    from primum_repo_tools.releases import build_release
+    from primum_repo_tools.workbench import open_created
+
+    bench = open_created(workbench, authority="engineering")
+    with bench.locked():
+        draft = build_release(bench, plan)
+    bundle = draft.manifest.bundle
+    rows = [(item.id, item.kind, item.length, item.digest.sha256) for item in draft.manifest.items]
+    tell(
+        {
+            "release": draft.manifest.name,
+            "sha256": draft.sha256,
+            "manifest": str(draft.folder / "manifest.json"),
+            "items": {item.id: item.digest.sha256 for item in draft.manifest.items},
+        },
+        table(
+            f"{draft.manifest.name}  sha256 {draft.sha256}",
+            ("item", "kind", "bytes", "sha256"),
+            rows,
+        ),
+        f"Next: primum-repo release check {workbench} {bundle.component} {bundle.version}",
+        as_json=as_json,
+    )
+
+
+@command(app)
+def check(
+    workbench: WorkbenchFolder, component: Component, version: Version, *, as_json: AsJson = False
+) -> None:
+    """Run the device's own self-test on this machine; 1 when it does not pass.
+
+    Example:
+      primum-repo release check engineering pvc-classifier 1.0.0
+    """
+    from primum_repo_tools.evidence import run_self_test
+    from primum_repo_tools.releases import SELF_TEST_FILE, open_draft
+    from primum_repo_tools.workbench import open_created
+    from primum_verifier.core.errors import RefusedError
+    from primum_verifier.core.reasons import Reason
+
+    bench = open_created(workbench, authority="engineering")
+    draft = open_draft(bench, component, version)
+    with bench.locked():
+        result = run_self_test(draft)
+    rows = [(t.id, t.level, t.status, t.found, t.expected) for t in result.tests]
+    tell(
+        {
+            "release": draft.manifest.name,
+            "overall": result.overall,
+            "summary": result.summary,
+            "tests": {t.id: t.status for t in result.tests},
+            "report": str(draft.folder / SELF_TEST_FILE),
+        },
+        table(
+            f"{draft.manifest.name}: {result.overall}",
+            ("test", "level", "status", "found", "expected"),
+            rows,
+        ),
+        as_json=as_json,
+    )
+    if not result.passed:
+        raise RefusedError(
+            "The release does not pass its own self-test.",
+            reason=result.reason or Reason.SELFTEST_INCOMPLETE,
+            where=draft.manifest.name,
+            found=result.summary,
+            expected="passed",
+        )
+
+
+@command(app)
+def sign(
+    workbench: WorkbenchFolder,
+    component: Component,
+    version: Version,
+    *,
+    passphrase_file: PassphraseFile = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a release by the role model, at threshold; it is staged, not published.
+
+    Example:
+      primum-repo release sign engineering pvc-classifier 1.0.0
+    """
+    from primum_repo_tools.engineering import check_signable, sign_release
+    from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.releases import open_draft
+    from primum_repo_tools.repository import AuthorityRepository
+    from primum_repo_tools.workbench import open_created
+
+    bench = open_created(workbench, authority="engineering")
+    draft = open_draft(bench, component, version)
+    role = bench.settings.roles["model"]
+    data: dict[str, object] = {
+        "release": draft.manifest.name,
+        "sha256": draft.sha256,
+        "role": "model",
+        "keys": list(role.keys),
+    }
+    shown = (
+        f"{draft.manifest.name}  sha256 {draft.sha256}",
+        f"role model, {role.threshold} of {len(role.keys)}: {', '.join(role.keys)}",
+    )
+    now = now_utc()
+    if dry_run:
+        check_signable(bench, draft, AuthorityRepository(bench, now=now))
+        tell(
+            {**data, "dryRun": True},
+            *shown,
+            pretty(draft.data),
+            "Nothing was signed.",
+            as_json=as_json,
+        )
+        return
+    with bench.locked():
+        sign_release(bench, draft, secrets=secrets_from(passphrase_file), now=now)
+    tell(data, *shown, f"Signed and staged. Next: primum-repo publish {workbench}", as_json=as_json)

@@ -1,0 +1,344 @@
+"""Eligibility statements as drafts: what clinical is about to sign about one signed manifest.
+
+A draft is ``statements/<component>/<version>/`` in the clinical workbench: ``statement.json``,
+the ``evidence/`` it names by digest, and one file in ``approvals/`` for each person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from primum_repo_tools.evidence import require_comparison
+from primum_repo_tools.files import (
+    copy_input,
+    digest_of,
+    make_folder,
+    read_input,
+    remove_tree,
+    replace_folder,
+    write_durably,
+)
+from primum_repo_tools.reading import read_peer
+from primum_repo_tools.releases import COMPARISON_FILE, read_intended_use
+from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.settings import read_settings
+from primum_repo_tools.terms import Terms
+from primum_repo_tools.workbench import Workbench, draft_bytes
+from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
+from primum_verifier.core.eligibility import (
+    ELIGIBILITY_ROLE,
+    INDEX_TARGET,
+    STATEMENT_TYPE,
+    EligibilityIndex,
+    EligibilityStatement,
+)
+from primum_verifier.core.errors import FailedError, RefusedError
+from primum_verifier.core.manifest import MANIFEST_ROLE, ReleaseManifest, manifest_target
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.selftest_spec import SelfTestSpec
+from primum_verifier.core.view import AuthorityView
+
+STATEMENT_FILE = "statement.json"
+
+
+@dataclass(frozen=True)
+class PeerRelease:
+    """A release as engineering signed and published it.
+
+    Attributes:
+        manifest: parsed.
+        sha256: its digest.
+        specification: its self-test specification, fetched by digest.
+        view: engineering's view with the manifest in it, for the verifier's rules.
+    """
+
+    manifest: ReleaseManifest
+    sha256: str
+    specification: SelfTestSpec
+    view: AuthorityView
+
+
+@dataclass(frozen=True)
+class StatementDraft:
+    """One drafted statement.
+
+    Attributes:
+        folder: where it lies.
+        statement: parsed.
+        data: the exact bytes that people approve.
+        manifest: the manifest it is about.
+    """
+
+    folder: Path
+    statement: EligibilityStatement
+    data: bytes
+    manifest: ReleaseManifest
+
+    @property
+    def sha256(self) -> str:
+        """The digest that every approval names."""
+        return sha256_hex(self.data)
+
+    def envelopes(self) -> list[bytes]:
+        """The approvals given so far, one envelope each."""
+        paths = sorted((self.folder / "approvals").glob("*.dsse.json"))
+        return [read_input(path, what="approval").strip() for path in paths]
+
+
+def read_peer_release(
+    workbench: Workbench, component: str, version: str, *, now: datetime
+) -> PeerRelease:
+    """Read a release from engineering's web root, as a device would.
+
+    Raises:
+        RefusedError: engineering did not sign it by its role for models, or its files are not
+            those that it names.
+    """
+    target = manifest_target(component, version)
+    with read_peer(workbench, now=now) as session:
+        found = session.document(target)
+        view = session.view({} if found is None else {target: found})
+    if found is None or found.role != MANIFEST_ROLE:
+        raise RefusedError(
+            "Engineering has not published this release.",
+            reason=Reason.TRUST_NOT_FOUND,
+            where=f"engineering: {target}",
+            expected=f"a manifest signed by the role {MANIFEST_ROLE}",
+            remedy="Ask engineering to sign and publish it first.",
+        )
+    manifest = parse_document(ReleaseManifest, found.data, where=target)
+    item = manifest.item(manifest.self_test.specification)
+    path = (workbench.peer or Path()) / "artifacts" / item.digest.sha256
+    data = read_input(path, what="self-test specification in engineering's web root")
+    if sha256_hex(data) != item.digest.sha256:
+        raise RefusedError(
+            "An artifact in engineering's web root is not the one that was signed.",
+            reason=Reason.ARTIFACT_DIGEST,
+            where=str(path),
+            found=f"sha256 {sha256_hex(data)}",
+            expected=f"sha256 {item.digest.sha256}",
+        )
+    return PeerRelease(
+        manifest=manifest,
+        sha256=sha256_hex(found.data),
+        specification=parse_document(SelfTestSpec, data, where=str(path)),
+        view=view,
+    )
+
+
+def published_index(repository: AuthorityRepository) -> EligibilityIndex:
+    """The eligibility index as clinical published it.
+
+    Raises:
+        FailedError: there is none; the authority was not created whole.
+    """
+    data = repository.document(ELIGIBILITY_ROLE, INDEX_TARGET)
+    if data is None:
+        raise FailedError(
+            "There is no eligibility index.", reason=Reason.STATE_DAMAGED, where=INDEX_TARGET
+        )
+    return parse_document(EligibilityIndex, data, where=INDEX_TARGET)
+
+
+def draft_statement(
+    workbench: Workbench,
+    release: PeerRelease,
+    *,
+    terms_file: Path,
+    evidence: Mapping[str, Path],
+    now: datetime,
+) -> EligibilityStatement:
+    """The statement that the terms and the release give; nothing is written.
+
+    Args:
+        workbench: of clinical; its earlier statements give the next number.
+        release: as engineering published it.
+        terms_file: ``terms.toml``; the intended use it names is relative to its folder.
+        evidence: files by name; the statement names them by digest.
+        now: the moment from which it is valid.
+
+    Raises:
+        RefusedError: terms and manifest contradict each other.
+    """
+    terms = read_settings(Terms, terms_file, what="terms of eligibility")
+    intended_use = read_intended_use(terms_file.parent / terms.intended_use.file)
+    _check_terms(terms, release, sha256_hex(intended_use.encode()), where=str(terms_file))
+    manifest = release.manifest
+    sites = {"mode": "all"} if terms.sites == "all" else {"mode": "list", "ids": terms.sites}
+    predicate: dict[str, object] = {
+        "schemaVersion": "0.1",
+        "id": uuid4().urn,
+        "issuedAt": now.isoformat(),
+        "statementNumber": _next_number(workbench),
+        "decision": terms.decision,
+        "stage": terms.stage,
+        "use": {"mode": terms.mode},
+        "changeTier": manifest.change_tier,
+        "intendedUse": {
+            "digest": {"sha256": sha256_hex(intended_use.encode())},
+            "text": intended_use,
+            "significance": terms.intended_use.significance,
+            "decisionRole": terms.intended_use.decision_role,
+        },
+        "constraints": {
+            "jurisdictions": terms.jurisdictions,
+            "hardware": terms.hardware,
+            "sites": sites,
+        },
+        "operatingPoint": {
+            "output": release.specification.operating_point.output,
+            "threshold": release.specification.operating_point.threshold,
+        },
+        "validity": {
+            "notBefore": now.isoformat(),
+            "notAfter": (now + timedelta(days=terms.valid_days)).isoformat(),
+            "maxIndexAgeHours": terms.max_index_age_hours,
+            "offlineGraceHours": terms.offline_grace_hours,
+        },
+        "exposure": {"maxPercentage": terms.max_percentage},
+        "onExpiry": terms.on_expiry.model_dump(mode="json", by_alias=True),
+        "onWithdrawal": terms.on_withdrawal.model_dump(mode="json", by_alias=True),
+        "failSafe": terms.fail_safe.model_dump(mode="json", by_alias=True),
+        "evidence": [
+            {"name": name, "digest": {"sha256": digest_of(path, what=f"evidence {name}")}}
+            for name, path in sorted(evidence.items())
+        ],
+    }
+    if manifest.previous is not None and manifest.original is not None:
+        predicate["baselines"] = {
+            "originalAuthorised": {"sha256": manifest.original.sha256},
+            "lastModified": {"sha256": manifest.previous.sha256},
+        }
+    content = {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": manifest.name, "digest": {"sha256": release.sha256}}],
+        "predicateType": "urn:primum:eligibility:v0.1",
+        "predicate": predicate,
+    }
+    return parse_document(EligibilityStatement, canonical_json(content), where=str(terms_file))
+
+
+def _check_terms(terms: Terms, release: PeerRelease, intended_use: str, *, where: str) -> None:
+    manifest = release.manifest
+    for what, holds, found, expected in (
+        (
+            "intended use",
+            manifest.intended_use.sha256 == intended_use,
+            f"sha256 {intended_use}",
+            f"sha256 {manifest.intended_use.sha256}, which engineering built for",
+        ),
+        (
+            "stage",
+            terms.stage.rank <= manifest.max_stage.rank,
+            str(terms.stage),
+            f"at most {manifest.max_stage}, which engineering built for",
+        ),
+        (
+            "hardware",
+            set(terms.hardware) <= set(manifest.compatibility.hardware),
+            ", ".join(terms.hardware),
+            f"only {', '.join(manifest.compatibility.hardware)}",
+        ),
+    ):
+        if not holds:
+            raise RefusedError(
+                f"The terms do not fit the release: {what}.",
+                reason=Reason.ELIGIBILITY_STAGE if what == "stage" else Reason.USAGE,
+                where=where,
+                found=found,
+                expected=expected,
+                remedy="One of the two must change; ask engineering which.",
+            )
+
+
+def _next_number(workbench: Workbench) -> int:
+    numbers = [draft.statement.predicate.statement_number for draft in statement_drafts(workbench)]
+    records = workbench.records()
+    numbers += [int(str(item["number"])) for item in records if item["act"] == "statement.drafted"]
+    return max(numbers, default=0) + 1
+
+
+def keep_draft(
+    workbench: Workbench,
+    release: PeerRelease,
+    statement: EligibilityStatement,
+    *,
+    evidence: Mapping[str, Path],
+    now: datetime,
+) -> StatementDraft:
+    """Keep a statement as the draft that people approve; approvals of an older draft go with it.
+
+    Raises:
+        RefusedError: the release changes an earlier one, and the evidence holds no met comparison.
+    """
+    manifest = release.manifest
+    bundle = manifest.bundle
+    folder = workbench.statement(bundle.component, bundle.version)
+    making = folder.with_name(f".{folder.name}.new")
+    remove_tree(making)
+    make_folder(making / "approvals")
+    make_folder(making / "evidence")
+    for name, path in evidence.items():
+        copy_input(path, making / "evidence" / name, what=f"evidence {name}")
+    require_met_comparison(making, manifest, release.sha256)
+    write_durably(making / "manifest.json", manifest.to_bytes())
+    write_durably(making / STATEMENT_FILE, statement.to_bytes())
+    replace_folder(folder, making)
+    draft = open_statement(workbench, bundle.component, bundle.version)
+    workbench.record(
+        "statement.drafted",
+        at=now,
+        release=manifest.name,
+        sha256=draft.sha256,
+        number=statement.predicate.statement_number,
+    )
+    return draft
+
+
+def require_met_comparison(folder: Path, manifest: ReleaseManifest, release: str) -> None:
+    """Refuse a changed release whose evidence holds no met comparison about it.
+
+    Raises:
+        RefusedError: ``validation.not-met``.
+    """
+    require_comparison(
+        folder / "evidence" / COMPARISON_FILE,
+        release=release,
+        previous=manifest.previous.sha256 if manifest.previous else None,
+        original=manifest.original.sha256 if manifest.original else None,
+        name=manifest.name,
+    )
+
+
+def open_statement(workbench: Workbench, component: str, version: str) -> StatementDraft:
+    """The draft of one statement.
+
+    Raises:
+        UsageError: it was not prepared.
+    """
+    folder = workbench.statement(component, version)
+    data = draft_bytes(
+        folder / STATEMENT_FILE,
+        what="eligibility statement drafted for this release",
+        remedy="Prepare it: primum-repo approve prepare --help",
+    )
+    manifest = read_input(folder / "manifest.json", what="manifest of the draft")
+    return StatementDraft(
+        folder=folder,
+        statement=parse_document(EligibilityStatement, data, where=str(folder / STATEMENT_FILE)),
+        data=data,
+        manifest=parse_document(ReleaseManifest, manifest, where=str(folder / "manifest.json")),
+    )
+
+
+def statement_drafts(workbench: Workbench) -> list[StatementDraft]:
+    """Every drafted statement, published ones included, by number."""
+    found = [
+        open_statement(workbench, path.parent.parent.name, path.parent.name)
+        for path in (workbench.folder / "statements").glob(f"*/[!.]*/{STATEMENT_FILE}")
+    ]
+    return sorted(found, key=lambda draft: draft.statement.predicate.statement_number)
