@@ -36,6 +36,8 @@ _LEARNING: Final = 10 * SAMPLING_RATE_HZ
 _THRESHOLD: Final = 0.35
 _T_WAVE_SHARE: Final = 0.6
 _REMEMBERED_BEATS: Final = 8
+# Millivolts in 22 ms, averaged over 0.12 s: less is no heart, however quiet the rest is.
+_QUIETEST_BEAT_MV: Final = 0.01
 
 Floats = NDArray[np.float64]
 
@@ -114,7 +116,7 @@ def _beats_among(candidates: list[int], energy: Floats) -> list[int]:
     beats: list[int] = []
     for index in candidates:
         strength = float(energy[index])
-        if strength <= _THRESHOLD * typical:
+        if strength <= max(_THRESHOLD * typical, _QUIETEST_BEAT_MV):
             continue
         follows_closely = bool(beats) and index - beats[-1] < _T_WAVE_UNTIL
         if follows_closely and strength < _T_WAVE_SHARE * float(energy[beats[-1]]):

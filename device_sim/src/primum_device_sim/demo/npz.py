@@ -31,7 +31,7 @@ def npz_bytes(arrays: dict[str, NDArray[np.generic]], *, compression: int) -> by
         for name, array in arrays.items():
             member = io.BytesIO()
             np.lib.format.write_array(
-                member, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False
+                member, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False
             )
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
             entry.create_system = _UNIX
