@@ -148,13 +148,7 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
             ``setback``, ``counterFloor`` and ``eligibility``.
     """
     change: Mapping[str, Any] = data.get("change", {})
-    if "to" in data:
-        state = replace(state, lifecycle=State(data["to"]))
-    state = _count_resumptions(state, data)
-    if state.lifecycle is not State.ROLLING_BACK:
-        state = replace(state, leaving="")
-    elif data.get("stimulus") in {Stimulus.UNHEALTHY, Stimulus.TAKEN_AWAY}:
-        state = replace(state, leaving=next(iter(data.get("reasons", ())), ""))
+    state = _with_progress(state, data)
     if "candidate" in change:
         found = change["candidate"]
         state = replace(state, candidate=None if found is None else Candidate(**found))
@@ -174,12 +168,18 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
     return _with_memories(state, change)
 
 
-def _count_resumptions(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
-    if data.get("stimulus") == Stimulus.INTERRUPTED:
-        return replace(state, resumptions=state.resumptions + 1)
-    if data.get("to") == State.IDLE or data.get("stimulus") == Stimulus.SWITCHED:
-        return replace(state, resumptions=0)
-    return state
+def _with_progress(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
+    """Count the cuts since the update began, and keep why a release is being left."""
+    if "to" in data:
+        state = replace(state, lifecycle=State(data["to"]))
+    stimulus = data.get("stimulus")
+    if stimulus == Stimulus.INTERRUPTED:
+        state = replace(state, resumptions=state.resumptions + 1)
+    elif data.get("to") == State.IDLE or stimulus == Stimulus.SWITCHED:
+        state = replace(state, resumptions=0)
+    if stimulus in {Stimulus.UNHEALTHY, Stimulus.TAKEN_AWAY}:
+        return replace(state, leaving=next(iter(data.get("reasons", ())), ""))
+    return state if state.lifecycle is State.ROLLING_BACK else replace(state, leaving="")
 
 
 def _with_generation(state: DeviceState, added: Generation) -> DeviceState:

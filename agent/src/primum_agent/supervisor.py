@@ -197,7 +197,7 @@ class Supervisor:
             journal=lambda: self.journal,
             poll_now=self.poll_now,
             status=self.status,
-            changed=self.wake,
+            changed=self.look_again,
         )
         desk = Desk(path=self.layout.socket, selector=self.selector, answer=requests.answer)
         desk.open()
@@ -315,6 +315,14 @@ class Supervisor:
         """Poll as soon as no attempt is under way."""
         self._next_attempt, self._next_reason = self.monotonic(), "poll"
         self._failures = 0
+        self.wake()
+
+    def look_again(self) -> None:
+        """The application proved health, or ended an episode that an update waits for."""
+        busy = self._desk is not None and self._desk.episodes() > 0
+        waits = self.journal is not None and self.journal.state().lifecycle is State.WAITING
+        if waits and not busy:
+            self._next_attempt, self._next_reason = self.monotonic(), "poll"
         self.wake()
 
     def _start_attempt(self, now: float) -> None:

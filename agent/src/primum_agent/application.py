@@ -1,0 +1,325 @@
+"""The application's side: open the active release, stamp outputs, prove health, declare use.
+
+Standard library only, so that it costs an application nothing.  The file ``run/standing.json``
+and the socket ``run/primum.sock`` are the contract; other languages read them the same way.
+
+Example::
+
+    release = open_active(Path("/var/lib/primum"))
+    if isinstance(release, SafeMode):
+        show(release.notice)
+    else:
+        model, threshold = load(release.model), release.threshold
+        release.prove_health()
+        with release.episode():
+            output = {"score": 0.7, **release.stamp()}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = "0.1"
+STANDING = Path("run") / "standing.json"
+SOCKET = Path("run") / "primum.sock"
+ANSWER_SECONDS = 2.0
+MAX_BYTES = 1024 * 1024
+
+_PIECE = 1024 * 1024
+_TAKES_AWAY = {"fall-back", "suspend-ai-function"}
+_NO_RELEASE = "No eligible model is active."
+
+
+class StandingError(Exception):
+    """What the agent wrote cannot be used: missing, unreadable, or not what lies on the disk.
+
+    Attributes:
+        reason: a stable reason code.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class SafeMode:
+    """No release may be used: the declared safe mode.
+
+    Attributes:
+        reasons: reason codes, the primary first.
+        notice: what the user is to be told.
+    """
+
+    state_dir: Path
+    reasons: tuple[str, ...]
+    notice: str
+
+    def changed(self) -> bool:
+        """Whether the agent has said something else since."""
+        return _mode_and_generation(self.state_dir) != ("safe", None)
+
+
+@dataclass(frozen=True)
+class Use:
+    """Whether the release may be used now, and why not."""
+
+    allowed: bool
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
+@dataclass(frozen=True)
+class ActiveRelease:
+    """The release in use, opened once: its files cannot change under the application.
+
+    Attributes:
+        folder: the generation's folder.
+        files: path of each file by its kind.
+        output: the output that the operating point is for.
+        threshold: the only threshold at which the release may be used.
+        notice: what the user is to be told meanwhile; empty when there is nothing.
+    """
+
+    state_dir: Path
+    generation: int
+    component: str
+    version: str
+    release: str
+    statement: str
+    statement_number: int
+    folder: Path
+    files: Mapping[str, Path]
+    output: str
+    threshold: float
+    not_after: datetime | None
+    on_expiry: str
+    reasons: tuple[str, ...]
+    notice: str
+    mode: str = "clinical"
+
+    @property
+    def model(self) -> Path:
+        """The model's file."""
+        return self.files["model"]
+
+    def stamp(self) -> dict[str, object]:
+        """What every output carries: by it an auditor finds release and eligibility again."""
+        return {
+            "component": self.component,
+            "version": self.version,
+            "release": self.release,
+            "statement": self.statement,
+            "statementNumber": self.statement_number,
+            "generation": self.generation,
+            "mode": self.mode,
+        }
+
+    def changed(self) -> bool:
+        """Whether another release, or none, is to be used from the next episode on."""
+        return _mode_and_generation(self.state_dir) != (self.mode, self.generation)
+
+    def prove_health(self) -> bool:
+        """Tell the agent that this release works; whether the agent took it."""
+        return self._tell("healthy")
+
+    def tell_unhealthy(self, why: str) -> bool:
+        """Tell the agent that this release does not work: it rolls back, if it is provisional."""
+        return self._tell("unhealthy", why=why)
+
+    def tell_activated(self) -> bool:
+        """Tell the agent that this release was loaded."""
+        return self._tell("activated")
+
+    def may_use(self, *, now: datetime | None = None) -> Use:
+        """Whether this release may be used now.
+
+        The agent judges expiry by proven time and takes a lapsed release away itself. Where no
+        agent runs, the statement's own end is applied here, by the device's clock.
+
+        Args:
+            now: the time; the device's clock when None.
+        """
+        mode, generation = _mode_and_generation(self.state_dir)
+        if mode != self.mode:
+            return Use(allowed=False, reason="fallback.none")
+        if generation != self.generation:
+            return Use(allowed=False, reason="eligibility.superseded")
+        moment = now or datetime.now(UTC)
+        ended = self.not_after is not None and moment >= self.not_after
+        if ended and self.on_expiry in _TAKES_AWAY and not agent_is_running(self.state_dir):
+            return Use(allowed=False, reason="eligibility.expired")
+        return Use(allowed=True)
+
+    @contextlib.contextmanager
+    def episode(self) -> Iterator[None]:
+        """Declare clinical use while the block runs: nothing is switched meanwhile.
+
+        The episode ends with the block, or with the application. Where no agent runs the block
+        runs all the same: nothing can be switched then.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                link = stack.enter_context(_connected(self.state_dir))
+                _converse(link, {"do": "episode-begin"})
+            except (OSError, ValueError):
+                link = None
+            try:
+                yield
+            finally:
+                if link is not None:
+                    with contextlib.suppress(OSError, ValueError):
+                        _converse(link, {"do": "episode-end"})
+
+    def _tell(self, what: str, **more: str) -> bool:
+        request = {"do": what, "generation": self.generation, **more}
+        return ask_agent(self.state_dir, request).get("ok") is True
+
+
+def open_active(state_dir: Path) -> ActiveRelease | SafeMode:
+    """Open what may be used now; its files are checked against their digests once.
+
+    Args:
+        state_dir: the agent's state folder.
+
+    Raises:
+        StandingError: ``state.damaged``: the agent's word is missing or unreadable, or a file is
+            not the one that was activated. Treat it as safe mode.
+    """
+    content = _read_standing(state_dir)
+    try:
+        if content["mode"] == "safe":
+            return SafeMode(
+                state_dir=state_dir,
+                reasons=tuple(str(item) for item in content["reasons"]),
+                notice=str(content["notice"]) or _NO_RELEASE,
+            )
+        return _open_release(state_dir, content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StandingError(
+            f"{state_dir / STANDING} lacks or holds a wrong member: {error}",
+            reason="state.damaged",
+        ) from error
+
+
+def _open_release(state_dir: Path, content: Mapping[str, Any]) -> ActiveRelease:
+    if content["mode"] != "clinical":
+        raise ValueError(f"unknown mode {content['mode']!r}")
+    folder = Path(content["folder"])
+    files: dict[str, Path] = {}
+    for item in content["files"]:
+        name = str(item["path"])
+        if name != Path(name).name:
+            raise ValueError("a file outside the generation")
+        path = folder / name
+        if _digest_of(path) != item["sha256"]:
+            raise StandingError(
+                f"{path} is not the file that was activated", reason="artifact.digest"
+            )
+        files[str(item["kind"])] = path
+    if "model" not in files:
+        raise ValueError("no model")
+    point = content["operatingPoint"]
+    ends = content["notAfter"]
+    return ActiveRelease(
+        state_dir=state_dir,
+        generation=int(content["generation"]),
+        component=str(content["component"]),
+        version=str(content["version"]),
+        release=str(content["release"]),
+        statement=str(content["statement"]),
+        statement_number=int(content["statementNumber"]),
+        folder=folder,
+        files=files,
+        output=str(point["output"]),
+        threshold=float(point["threshold"]),
+        not_after=None if ends is None else datetime.fromisoformat(ends),
+        on_expiry=str(content.get("onExpiry") or "fall-back"),
+        reasons=tuple(str(item) for item in content["reasons"]),
+        notice=str(content["notice"]),
+    )
+
+
+def agent_is_running(state_dir: Path) -> bool:
+    """Whether an agent answers on this state folder."""
+    return ask_agent(state_dir, {"do": "status"}).get("ok") is True
+
+
+def ask_agent(state_dir: Path, request: Mapping[str, object]) -> dict[str, Any]:
+    """Ask the agent one thing; ``{"ok": False, …}`` where none answers."""
+    try:
+        with _connected(state_dir) as link:
+            return _converse(link, request)
+    except (OSError, ValueError) as error:
+        return {"ok": False, "reason": "state.busy", "message": str(error)}
+
+
+@contextlib.contextmanager
+def _connected(state_dir: Path) -> Iterator[socket.socket]:
+    path = state_dir / SOCKET
+    # Through the folder's descriptor: a socket's address holds only 107 bytes.
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.settimeout(ANSWER_SECONDS)
+            link.connect(f"/proc/self/fd/{folder}/{path.name}")
+            yield link
+    finally:
+        os.close(folder)
+
+
+def _converse(link: socket.socket, request: Mapping[str, object]) -> dict[str, Any]:
+    link.sendall(json.dumps(request).encode() + b"\n")
+    received = b""
+    while not received.endswith(b"\n"):
+        piece = link.recv(4096)
+        if not piece or len(received) > MAX_BYTES:
+            raise ValueError("the agent gave no answer")
+        received += piece
+    answer = json.loads(received)
+    if not isinstance(answer, dict):
+        raise ValueError("the agent's answer is no object")  # noqa: TRY004 - one kind of error
+    return answer
+
+
+def _read_standing(state_dir: Path) -> dict[str, Any]:
+    path = state_dir / STANDING
+    try:
+        with path.open("rb") as stream:
+            content = json.loads(stream.read(MAX_BYTES))
+    except (OSError, ValueError) as error:
+        raise StandingError(f"{path} cannot be read: {error}", reason="state.damaged") from error
+    if not isinstance(content, dict) or content.get("schemaVersion") != SCHEMA_VERSION:
+        raise StandingError(f"{path} is of another form", reason="state.damaged")
+    return content
+
+
+def _mode_and_generation(state_dir: Path) -> tuple[str, int | None]:
+    """What the agent says now; unreadable is safe mode."""
+    try:
+        content = _read_standing(state_dir)
+    except StandingError:
+        return "safe", None
+    return str(content.get("mode")), content.get("generation")
+
+
+def _digest_of(path: Path) -> str:
+    seen = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while piece := stream.read(_PIECE):
+                seen.update(piece)
+    except OSError as error:
+        raise StandingError(f"{path} cannot be read: {error}", reason="state.damaged") from error
+    return seen.hexdigest()

@@ -1,0 +1,125 @@
+"""``check``: the same refresh and the same judge as an attempt, and then nothing is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from primum_agent.clock import Clock
+from primum_agent.device import Device, open_device
+from primum_agent.downloading import is_whole
+from primum_agent.durable import make_folder
+from primum_agent.gates import clinical_use
+from primum_agent.journal import Journal
+from primum_agent.judging import Judge, make_judge
+from primum_agent.layout import Layout
+from primum_agent.locking import held, is_held
+from primum_agent.settings import Settings
+from primum_verifier.core.errors import PrimumError, RefusedError
+from primum_verifier.core.question import ArtifactsFact, ClinicalUse, Verdict
+from primum_verifier.core.rollout import Assignment
+from primum_verifier.core.vocabulary import Capability, Phase
+
+
+@dataclass(frozen=True)
+class Found:
+    """What ``check`` found.
+
+    Attributes:
+        outcome: one word, a colon, and what it means: current, available, refused, waiting,
+            unreachable.
+        verdict: the verdict on the release that the plan gives, if it gives a new one.
+        problems: by authority, why its refresh ended early.
+    """
+
+    outcome: str
+    verdict: Mapping[str, object] | None
+    problems: Mapping[str, PrimumError]
+
+    def as_dict(self) -> dict[str, object]:
+        """The answer as JSON shows it."""
+        word, _, meaning = self.outcome.partition(": ")
+        return {
+            "outcome": word,
+            "message": meaning,
+            "verdict": self.verdict,
+            "problems": {name: error.as_dict() for name, error in self.problems.items()},
+        }
+
+
+def check_now(*, settings: Settings, layout: Layout, clock: Clock) -> Found:
+    """Fetch both authorities and judge the release that the plan gives.
+
+    Raises:
+        BusyError: an attempt holds the update lock.
+        PrimumError: the device is not provisioned or enrolled, or the disk fails.
+    """
+    make_folder(layout.run)
+    with held(
+        layout.update_lock,
+        what="An update attempt is under way",
+        remedy="Wait for it, or look at `primum-agent status`.",
+    ):
+        journal = Journal.open(layout, clock=clock, device_id=settings.device_id)
+        try:
+            device = open_device(
+                settings=settings, layout=layout, clock=clock, journal=journal, attempt="check"
+            )
+            return _check(device)
+        finally:
+            journal.close()
+
+
+def _check(device: Device) -> Found:
+    state = device.journal.state()
+    refreshed = device.authorities.refresh(
+        now=device.clock.now(),
+        device_id=device.settings.device_id,
+        held=[(item.component, item.version) for item in state.generations],
+    )
+    problems = refreshed.problems
+    judge = make_judge(device, engineering=refreshed.engineering, clinical=refreshed.clinical)
+    trouble = _trouble(problems)
+    assigned = refreshed.assignment
+    if judge is None or assigned is None:
+        none = trouble or "current: the plan gives this device no release"
+        return Found(none, None, problems)
+    if state.in_use is not None and state.in_use.release == assigned.release.sha256:
+        name = f"{assigned.component} {assigned.version}"
+        return Found(trouble or f"current: {name} is active already", None, problems)
+    verdict = _judge(device, judge, assigned)
+    return Found(_outcome(device, verdict, trouble=trouble), verdict.as_dict(), problems)
+
+
+def _trouble(problems: Mapping[str, PrimumError]) -> str:
+    for authority, error in problems.items():
+        if isinstance(error, RefusedError):
+            return f"refused: {authority}: {error.reason}"
+    for authority, error in problems.items():
+        return f"unreachable: {authority}: {error.reason}"
+    return ""
+
+
+def _judge(device: Device, judge: Judge, assigned: Assignment) -> Verdict:
+    release = assigned.release.sha256
+    first = judge.ask(release, phase=Phase.INSTALL, keep=False)
+    if first.manifest is None or first.capability < Capability.STORE:
+        return first
+    # Nothing is fetched here: the rules are asked as if the files had arrived whole.
+    del device
+    return judge.ask(release, phase=Phase.INSTALL, artifacts=ArtifactsFact.WHOLE, keep=False)
+
+
+def _outcome(device: Device, verdict: Verdict, *, trouble: str) -> str:
+    fault = device.journal.state().faults.get(verdict.release)
+    if fault is not None:
+        return f"refused: {verdict.name} failed here before: {fault}"
+    if verdict.capability < Capability.SELF_TEST:
+        return f"refused: {verdict.name}: {verdict.primary}"
+    if trouble:
+        return trouble
+    if is_held(device.layout.agent_lock) and clinical_use(device.layout) is ClinicalUse.IN_USE:
+        return f"waiting: {verdict.name} would wait for the end of clinical use"
+    held_already = verdict.manifest is not None and is_whole(verdict.manifest, device=device)
+    way = "is here" if held_already else "would be fetched"
+    return f"available: {verdict.name} {way}, tested, and activated"

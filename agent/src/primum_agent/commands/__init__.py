@@ -1,0 +1,1 @@
+"""The commands of ``primum-agent``: one file each, its docstring is its help."""

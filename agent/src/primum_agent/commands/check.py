@@ -1,0 +1,50 @@
+"""What would happen now, and why: fetch both authorities, judge, activate nothing.
+
+Exit code 0: nothing is new, or the new release may be tested and activated.  1: the new release,
+or what an authority sends, is refused.  3: a repository cannot be reached.  4: an attempt is
+under way.  5: clinical use in progress would hold the switch.
+
+What is fetched and accepted is kept, so that an older repository is refused ever after.
+
+Example:
+  primum-agent check --state /var/lib/primum --provisioning /etc/primum
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from primum_agent.clock import SystemClock
+from primum_agent.commands.explain import for_people
+from primum_agent.commands.shared import add_provisioning, layout_of, show, show_json
+from primum_agent.settings import read_settings
+from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_WAITING
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``check``."""
+    add_provisioning(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fetch and judge."""
+    # The trust client is heavy; only this command needs it.
+    from primum_agent.checking import check_now  # noqa: PLC0415
+
+    found = check_now(
+        settings=read_settings(options.provisioning),
+        layout=layout_of(options),
+        clock=SystemClock(),
+    )
+    if options.json:
+        show_json(found.as_dict())
+    else:
+        for name, error in found.problems.items():
+            show(f"{name}: {error.for_people()}")
+        if found.verdict is not None:
+            content: dict[str, Any] = {**found.verdict, "judged": "now"}
+            show(for_people(content))
+        show(found.outcome)
+    codes = {"refused": EXIT_REFUSED, "waiting": EXIT_WAITING, "unreachable": EXIT_FAILED}
+    return codes.get(found.outcome.partition(":")[0], EXIT_DONE)

@@ -1,0 +1,201 @@
+"""Look for what would keep the agent from working, and say what to do about each.
+
+Nothing is changed.  Exit code 0 when all is well, 3 when something is not.
+
+Example:
+  primum-agent doctor --state /var/lib/primum --provisioning /etc/primum
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from primum_agent.clock import ClockQuality, SystemClock
+from primum_agent.commands.shared import add_provisioning, layout_of, show, show_json
+from primum_agent.content_store import SPARE_BYTES
+from primum_agent.desk import ask
+from primum_agent.journal import Journal
+from primum_agent.layout import Layout
+from primum_agent.settings import Repository, Settings, read_settings
+from primum_verifier.core.errors import EXIT_FAILED, PrimumError
+from primum_verifier.core.limits import MAX_TIMESTAMP_BYTES
+
+_CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: whether it is well, what was found, and what to do about it."""
+
+    what: str
+    well: bool
+    found: str
+    remedy: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``doctor``."""
+    add_provisioning(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look at everything; one trouble does not hide the next."""
+    layout = layout_of(options)
+    findings = [_folder(layout), _space(layout), _journal(layout), _clock(), _supervisor(layout)]
+    findings += _trust(options.provisioning, layout)
+    if options.json:
+        show_json([asdict(item) for item in findings])
+    else:
+        for item in findings:
+            show(f"{'ok ' if item.well else 'BAD'}  {item.what}: {item.found}")
+            if not item.well and item.remedy:
+                show(f"     -> {item.remedy}")
+    return 0 if all(item.well for item in findings) else EXIT_FAILED
+
+
+def _folder(layout: Layout) -> Finding:
+    what = "state folder"
+    try:
+        status = layout.root.stat()
+    except OSError as error:
+        remedy = f"Make it for the agent's user: mkdir -m 750 {layout.root}"
+        return Finding(what, well=False, found=str(error.strerror), remedy=remedy)
+    if stat.S_IMODE(status.st_mode) & stat.S_IWOTH:
+        remedy = f"chmod o-w {layout.root}"
+        return Finding(what, well=False, found="anybody may write to it", remedy=remedy)
+    if status.st_uid not in {os.geteuid(), 0}:
+        remedy = f"Run as that user, or chown {layout.root}"
+        return Finding(what, well=False, found=f"owned by user {status.st_uid}", remedy=remedy)
+    try:
+        with tempfile.NamedTemporaryFile(dir=layout.root, prefix=".doctor-"):
+            pass
+    except OSError as error:
+        remedy = "Make it writable; until then what runs keeps running and nothing updates."
+        return Finding(what, well=False, found=str(error.strerror), remedy=remedy)
+    return Finding(what, well=True, found=f"{layout.root}, writable")
+
+
+def _space(layout: Layout) -> Finding:
+    try:
+        free = shutil.disk_usage(layout.root).free
+    except OSError as error:
+        return Finding("free space", well=False, found=str(error.strerror))
+    remedy = "Free space on this file system; updates wait for it."
+    return Finding("free space", well=free > SPARE_BYTES, found=f"{free} bytes", remedy=remedy)
+
+
+def _journal(layout: Layout) -> Finding:
+    if not layout.journal.exists():
+        return Finding("journal", well=True, found="none yet; `run` begins it")
+    try:
+        journal = Journal.open_to_read(layout, clock=SystemClock())
+        try:
+            journal.check()
+            whole = journal.state() == journal.replayed()
+            waiting, troubles = journal.waiting_count(), journal.problems()
+        finally:
+            journal.close()
+    except PrimumError as error:
+        return Finding("journal", well=False, found=error.found, remedy=error.remedy)
+    if not whole:
+        remedy = "Keep a copy for the manufacturer, then remove journal.db: floors stay."
+        return Finding("journal", well=False, found="state differs from events", remedy=remedy)
+    if troubles:
+        found = "; ".join(f"{item.topic}: {item.what} ({item.times}x)" for item in troubles)
+        return Finding("lasting troubles", well=False, found=found, remedy=troubles[0].text)
+    return Finding("journal", well=True, found=f"whole, {waiting} events wait for the broker")
+
+
+def _clock() -> Finding:
+    quality = SystemClock().quality()
+    return Finding(
+        "clock",
+        well=quality is not ClockQuality.UNSET,
+        found=f"{quality}, {SystemClock().now():%Y-%m-%dT%H:%M:%SZ}",
+        remedy="Set the clock (systemd-timesyncd, chrony); nothing new is installed meanwhile.",
+    )
+
+
+def _supervisor(layout: Layout) -> Finding:
+    live = ask(layout.socket, {"do": "status"})
+    if live is None:
+        remedy = "Start it with `primum-agent run`."
+        return Finding("supervisor", well=False, found="not running", remedy=remedy)
+    return Finding("supervisor", well=True, found=f"process {live['pid']}")
+
+
+def _trust(provisioning: Path, layout: Layout) -> list[Finding]:
+    try:
+        settings = read_settings(provisioning)
+    except PrimumError as error:
+        return [
+            Finding(
+                "settings", well=False, found=f"{error.where} {error.found}", remedy=error.remedy
+            )
+        ]
+    findings = [
+        Finding("settings", well=True, found=f"{settings.device_id}, {settings.component}"),
+        _guarded("key, trust map, context", lambda: _provisioned(settings, layout)),
+    ]
+    for name, repository in (
+        ("engineering", settings.repositories.engineering),
+        ("clinical", settings.repositories.clinical),
+    ):
+        findings.append(_guarded(f"{name} repository", lambda at=repository: _reach(settings, at)))  # type: ignore[misc]
+    findings.append(_broker(settings))
+    return findings
+
+
+def _guarded(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, well=True, found=look())
+    except PrimumError as error:
+        found = f"{error.message} {error.where} {error.found}".strip()
+        return Finding(what, well=False, found=found, remedy=error.remedy)
+
+
+def _provisioned(settings: Settings, layout: Layout) -> str:
+    # The heavy parts are loaded where they are needed.
+    from primum_agent.device import open_device  # noqa: PLC0415
+
+    journal = Journal.open(layout, clock=SystemClock(), device_id=settings.device_id)
+    try:
+        device = open_device(
+            settings=settings,
+            layout=layout,
+            clock=SystemClock(),
+            journal=journal,
+            attempt="doctor",
+        )
+    finally:
+        journal.close()
+    return f"stage {device.trust_map.stage}, key {device.device_key[:16]}"
+
+
+def _reach(settings: Settings, repository: Repository) -> str:
+    from primum_agent.device import make_fetcher  # noqa: PLC0415
+
+    url = f"{repository.metadata_url}timestamp.json"
+    pieces = make_fetcher(settings).fetch(url, max_bytes=MAX_TIMESTAMP_BYTES)
+    return f"{url}: {sum(len(piece) for piece in pieces)} bytes"
+
+
+def _broker(settings: Settings) -> Finding:
+    address = settings.broker
+    if address is None:
+        return Finding("broker", well=True, found="none configured; events stay on the device")
+    where = f"{address.host}:{address.port}"
+    try:
+        with socket.create_connection((address.host, address.port), timeout=_CONNECT_SECONDS):
+            return Finding("broker", well=True, found=f"{where} accepts connections")
+    except OSError as error:
+        remedy = "Start it, or correct [broker] in agent.toml; updates go on without it."
+        return Finding("broker", well=False, found=f"{where}: {error}", remedy=remedy)

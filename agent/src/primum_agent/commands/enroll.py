@@ -1,0 +1,71 @@
+r"""Make the device's key on the device, and write what the manufacturer signs.
+
+The private key never leaves the state folder.  A device that is enrolled already keeps its key
+and writes the same enrolment again.
+
+Example:
+  primum-agent enroll --state /var/lib/primum --device-id wearable-001 \
+      --hardware-id cardiowear-2 --output enrolment.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from primum_agent.commands.shared import layout_of, show, show_json
+from primum_agent.durable import disk_errors, make_folder, write_file
+from primum_verifier.core.errors import UsageError
+from primum_verifier.core.reasons import Reason
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:@/ -]{0,199}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``enroll``."""
+    parser.add_argument("--device-id", required=True, metavar="ID", help="such as wearable-001")
+    parser.add_argument("--hardware-id", required=True, metavar="ID", help="such as cardiowear-2")
+    parser.add_argument("--serial-number", metavar="TEXT", help="the device id when not given")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make the key, or take the one that is there, and write the enrolment."""
+    # The signer brings the cryptography that no other command needs.
+    from primum_agent.signer import make_device_key  # noqa: PLC0415
+
+    serial = options.serial_number or options.device_id
+    for name, found, form in (
+        ("--device-id", options.device_id, _SLUG),
+        ("--hardware-id", options.hardware_id, _SLUG),
+        ("--serial-number", serial, _NAME),
+    ):
+        if not form.fullmatch(found):
+            raise UsageError(
+                "This cannot be the name of a device.",
+                reason=Reason.USAGE,
+                where=name,
+                found=repr(found[:80]),
+                expected=form.pattern,
+            )
+    layout = layout_of(options)
+    make_folder(layout.root, mode=0o750)
+    signer = make_device_key(layout)
+    content = {
+        "deviceId": options.device_id,
+        "hardwareId": options.hardware_id,
+        "serialNumber": serial,
+        "publicKey": signer.public_key().model_dump(mode="json", by_alias=True),
+    }
+    with disk_errors(options.output):
+        output = options.output.resolve()
+        write_file(output, json.dumps(content, indent=2).encode() + b"\n", mode=0o644)
+    if options.json:
+        show_json(content)
+    else:
+        show(f"{options.device_id}: key {signer.public_key().key_id[:16]} in {layout.device_key}")
+        show(f"Give {options.output} to `primum-repo device`.")
+    return 0

@@ -1,0 +1,94 @@
+"""What runs on this device, and how its update stands.
+
+Exit code 0 when a release is active or safe mode is declared in order, 1 when a trouble lasts
+that needs a person.
+
+Example:
+  primum-agent status --state /var/lib/primum
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from primum_agent.clock import SystemClock
+from primum_agent.commands.shared import journal_to_read, layout_of, pairs, show, show_json
+from primum_agent.desk import ask
+from primum_agent.health import summary_of
+from primum_agent.standing import read_standing
+
+
+def add_arguments(_: argparse.ArgumentParser) -> None:
+    """``status`` has no options of its own."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show it; the journal is read, never written."""
+    layout = layout_of(options)
+    journal = journal_to_read(layout)
+    state, problems = journal.state(), journal.problems()
+    waiting = journal.waiting_count()
+    journal.close()
+    live = ask(layout.socket, {"do": "status"})
+    standing = read_standing(layout) or {}
+    content: dict[str, Any] = {
+        **summary_of(state),
+        "generation": state.active,
+        "candidate": None if state.candidate is None else state.candidate.name,
+        "held": [item.name for item in state.generations if item.number != state.active],
+        "faults": dict(state.faults),
+        "conclusions": dict(state.conclusions),
+        "reasons": standing.get("reasons", []),
+        "notice": standing.get("notice", ""),
+        "eventsWaiting": waiting,
+        "clock": str(SystemClock().quality()),
+        "problems": [
+            {"topic": item.topic, "what": item.what, "times": item.times, "since": item.first}
+            for item in problems
+        ],
+        "supervisor": live,
+    }
+    if options.json:
+        show_json(content)
+    else:
+        show(_for_people(content))
+    return 1 if problems else 0
+
+
+def _for_people(content: dict[str, Any]) -> str:
+    running = "none: safe mode"
+    if content["version"] is not None:
+        proven = "proven" if content["proven"] else "provisional"
+        running = (
+            f"{content['component']} {content['version']} "
+            f"(generation {content['generation']}, {proven}, "
+            f"statement {content['statementNumber']})"
+        )
+    live = content["supervisor"]
+    lines: dict[str, object] = {
+        "running": running,
+        "update": content["state"],
+        "candidate": content["candidate"] or "none",
+        "held": ", ".join(content["held"]) or "none",
+        "waiting events": content["eventsWaiting"],
+        "clock": content["clock"],
+        "supervisor": "not running" if live is None else f"process {live['pid']}",
+    }
+    if content["reasons"]:
+        lines["reasons"] = ", ".join(content["reasons"])
+    if content["notice"]:
+        lines["notice"] = content["notice"]
+    if live is not None:
+        lines["clinical use"] = live["clinicalUse"]
+        lines["next poll"] = f"in {live['nextPollSeconds']:g} s"
+        if "healthWindowSeconds" in live:
+            lines["health window"] = f"{live['healthWindowSeconds']:g} s left"
+        if "broker" in live:
+            why = f": {live['broker']['why']}" if live["broker"]["why"] else ""
+            lines["broker"] = f"{live['broker']['link']}{why}"
+    for problem in content["problems"]:
+        lines[problem["topic"]] = (
+            f"{problem['what']} ({problem['times']} times since {problem['since']})"
+        )
+    return pairs(lines)
