@@ -12,6 +12,7 @@ import pytest
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.selftest_result import Blame, Overall
+from primum_verifier.shell import bench as bench_module
 
 _PRELUDE = """
 import json, os, sys, time, base64, struct, signal
@@ -59,6 +60,16 @@ def test_a_bench_that_a_model_broke_fails_the_release(release: Any, body: str) -
     assert result.reason is Reason.SELFTEST_FAILED
     assert result.blame is Blame.RELEASE
     assert result.summary
+
+
+def test_only_the_beginning_of_what_a_bench_says_is_kept(
+    release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: gigabytes on stderr fill the memory of whoever listens.  End: a bounded part."""
+    monkeypatch.setattr(bench_module, "MAX_STDERR_BYTES", 10)
+    body = "send(READY); os.write(2, b'0123456789'); time.sleep(0.2); os.write(2, b'more')"
+    result = release.run(command=bench(body))
+    assert result.report.detail == "exit code 0: 0123456789"
 
 
 def test_a_bench_that_lies_about_its_memory_gains_nothing(release: Any) -> None:

@@ -20,6 +20,8 @@ from primum_verifier.core.confinement import ALWAYS_POSSIBLE, Confinement
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.selftest_result import Blame, Overall, SelfTestReport, TestStatus
+from primum_verifier.shell import seccomp
+from primum_verifier.shell.landlock import landlock_abi
 from primum_verifier.shell.selftest import self_test
 
 Build = dict[str, Callable[..., Any]]
@@ -43,6 +45,17 @@ def test_a_sound_model_passes_and_leaves_its_evidence(release: Any) -> None:
     assert report.environment.runtime.onnxruntime
     assert report.peak_rss_kib > 10_000
     assert report.cpu_features, "the processor of this machine is named nowhere"
+
+
+def test_the_model_meets_every_confinement_that_this_system_offers(release: Any) -> None:
+    held = set(release.run().report.environment.confinements)
+    if landlock_abi() > 0:
+        assert Confinement.LANDLOCK in held
+    try:
+        seccomp.load_library()
+    except OSError:
+        pytest.skip("no libseccomp on this machine")
+    assert {Confinement.SECCOMP, Confinement.NETWORK, Confinement.NO_CAPABILITIES} <= held
 
 
 def test_a_model_that_computes_otherwise_is_refused_naming_the_cases(
