@@ -54,8 +54,8 @@ def spawn(): subprocess.run(["/bin/true"])
 def fork():
     if os.fork() == 0: os._exit(0)
 def kill(): os.kill(os.getppid(), 0)
+def change_limits(): resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))
 def raise_limits():
-    import resource
     resource.setrlimit(resource.RLIMIT_AS, (100 * 2**30, 100 * 2**30))
 def trace():
     if libc.ptrace(16, os.getppid(), 0, 0) < 0: raise OSError(ctypes.get_errno(), "ptrace")
@@ -87,7 +87,7 @@ sys.path.append(sys.argv[1] + "/source")
 
 _FORBIDDEN = (
     "write", "overwrite", "secret", "listing", "shadow", "unlink", "tcp", "udp", "local", "pair",
-    "program", "spawn", "fork", "kill", "raise_limits", "trace", "mount", "executable_memory",
+    "program", "spawn", "fork", "kill", "raise_limits", "change_limits", "trace", "mount", "executable_memory",
     "much_memory",
 )  # fmt: skip
 _ALLOWED = ("allowed_read", "allowed_thread")
@@ -122,6 +122,46 @@ def test_privileges_and_limits_are_gone(inside: dict[str, dict[str, Any]]) -> No
         "file size": [0, 0],
         "processor time": [5, 5],
     }
+
+
+def test_the_network_is_not_said_to_be_closed_where_a_socket_opens(tmp_path: Path) -> None:
+    """A kernel that refuses the filter: less is held, and that is what is said."""
+    broken = (
+        "from primum_verifier.shell import seccomp\n"
+        "def refuse(library): raise OSError(22, 'no such thing')\n"
+        "seccomp.restrict_calls = refuse\n"
+    )
+    script = _IMPORTS + broken + _SCRIPT % (("local",),)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, str(tmp_path), str(os.getpid())],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    answer = json.loads(done.stdout)
+    assert answer["answers"] == {"local": "done"}
+    assert Confinement.NETWORK not in answer["held"]
+    assert Confinement.SECCOMP not in answer["held"]
+
+
+def test_without_landlock_files_can_still_not_be_changed(tmp_path: Path) -> None:
+    """An old kernel: files may be read that should not, and it says so; none can be changed."""
+    (tmp_path / "readable").write_text("r")
+    older = (
+        "from primum_verifier.shell import landlock\n"
+        "def refuse(readable): raise OSError(38, 'no such call')\n"
+        "landlock.restrict_files = refuse\n"
+    )
+    script = _IMPORTS + older + _SCRIPT % (("write", "overwrite", "unlink"),)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, str(tmp_path), str(os.getpid())],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    answer = json.loads(done.stdout)
+    assert Confinement.LANDLOCK not in answer["held"]
+    if Confinement.SECCOMP not in answer["held"]:
+        pytest.skip("no seccomp on this machine")
+    assert set(answer["answers"].values()) == {"PermissionError"}
+    assert [path.name for path in tmp_path.iterdir()] == ["readable"]
+    assert (tmp_path / "readable").read_text() == "r"
 
 
 def test_an_orphan_ends_before_it_does_anything(tmp_path: Path) -> None:
