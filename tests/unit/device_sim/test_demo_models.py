@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from primum_device_sim.demo import models
 from primum_device_sim.demo.evaluation import Answers, evaluate, paired_difference
 from primum_device_sim.demo.features import beat_inputs
 from primum_device_sim.demo.graph import ECG_INPUT, OPSET, OUTPUT, RR_INPUT
@@ -128,6 +130,20 @@ def test_an_unknown_version_is_a_failure_with_a_remedy() -> None:
     with pytest.raises(FailedError) as failed:
         load_model("9.9.9")
     assert failed.value.remedy
+
+
+@pytest.mark.parametrize("name", ["1.3.0.onnx", "1.3.0-intended.onnx", "1.3.0.json"])
+def test_a_damaged_file_of_a_release_is_noticed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = Path(models.__file__).parent / "models"
+    shutil.copytree(committed, tmp_path / "models")
+    monkeypatch.setattr(models, "_data", tmp_path.joinpath)
+    load_model("1.3.0")
+    content = (tmp_path / "models" / name).read_bytes()
+    (tmp_path / "models" / name).write_bytes(content[: len(content) - 40])
+    with pytest.raises(FailedError, match="damaged"):
+        load_model("1.3.0")
 
 
 def run_train(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

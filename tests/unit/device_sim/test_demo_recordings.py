@@ -113,6 +113,24 @@ def test_a_damaged_file_never_ends_in_a_traceback(
         load_recording(path)
 
 
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(at=st.integers(0, 127), new=st.binary(min_size=1, max_size=4))
+def test_a_damaged_array_header_never_ends_in_a_traceback(
+    tmp_path: Path, at: int, new: bytes
+) -> None:
+    """The archive is whole, so nothing but the header itself tells."""
+    path = tmp_path / "100.npz"
+    whole = zipfile.ZipFile(io.BytesIO(recording_bytes(small_recording())))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in whole.namelist():
+            member = whole.read(name)
+            archive.writestr(name, member[:at] + new + member[at + len(new) :])
+    with contextlib.suppress(UsageError):
+        load_recording(path)
+
+
 @pytest.mark.recordings
 def test_the_twelve_recordings_are_the_known_ones(twelve_recordings: dict[str, Recording]) -> None:
     assert sum(recording.r_peaks.size for recording in twelve_recordings.values()) == 25_311

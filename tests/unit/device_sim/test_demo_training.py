@@ -112,6 +112,26 @@ def test_the_graph_computes_what_the_training_code_computes() -> None:
     assert expected[labels == 1].min() > expected[labels == 0].max(), "it learned nothing"
 
 
+def spoiled(index: int, value: float) -> tuple[np.ndarray, np.ndarray]:
+    """A healthy row of 432 samples and three intervals with one number replaced."""
+    row = np.concatenate([np.sin(np.arange(432) / 20), [0.8, 0.8, 0.8]]).astype(np.float32)
+    row[index] = value
+    return row[None, :432], row[None, 432:]
+
+
+@pytest.mark.parametrize(
+    ("index", "value"),
+    [(0, np.nan), (216, np.nan), (431, np.inf), (432, np.nan), (434, np.nan), (434, np.inf),
+     (9, 6.1), (9, -6.1), (432, 0.14), (433, 0.0), (434, -1.0)],
+)  # fmt: skip
+def test_the_graph_does_not_decide_on_an_impossible_number(index: int, value: float) -> None:
+    recordings = {"101": pretend_recording(1)}
+    weights = train(recordings, Settings(patients=("101",), units=2, seed=3, epochs=1))
+    model = onnx_bytes(weights, version="0.0.1")
+    assert np.isfinite(run_model(model, *spoiled(0, 0.0))).all()
+    assert np.isnan(run_model(model, *spoiled(index, value))).all()
+
+
 def test_no_patient_is_on_both_sides() -> None:
     for version in SERIES:
         assert not set(version.settings.patients) & set(LOCKED_PATIENTS)

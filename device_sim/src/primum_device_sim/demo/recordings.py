@@ -10,7 +10,6 @@ environment.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from primum_device_sim.demo.npz import UNREADABLE, read_npz
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 
@@ -172,26 +172,17 @@ def load_recording(path: Path) -> Recording:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise _unusable(path, f"{size} bytes", f"at most {MAX_FILE_BYTES} bytes")
-        arrays = _read_arrays(path)
+        arrays = read_npz(path, max_member_bytes=MAX_MEMBER_BYTES)
     except FileNotFoundError as error:
         raise _unusable(path, "no such file", "a recording") from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, RuntimeError) as error:
+    except UNREADABLE as error:
         raise _unusable(path, f"{type(error).__name__}: {error}"[:200], "a recording") from error
     return _recording(path, arrays)
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if member.file_size > MAX_MEMBER_BYTES:
-                raise _unusable(path, f"{member.filename}: {member.file_size} bytes", "1.3 MB")
-    with np.load(path, allow_pickle=False) as npz:
-        if set(npz.files) != MEMBERS:
-            raise _unusable(path, ", ".join(sorted(npz.files))[:200], ", ".join(sorted(MEMBERS)))
-        return {name: npz[name] for name in MEMBERS}
-
-
 def _recording(path: Path, arrays: dict[str, NDArray[np.generic]]) -> Recording:
+    if set(arrays) != MEMBERS:
+        raise _unusable(path, ", ".join(sorted(arrays))[:200], ", ".join(sorted(MEMBERS)))
     ecg, r_peaks, pvc = arrays["ecg"], arrays["r_peaks"], arrays["pvc"]
     shapes = {"ecg": (ecg, np.int16), "r_peaks": (r_peaks, np.int32), "pvc": (pvc, np.int32)}
     for name, (array, dtype) in shapes.items():

