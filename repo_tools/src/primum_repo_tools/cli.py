@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
 
 from primum_repo_tools.commands import (
@@ -44,6 +43,11 @@ command(app)(notice.hold)
 command(app)(status.status)
 
 
+_SHOWN_PROBLEMS = 5
+_TYPER_INTERRUPTED = 130
+"""What typer answers, instead of raising, when Ctrl-C was pressed."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -65,24 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> None:
     """Run, and translate what typer, the system and a person at the keyboard raise."""
     try:
-        typer.main.get_command(app).main(
+        code = typer.main.get_command(app).main(
             args=arguments, prog_name="primum-repo", standalone_mode=False
         )
-    except click.ClickException as error:
-        raise UsageError(
-            error.format_message().replace("\n", " "),
-            reason=Reason.USAGE,
-            remedy="See the command's --help.",
-        ) from error
-    except (KeyboardInterrupt, click.Abort, EOFError) as error:
-        raise FailedError(
-            "Interrupted.",
-            reason=Reason.INTERRUPTED,
-            remedy="Nothing half-done is visible to devices; run the command again.",
-        ) from error
+    except typer.TyperException as error:
+        raise _misused(str(error)) from error
+    except (KeyboardInterrupt, typer.Abort, EOFError) as error:
+        raise _interrupted() from error
     except BrokenPipeError:
         # Whoever read our output has seen enough; that is no failure of the command.
         sys.stderr.close()
+    except ValueError as error:
+        raise _invalid(error) from error
     except OSError as error:
         raise FailedError(
             "The system did not do what was asked of it.",
@@ -91,6 +89,49 @@ def _run(arguments: list[str]) -> None:
             found=error.strerror or str(error),
             remedy="Check folder, permissions and free space; then run the command again.",
         ) from error
+    if code == _TYPER_INTERRUPTED:
+        raise _interrupted()
+
+
+def _misused(message: str) -> UsageError:
+    """A wrong command line; typer says "no command" by raising the whole help text."""
+    if message.startswith("Usage:"):
+        sys.stderr.write(message + "\n\n")
+        message = "A command is missing."
+    return UsageError(
+        " ".join(message.split()), reason=Reason.USAGE, remedy="See the command's --help."
+    )
+
+
+def _invalid(error: ValueError) -> UsageError:
+    """A value of the command line that a signed document does not allow.
+
+    Raises:
+        ValueError: it is none of those, but a fault of our own.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415 - only where something went wrong
+
+    if not isinstance(error, ValidationError):
+        raise error
+    problems = [
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+        for item in error.errors(include_input=False, include_url=False)[:_SHOWN_PROBLEMS]
+    ]
+    return UsageError(
+        "A value is not allowed in a signed document.",
+        reason=Reason.USAGE,
+        where=error.title,
+        found="; ".join(problems),
+        remedy="See the command's --help.",
+    )
+
+
+def _interrupted() -> FailedError:
+    return FailedError(
+        "Interrupted.",
+        reason=Reason.INTERRUPTED,
+        remedy="Nothing half-done is visible to devices; run the command again.",
+    )
 
 
 def _complain(error: PrimumError, *, as_json: bool) -> None:

@@ -63,10 +63,11 @@ class ComparedArm:
     threshold: str
     release: str | None = None
 
-    @property
-    def positive(self) -> Mask:
-        """Where it decides positive; [cases]."""
-        return self.predictions.score >= float(self.threshold)
+    def right(self, *, label: bool) -> Mask:
+        """Where it decides ``label``; [cases]. No decision is never right: it counts against."""
+        if label:
+            return self.predictions.score >= float(self.threshold)
+        return self.predictions.score < float(self.threshold)
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,8 @@ def _proportion(
     truth = reference.label if metric == "sensitivity" else ~reference.label
     cases = group.mask & truth
     wanted = metric == "sensitivity"
-    right = arms["candidate"].positive[cases] == wanted
-    baseline_right = arms[versus].positive[cases] == wanted
+    right = arms["candidate"].right(label=wanted)[cases]
+    baseline_right = arms[versus].right(label=wanted)[cases]
     counts = _by_patient(reference.patient[cases], right & ~baseline_right, baseline_right & ~right)
     patients, n = len(counts.cases), int(counts.cases.sum())
     margin = group.margins.sensitivity if wanted else group.margins.specificity
@@ -234,15 +235,17 @@ def _decide(
 
 def _area(arms: Mapping[ArmName, ComparedArm], versus: Baseline, protocol: Protocol) -> Endpoint:
     reference = arms["candidate"].predictions
-    both = bool(reference.label.any() and (~reference.label).any())
+    baseline = arms[versus].predictions
+    decided = np.isfinite(reference.score) & np.isfinite(baseline.score)
+    label = reference.label[decided]
     interval = (
         paired_auc_difference(
-            reference.label,
-            reference.score,
-            arms[versus].predictions.score,
+            label,
+            reference.score[decided],
+            baseline.score[decided],
             confidence=float(protocol.confidence),
         )
-        if both
+        if _has_both(label)
         else None
     )
     return Endpoint(
@@ -253,8 +256,8 @@ def _area(arms: Mapping[ArmName, ComparedArm], versus: Baseline, protocol: Proto
         role="secondary",
         method="DeLong (1988) over cases as if independent: shown, decides nothing",
         difference=None if interval is None else _bounds(interval),
-        patients=len(np.unique(reference.patient)),
-        cases=len(reference.label),
+        patients=len(np.unique(reference.patient[decided])),
+        cases=len(label),
         gained=0,
         lost=0,
         decision=Decision.NOT_EVALUABLE,
@@ -263,7 +266,8 @@ def _area(arms: Mapping[ArmName, ComparedArm], versus: Baseline, protocol: Proto
 
 
 def _alone(arm: ComparedArm, confidence: float) -> Arm:
-    label, positive = arm.predictions.label, arm.positive
+    label = arm.predictions.label
+    decided = np.isfinite(arm.predictions.score)
 
     def proportion(truth: Mask, right: Mask) -> Bounds | None:
         n = int(truth.sum())
@@ -271,18 +275,24 @@ def _alone(arm: ComparedArm, confidence: float) -> Arm:
             return None
         return _bounds(wilson_interval(int((truth & right).sum()), n, confidence=confidence))
 
-    both = bool(label.any() and (~label).any())
     area = (
-        auc_with_interval(label, arm.predictions.score, confidence=confidence)[1] if both else None
+        auc_with_interval(label[decided], arm.predictions.score[decided], confidence=confidence)[1]
+        if _has_both(label[decided])
+        else None
     )
     return Arm(
         predictions=DigestSet(sha256=arm.predictions.sha256),
         release=None if arm.release is None else DigestSet(sha256=arm.release),
         threshold=arm.threshold,
-        sensitivity=proportion(label, positive),
-        specificity=proportion(~label, ~positive),
+        no_decision=int((~decided).sum()),
+        sensitivity=proportion(label, arm.right(label=True)),
+        specificity=proportion(~label, arm.right(label=False)),
         auc=None if area is None else _bounds(area),
     )
+
+
+def _has_both(label: Mask) -> bool:
+    return bool(label.any() and not label.all())
 
 
 def _bounds(interval: Interval) -> Bounds:

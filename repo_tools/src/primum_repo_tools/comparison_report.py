@@ -48,11 +48,12 @@ class ProtocolRef(Document):
 
 
 class Arm(Document):
-    """One arm: its predictions, its operating point, and how it does alone."""
+    """One arm: predictions, operating point, how it does alone; no decision counts against it."""
 
     predictions: DigestSet
     release: DigestSet | None = None
     threshold: Decimal
+    no_decision: Count
     sensitivity: Bounds | None = None
     specificity: Bounds | None = None
     auc: Bounds | None = None
@@ -101,7 +102,7 @@ class ComparisonReport(Document):
     arms: dict[Literal["candidate", "last", "original"], Arm]
     endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=1000)]
     overall: Decision
-    software: Name
+    software: Text
 
     def standing_in_the_way(self) -> tuple[Endpoint, ...]:
         """The deciding endpoints that were not met, failures first."""

@@ -27,7 +27,7 @@ class Predictions:
         sha256: the digest of the file.
         patient: whose case it is.
         label: true where the reference standard says positive.
-        score: what the model said; higher is more positive.
+        score: what the model said; higher is more positive; NaN where it gave no decision.
         cohort: the group of the case.
     """
 
@@ -84,8 +84,8 @@ def _check(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
         raise _wrong(path, "no case")
     if not np.isin(arrays["label"], (0, 1)).all():
         raise _wrong(path, "a label that is neither 0 nor 1")
-    if not np.isfinite(arrays["score"].astype(np.float64)).all():
-        raise _wrong(path, "a score that is no finite number")
+    if np.isinf(arrays["score"].astype(np.float64)).any():
+        raise _wrong(path, "an infinite score")
 
 
 def check_aligned(arms: dict[str, tuple[Path, Predictions]]) -> None:
