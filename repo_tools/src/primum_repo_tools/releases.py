@@ -249,7 +249,10 @@ def _spec_content(plan: ReleasePlan, fixtures: bytes, cases: int) -> dict[str, o
 
 def _derived_id(data: bytes) -> str:
     """An id that is a name of its content (RFC 9562, version 8), so that a rebuild has the same."""
-    return UUID(bytes=bytes.fromhex(sha256_hex(data))[:16], version=8).urn
+    octets = bytearray(bytes.fromhex(sha256_hex(data))[:16])
+    octets[6] = octets[6] & 0x0F | 0x80
+    octets[8] = octets[8] & 0x3F | 0x80
+    return UUID(bytes=bytes(octets)).urn
 
 
 def _manifest(
