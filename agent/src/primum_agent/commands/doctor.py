@@ -12,6 +12,7 @@ import argparse
 import os
 import shutil
 import socket
+import sqlite3
 import stat
 import tempfile
 from collections.abc import Callable
@@ -166,7 +167,13 @@ def _provisioned(settings: Settings, layout: Layout) -> str:
     # The heavy parts are loaded where they are needed.
     from primum_agent.device import open_device  # noqa: PLC0415
 
-    journal = Journal.open(layout, clock=SystemClock(), device_id=settings.device_id)
+    # The stored views are not asked for; a journal in memory leaves the device's own alone.
+    journal = Journal(
+        layout=layout,
+        connection=sqlite3.connect(":memory:"),
+        clock=SystemClock(),
+        device_id=settings.device_id,
+    )
     try:
         device = open_device(
             settings=settings,
