@@ -87,8 +87,8 @@ sys.path.append(sys.argv[1] + "/source")
 
 _FORBIDDEN = (
     "write", "overwrite", "secret", "listing", "shadow", "unlink", "tcp", "udp", "local", "pair",
-    "program", "spawn", "fork", "kill", "raise_limits", "change_limits", "trace", "mount", "executable_memory",
-    "much_memory",
+    "program", "spawn", "fork", "kill", "raise_limits", "change_limits", "trace", "mount",
+    "executable_memory", "much_memory",
 )  # fmt: skip
 _ALLOWED = ("allowed_read", "allowed_thread")
 

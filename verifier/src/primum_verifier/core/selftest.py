@@ -153,7 +153,6 @@ def _whole(tests: tuple[TestOutcome, ...], trial: Trial) -> tuple[Overall, Blame
         return Overall.INCOMPLETE, Blame.RELEASE
     complete = (
         trial.observations is not None
-        and not trial.observations.out_of_memory
         and TestStatus.NOT_RUN not in mandatory
         and ran >= trial.spec.min_tests
     )
