@@ -93,7 +93,7 @@ def network() -> bytes:
 def known_cases(model: bytes) -> bytes:
     """Ten cases with the outputs that this machine's own runtime computes."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime as ort  # noqa: PLC0415 - only after its telemetry is off
+    import onnxruntime as ort  # only after its telemetry is off
 
     x = np.random.default_rng(2).normal(size=(_CASES, 1, _SAMPLES)).astype(np.float32)
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
