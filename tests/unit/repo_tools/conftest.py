@@ -1,0 +1,373 @@
+"""Two real authorities in a folder, made by the commands that a person types."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from primum_repo_tools.cli import main
+from primum_verifier.core.document import sha256_hex
+from primum_verifier.core.envelope import public_key_of
+
+DATA = Path(__file__).parent / "data"
+PASSPHRASE = "correct horse battery"
+COMPONENT = "pvc-classifier"
+CASES = 40
+
+PLAN = """\
+schema_version = "0.1"
+component = "pvc-classifier"
+version = "{version}"
+release_counter = {counter}
+created_at = 2026-01-01T00:00:00Z
+hardware = ["cardiowear-2"]
+min_agent_version = "0.1.0"
+max_stage = "production"
+change_tier = "minor"
+summary = "Version {version}"
+ifu_version = "1"
+udi_di = "04012345678901"
+floor_counter = 0
+health_window_seconds = 30
+max_attempts = 3
+{baselines}
+[files]
+model = "model.onnx"
+fixtures = "fixtures.npz"
+intended_use = "intended-use.txt"
+
+[self_test]
+opset_min = 13
+opset_max = 25
+allowed_domains = [""]
+origin = "made by the test"
+licence = "CC0-1.0"
+min_tests = 2
+total_time_limit_seconds = 30
+memory_limit_mib = 1024
+golden_vectors_origin = "synthetic"
+
+[self_test.interface]
+inputs = [{{ name = "x", dtype = "float32", shape = ["batch", 2] }}]
+outputs = [{{ name = "p", dtype = "float32", shape = ["batch", 1] }}]
+
+[self_test.operating_point]
+output = "p"
+threshold = "0.5"
+positive_when = "at-or-above"
+
+[[self_test.tests]]
+id = "numeric"
+level = "numeric"
+quality_criterion = "accuracy"
+risk_control_ref = "RC-1"
+mandatory = true
+on_failure = "refuse"
+abs_tol = "0.0001"
+rel_tol = "0.0001"
+
+[[self_test.tests]]
+id = "functional"
+level = "functional"
+quality_criterion = "accuracy"
+risk_control_ref = "RC-1"
+mandatory = true
+on_failure = "refuse"
+max_decision_flips = 0
+max_decision_flips_by_cohort = {{}}
+"""
+
+TERMS = """\
+schema_version = "0.1"
+stage = "production"
+decision = "eligible"
+mode = "clinical"
+jurisdictions = ["DE", "US"]
+sites = "all"
+hardware = ["cardiowear-2"]
+max_percentage = 50
+valid_days = 365
+max_index_age_hours = 720
+offline_grace_hours = 72
+
+[intended_use]
+file = "intended-use.txt"
+significance = "inform"
+decision_role = "decision-support"
+
+[on_expiry]
+action = "continue-with-notice"
+hazard_ref = "HAZ-07"
+
+[on_withdrawal]
+action = "fall-back"
+hazard_ref = "HAZ-03"
+
+[fail_safe]
+mode = "ai-function-off"
+user_notice = "Beat classification is off. Read the rhythm strip."
+hazard_ref = "HAZ-01"
+"""
+
+
+def tiny_model(weights: tuple[float, float]) -> bytes:
+    """A logistic regression over two numbers, as ONNX."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["z"]),
+            helper.make_node("Sigmoid", ["z"], ["p"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])],
+        [helper.make_tensor_value_info("p", TensorProto.FLOAT, ["batch", 1])],
+        [numpy_helper.from_array(np.array(weights, np.float32).reshape(2, 1), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def tiny_fixtures(weights: tuple[float, float]) -> bytes:
+    """Known inputs with what a model of these weights makes of them."""
+    x = np.random.default_rng(1).normal(size=(CASES, 2)).astype(np.float32)
+    p = (1 / (1 + np.exp(-(x @ np.array(weights, np.float32))))).astype(np.float32)
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        **{
+            "input.x": x,
+            "reference.p": p.reshape(-1, 1),
+            "case": np.array([f"case-{i}" for i in range(CASES)]),
+            "cohort": np.array(["adult"] * CASES),
+            "label": (p >= 0.5).astype(np.int8),
+            "expected_decision": (p >= 0.5).astype(np.int8),
+        },
+    )
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: its exit code and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The answer of ``--json``, or the error of it."""
+        return json.loads(self.out if self.code == 0 else self.err)
+
+
+@dataclass(frozen=True)
+class Story:
+    """Two authorities, two stations and three people in one folder."""
+
+    folder: Path
+    capture: Callable[[], Any]
+
+    @property
+    def engineering(self) -> Path:
+        return self.folder / "engineering"
+
+    @property
+    def clinical(self) -> Path:
+        return self.folder / "clinical"
+
+    def try_run(self, *arguments: object) -> Answer:
+        """Run a command; whatever happens, nothing but an answer may come of it."""
+        self.capture()
+        code = main([str(item) for item in arguments])
+        told = self.capture()
+        return Answer(code, told.out, told.err)
+
+    def run(self, *arguments: object) -> Answer:
+        """Run a command that must succeed."""
+        answer = self.try_run(*arguments)
+        assert answer.code == 0, answer.err
+        return answer
+
+    def plan(
+        self,
+        version: str,
+        *,
+        weights: tuple[float, float] = (2.0, -1.0),
+        expected: tuple[float, float] | None = None,
+        previous: str | None = None,
+        folder: Path | None = None,
+    ) -> Path:
+        """Write a release as code; ``expected`` are the weights that the fixtures were made with."""
+        source = folder or self.folder / "source" / version
+        source.mkdir(parents=True, exist_ok=True)
+        (source / "model.onnx").write_bytes(tiny_model(weights))
+        (source / "fixtures.npz").write_bytes(tiny_fixtures(expected or weights))
+        (source / "intended-use.txt").write_text("Aid the reading of single-lead ECG.\n")
+        counter = sum(
+            int(part) * 100**place for place, part in enumerate(reversed(version.split(".")))
+        )
+        baselines = f'previous = "{previous}"\noriginal = "1.0.0"' if previous else ""
+        plan = source / "release.toml"
+        plan.write_text(PLAN.format(version=version, counter=counter, baselines=baselines))
+        return plan
+
+    def build(self, version: str, **how: Any) -> Answer:
+        return self.run("release", "build", self.engineering, self.plan(version, **how), "--json")
+
+    def sign(self, version: str) -> Answer:
+        return self.run("release", "sign", self.engineering, COMPONENT, version)
+
+    def compare(self, version: str, **arms: Path) -> Answer:
+        locked = {name: predictions(self.folder / f"{name}.npz") for name in ("last", "original")}
+        paths = {"candidate": locked["last"], **locked, **arms}
+        options = [item for name, path in paths.items() for item in (f"--{name}", path)]
+        protocol = DATA / "protocol-demonstration.toml"
+        return self.try_run(
+            "compare", *options, "--protocol", protocol,
+            "--workbench", self.engineering, "--release", f"{COMPONENT}/{version}",
+        )  # fmt: skip
+
+    def prepare(self, version: str, *more: object) -> Answer:
+        (self.folder / "terms.toml").write_text(TERMS)
+        (self.folder / "intended-use.txt").write_text("Aid the reading of single-lead ECG.")
+        terms = self.folder / "terms.toml"
+        return self.try_run(
+            "approve", "prepare", self.clinical, COMPONENT, version, "--terms", terms, *more
+        )
+
+    def approve(self, version: str, *people: str) -> None:
+        for person in people:
+            self.run(
+                "approve", "sign", self.clinical, COMPONENT, version,
+                "--as", self.folder / "people" / person, "--yes",
+            )  # fmt: skip
+
+    def make_eligible(self, version: str, *more: object) -> None:
+        """From nothing to eligible for a release that is published."""
+        prepared = self.prepare(version, *more)
+        assert prepared.code == 0, prepared.err
+        self.approve(version, "a.berg", "q.lee", "r.novak")
+        self.run("publish", self.clinical)
+
+    def tree(self, *names: str) -> dict[str, bytes]:
+        """Every file below some folders, to see whether anything changed."""
+        roots = [self.folder / name for name in names]
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for root in roots
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }
+
+
+def predictions(
+    path: Path,
+    *,
+    flip_positives: int = 0,
+    flip_negatives: int = 0,
+    patients: int = 8,
+    per_patient: int = 100,
+) -> Path:
+    """Predictions of an arm that misses and invents as many as said; the rest is right."""
+    n = patients * per_patient
+    label = (np.arange(n) % 2).astype(np.uint8)
+    score = np.where(label == 1, 0.9, 0.1).astype(np.float32)
+    score[np.flatnonzero(label == 1)[:flip_positives]] = 0.2
+    score[np.flatnonzero(label == 0)[:flip_negatives]] = 0.8
+    np.savez(
+        path,
+        patient=np.repeat([f"p{i:02d}" for i in range(patients)], per_patient),
+        label=label,
+        score=score,
+        cohort=np.array(["female", "male"])[np.arange(n) // per_patient % 2],
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def _born(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both authorities, made once and copied for each test."""
+    folder = tmp_path_factory.mktemp("born")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PRIMUM_PASSPHRASE", PASSPHRASE)
+
+    def run(*arguments: object) -> None:
+        assert main([str(item) for item in arguments]) == 0
+
+    for station in ("station-1", "station-2"):
+        run("device", "key", folder / station)
+    for name, peer in (("engineering", "clinical"), ("clinical", "engineering")):
+        run("init", folder / name, "--authority", name, "--peer", folder / peer / "web")
+        keys = [folder / f"station-{i}" / "provisioning.public.json" for i in (1, 2)]
+        options = [item for key in keys for item in ("--provisioning-key", key)]
+        run("authority", "create", folder / name, *options)
+    for person, function in (("a.berg", "clinical"), ("q.lee", "quality"), ("r.novak", "regulatory")):
+        run(
+            "person", "add", folder / "clinical", "--id", person, "--name", f"Dr {person}",
+            "--function", function, "--output", folder / "people" / person,
+        )  # fmt: skip
+    patch.undo()
+    return folder
+
+
+@pytest.fixture
+def story(
+    _born: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Story:
+    """Two fresh authorities with three approvers."""
+    monkeypatch.setenv("PRIMUM_PASSPHRASE", PASSPHRASE)
+    shutil.copytree(_born, tmp_path / "story")
+    return Story(tmp_path / "story", capsys.readouterr)
+
+
+@pytest.fixture
+def published(story: Story) -> Story:
+    """The same with release 1.0.0 built, signed, published and eligible."""
+    story.build("1.0.0")
+    story.sign("1.0.0")
+    story.run("publish", story.engineering)
+    story.make_eligible("1.0.0")
+    return story
+
+
+@pytest.fixture
+def enrolment(tmp_path: Path) -> Path:
+    """What a device writes when its key was made on it."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from securesystemslib.signer import SSlibKey
+
+    key = public_key_of(SSlibKey.from_crypto(Ed25519PrivateKey.generate().public_key()))
+    path = tmp_path / "enrolment.json"
+    content = {
+        "deviceId": "wearable-001",
+        "hardwareId": "cardiowear-2",
+        "serialNumber": "SN-1",
+        "publicKey": key.model_dump(mode="json", by_alias=True),
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def digest() -> Callable[[bytes], str]:
+    """SHA-256 as the documents write it."""
+    return sha256_hex
+
+
+@pytest.fixture
+def make_predictions() -> Callable[..., Path]:
+    """Writes the predictions of an arm."""
+    return predictions
