@@ -621,6 +621,9 @@ class Field:
             yield process
         finally:
             log.close()
+            # A process that a test has just killed is not asked again.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.05)
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(timeout=10) == 0
