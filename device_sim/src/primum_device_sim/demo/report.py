@@ -139,7 +139,7 @@ def _spans(own: list[dict[str, Any]], x_of: Any) -> tuple[Span, ...]:  # noqa: A
             turns.append((x_of(event), str(event.get("subject", "")).split(" ")[-1], "good"))
         elif kind == "safe-mode.entered":
             turns.append((x_of(event), "safe mode", "bad"))
-    ends = [turn[0] for turn in turns[1:]] + [float(WIDTH - _RIGHT)]
+    ends = [*(turn[0] for turn in turns[1:]), float(WIDTH - _RIGHT)][: len(turns)]
     return tuple(
         Span(x=x, width=max(end - x, 1.0), label=label, tone=tone)
         for (x, label, tone), end in zip(turns, ends, strict=True)

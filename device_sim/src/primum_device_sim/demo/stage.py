@@ -43,18 +43,14 @@ class Done:
     """A command that has run.
 
     Attributes:
-        words: the command line.
         code: its exit code.
         output: what it printed, standard output before errors.
         out: its standard output alone.
-        seconds: how long it took.
     """
 
-    words: tuple[str, ...]
     code: int
     output: str
     out: str
-    seconds: float
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - whatever the command printed
@@ -81,10 +77,17 @@ class Stage:
         console: where the story is told.
         broker: the running broker.
         subscriber: what a real subscriber of the devices' topics has received.
+        environment: variables that every command of the story is given.
     """
 
     def __init__(
-        self, *, folder: Path, console: Console, broker: BrokerHandle, subscriber: Subscriber
+        self,
+        *,
+        folder: Path,
+        console: Console,
+        broker: BrokerHandle,
+        subscriber: Subscriber,
+        environment: Mapping[str, str],
     ) -> None:
         self.folder = folder
         self.console = console
@@ -94,7 +97,7 @@ class Stage:
         self.verdicts: list[dict[str, Any]] = []
         self._began = time.monotonic()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._environment = _plain_environment()
+        self._environment = {**_plain_environment(), **environment}
 
     # --- telling ---------------------------------------------------------------------------
 
@@ -122,6 +125,7 @@ class Stage:
         *words: str | Path,
         expect: int = 0,
         quiet: bool = False,
+        again_on: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Done:
         """Type a command in the demo's folder, show it and what it says.
@@ -130,6 +134,7 @@ class Stage:
             words: the command; paths below the demo's folder are shown as they are typed there.
             expect: the exit code that the story needs.
             quiet: keep the output for the report only.
+            again_on: an exit code on which it is typed again, such as "busy".
             environment: variables set for this command alone.
 
         Raises:
@@ -141,22 +146,13 @@ class Stage:
             shown = " ".join(f"{name}={value}" for name, value in environment.items()) + " " + shown
         self.console.print(f"   [bold cyan]$[/bold cyan] [cyan]{escape(shown)}[/cyan]")
         began = time.monotonic()
-        done = subprocess.run(
-            [_executable(typed[0]), *typed[1:]],
-            cwd=self.folder,
-            env={**self._environment, **(environment or {})},
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=COMMAND_SECONDS,
-        )
+        done = self._execute(typed, environment)
+        while done.returncode == again_on and time.monotonic() - began < EVENT_SECONDS:
+            done = self._execute(typed, environment)
         result = Done(
-            words=typed,
             code=done.returncode,
             output=(done.stdout + done.stderr).rstrip(),
             out=done.stdout,
-            seconds=time.monotonic() - began,
         )
         if not quiet:
             self._show(result)
@@ -175,6 +171,20 @@ class Stage:
                 remedy=f"Look into {self.folder}; everything is left as it was.",
             )
         return result
+
+    def _execute(
+        self, typed: tuple[str, ...], environment: Mapping[str, str] | None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [_executable(typed[0]), *typed[1:]],
+            cwd=self.folder,
+            env={**self._environment, **(environment or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=COMMAND_SECONDS,
+        )
 
     def _show(self, done: Done) -> None:
         lines = done.output.splitlines()
@@ -236,6 +246,10 @@ class Stage:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(_END_SECONDS)
+
+    def has_ended(self, name: str) -> bool:
+        """Whether a process that was started has ended by itself, or was killed."""
+        return self._processes[name].poll() is not None
 
     def stop_all(self) -> None:
         """End everything, the newest first."""
@@ -346,7 +360,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def set_stage(folder: Path, console: Console) -> Iterator[Stage]:
+def set_stage(folder: Path, console: Console, *, environment: Mapping[str, str]) -> Iterator[Stage]:
     """Start broker and subscriber and open the stage; end everything on the way out.
 
     Raises:
@@ -357,7 +371,13 @@ def set_stage(folder: Path, console: Console) -> Iterator[Stage]:
     home.mkdir(parents=True)
     with running_broker(executable, home) as broker:
         subscriber = Subscriber(host=broker.host, port=broker.port, topic="primum/#")
-        stage = Stage(folder=folder, console=console, broker=broker, subscriber=subscriber)
+        stage = Stage(
+            folder=folder,
+            console=console,
+            broker=broker,
+            subscriber=subscriber,
+            environment=environment,
+        )
         try:
             with subscriber.listening():
                 yield stage

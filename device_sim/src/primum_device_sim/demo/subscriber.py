@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import threading
@@ -99,6 +100,17 @@ class Subscriber:
                 event = json.loads(message.payload)
                 found[event["id"]] = event
         return sorted(found.values(), key=lambda event: str(event["sequence"]))
+
+    def proven_head(self, device: str) -> int | None:
+        """The number of a signed head that covers every event received; None: not yet."""
+        heads = [
+            json.loads(base64.b64decode(json.loads(item.payload)["payload"]))
+            for item in self.messages()
+            if _parts(item.topic) == (device, "head")
+        ]
+        events = self.events(device)
+        newest = int(events[-1]["sequence"]) if events else 0
+        return next((head["sequence"] for head in heads if head["sequence"] >= newest), None)
 
     def devices(self) -> list[str]:
         """The devices that reported."""

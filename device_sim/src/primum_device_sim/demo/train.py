@@ -85,6 +85,9 @@ def make_version(recordings: dict[str, Recording], version: Version) -> dict[str
     }
     if intended != shipped:
         files[f"models/{version.version}-intended.onnx"] = intended
+        # What was validated before the export went wrong: the comparison alone cannot see it.
+        answers = answer_locked(intended, recordings).predictions
+        files[f"validation/locked-{version.version}-intended.npz"] = locked_bytes(answers)
     return files
 
 
