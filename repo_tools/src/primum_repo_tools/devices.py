@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 from uuid import uuid4
+
+from pydantic import Field
 
 from primum_repo_tools.files import read_input, write_durably
 from primum_repo_tools.keys import Secrets, Signer, load_key, sign_envelope
@@ -25,6 +28,7 @@ from primum_verifier.core.document import (
     Document,
     Name,
     Slug,
+    Text,
     parse_document,
     sha256_hex,
 )
@@ -61,27 +65,16 @@ class Root:
     keys: ProvisioningKeys
 
 
-@dataclass(frozen=True)
-class Connections:
-    """Where the device finds the two authorities and the broker.
+class Connections(Document):
+    """Where the device finds the two authorities and the broker, and how often it asks."""
 
-    Attributes:
-        engineering_url: base of engineering's web root.
-        clinical_url: base of clinical's web root.
-        broker_host: the broker.
-        broker_port: its port.
-        fleet: the fleet that the device reports to.
-        poll_seconds: how often it asks for something new.
-        poll_jitter: share of that by which it varies.
-    """
-
-    engineering_url: str
-    clinical_url: str
-    broker_host: str
-    broker_port: int
-    fleet: str
-    poll_seconds: int
-    poll_jitter: float
+    engineering_url: Text
+    clinical_url: Text
+    broker_host: Text
+    broker_port: Annotated[int, Field(ge=1, le=65_535)]
+    fleet: Slug
+    poll_seconds: Annotated[int, Field(ge=1, le=7 * 86_400)]
+    poll_jitter: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 def read_root(folder: Path, *, authority: str, now: datetime) -> Root:

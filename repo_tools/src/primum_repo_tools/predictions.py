@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +55,9 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         UsageError: missing, unreadable, or arrays that are not what they should be.
     """
-    sha256 = sha256_hex(read_input(path, what="predictions", max_bytes=MAX_PREDICTION_BYTES))
+    data = read_input(path, what="predictions", max_bytes=MAX_PREDICTION_BYTES)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             missing = {"patient", "label", "score", "cohort"} - set(archive.files)
             if missing:
                 raise _wrong(path, f"no array {', '.join(sorted(missing))}")
@@ -65,7 +66,7 @@ def read_predictions(path: Path) -> Predictions:
         raise _wrong(path, str(error)[:200] or "no npz file") from error
     _check(path, arrays)
     return Predictions(
-        sha256=sha256,
+        sha256=sha256_hex(data),
         patient=arrays["patient"].astype(np.str_),
         label=arrays["label"] == 1,
         score=arrays["score"].astype(np.float64),

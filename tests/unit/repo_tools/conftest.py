@@ -20,7 +20,7 @@ from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.envelope import public_key_of
 
 DATA = Path(__file__).parent / "data"
-PASSPHRASE = "correct horse battery"
+PASSPHRASE = "correct horse battery"  # noqa: S105 - of keys that live for one test
 COMPONENT = "pvc-classifier"
 CASES = 40
 
@@ -207,7 +207,7 @@ class Story:
         previous: str | None = None,
         folder: Path | None = None,
     ) -> Path:
-        """Write a release as code; ``expected`` are the weights that the fixtures were made with."""
+        """Write a release as code; ``expected``: the weights that the fixtures were made with."""
         source = folder or self.folder / "source" / version
         source.mkdir(parents=True, exist_ok=True)
         (source / "model.onnx").write_bytes(tiny_model(weights))
@@ -311,7 +311,11 @@ def _born(tmp_path_factory: pytest.TempPathFactory) -> Path:
         keys = [folder / f"station-{i}" / "provisioning.public.json" for i in (1, 2)]
         options = [item for key in keys for item in ("--provisioning-key", key)]
         run("authority", "create", folder / name, *options)
-    for person, function in (("a.berg", "clinical"), ("q.lee", "quality"), ("r.novak", "regulatory")):
+    for person, function in (
+        ("a.berg", "clinical"),
+        ("q.lee", "quality"),
+        ("r.novak", "regulatory"),
+    ):
         run(
             "person", "add", folder / "clinical", "--id", person, "--name", f"Dr {person}",
             "--function", function, "--output", folder / "people" / person,

@@ -11,8 +11,8 @@ from primum_verifier.core.device import DeviceContext, TrustMap
 from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.question import ArtifactsFact, Question, SelfTestFact
 from primum_verifier.core.verdict import judge
-from primum_verifier.core.vocabulary import Capability, Phase
 from primum_verifier.core.view import proven_time
+from primum_verifier.core.vocabulary import Capability, Phase
 from primum_verifier.shell.authorities import Authorities, AuthorityAddress
 from primum_verifier.shell.fetching import FolderFetcher
 from primum_verifier.shell.trust_store import MemoryTrustStore
@@ -24,9 +24,7 @@ class Device:
     def __init__(self, folder: Path, provisioning: Path, key: str) -> None:
         self.folder, self.provisioning, self.key = folder, provisioning, key
         where = "trust-map.json"
-        self.trust_map = parse_document(
-            TrustMap, (provisioning / where).read_bytes(), where=where
-        )
+        self.trust_map = parse_document(TrustMap, (provisioning / where).read_bytes(), where=where)
         self.authorities = Authorities(
             trust_map=self.trust_map,
             roots={
@@ -88,9 +86,7 @@ def provisioned(story: Any, enrolment: Path) -> Device:
     return Device(story.folder, output, key)
 
 
-def test_a_release_lives_from_build_to_withdrawal(
-    story: Any, enrolment: Path, make_predictions: Any
-) -> None:
+def test_a_release_lives_from_build_to_withdrawal(story: Any, enrolment: Path) -> None:
     """The verifier's own verdict follows each command: nothing, staged, clinical, taken away."""
     device = provisioned(story, enrolment)
     story.build("1.0.0")
