@@ -225,12 +225,14 @@ class FakeBroker:
     Attributes:
         up: whether a connection comes about.
         refuses: a reason with which each message is refused; empty takes all.
+        silent: takes messages and never answers for one.
         messages: what was taken, in order.
         offered: how many messages were handed over in all.
     """
 
     up: bool = True
     refuses: str = ""
+    silent: bool = False
     messages: list[Message] = field(default_factory=list)
     offered: int = 0
     connected: bool = False
@@ -256,7 +258,8 @@ class FakeBroker:
         self.offered += 1
         if not self.refuses:
             self.messages.append(message)
-        self.pending.append(Acknowledged(ticket=self.offered, refused=self.refuses))
+        if not self.silent:
+            self.pending.append(Acknowledged(ticket=self.offered, refused=self.refuses))
         return self.offered
 
     def poll(self) -> list[Occurrence]:

@@ -38,7 +38,7 @@ from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import RESUME, Resume, State
 from primum_agent.locking import held
-from primum_agent.reporter import Reporter
+from primum_agent.reporter import Link, Reporter
 from primum_agent.requests import Requests
 from primum_agent.salvage import salvage
 from primum_agent.settings import Settings
@@ -56,6 +56,9 @@ REOPEN_SECONDS = 30.0
 
 _LONGEST_SLEEP = 3600.0
 _HEAD_SECONDS = 30.0
+_ALONE_SECONDS = 300.0  # between two signatures while no broker takes a batch
+_GOODBYE_SECONDS = 3.0
+_GOODBYE_STEP = 0.05
 _DRAIN_SECONDS = 8.0  # how long a single run waits for a broker to take its reports
 
 
@@ -88,6 +91,7 @@ class Supervisor:
     _next_reason: str = "resume"
     _next_open: float = 0.0
     _next_head: float = 0.0
+    _signed: float = 0.0
     _window_ends: float | None = None
     _window_of: int | None = None
     _failures: int = 0
@@ -218,17 +222,29 @@ class Supervisor:
                 child.stop()
         if self._desk is not None:
             self._desk.close()
-        if self.journal is not None:
-            with contextlib.suppress(PrimumError):
-                self.journal.record(Entry(kind=EventKind.AGENT_STOPPED))
-        if self.reporter is not None:
+        with contextlib.suppress(PrimumError):
             if self.journal is not None:
-                # One last chance for what was just recorded; the rest waits for the next start.
-                with contextlib.suppress(PrimumError):
-                    self.reporter.work(self.journal, now=self.monotonic())
-            with contextlib.suppress(PrimumError):
+                self._say_goodbye(self.journal)
+            if self.reporter is not None:
                 self.reporter.close(self.journal)
         self._close_journal()
+
+    def _say_goodbye(self, journal: Journal) -> None:
+        """Record the end, sign it, and give the broker a moment to take it; the rest waits."""
+        journal.record(Entry(kind=EventKind.AGENT_STOPPED))
+        deadline = self.monotonic() + _GOODBYE_SECONDS
+        signer = self._start_signing(deadline)
+        while self.monotonic() < deadline:
+            connected = self.reporter is not None and self.reporter.link is Link.UP
+            if self.reporter is not None and connected:
+                self.reporter.work(journal, now=self.monotonic())
+                if self.reporter.is_drained(journal):
+                    break
+            elif signer.process.poll() is not None:
+                break
+            self.selector.select(timeout=_GOODBYE_STEP)
+            self._hear_bell()
+        signer.stop()
 
     # The loop
 
@@ -273,8 +289,8 @@ class Supervisor:
                 due.append(self._next_attempt)
         if self.reporter is not None:
             due.append(self.reporter.work(self.journal, now=now))
-            if self.journal is not None and self._head is None:
-                self._sign_head_if_drained(self.reporter, self.journal, now)
+        if self.journal is not None:
+            due.append(self._sign_head_if_due(self.journal, now))
         due += [child.deadline for child in (self._attempt, self._head) if child is not None]
         if self.once:
             due.append(now + 1.0)
@@ -286,14 +302,32 @@ class Supervisor:
         if self._head is not None and self._ended_or_hung(self._head, now) is not None:
             self._head = None
 
-    def _sign_head_if_drained(self, reporter: Reporter, journal: Journal, now: float) -> None:
-        """One signature for one drained batch, made by a child that then ends."""
-        if now < self._next_head or not reporter.wants_head(journal):
-            return
-        arguments = ["--state", str(self.layout.root), "--device-id", self.settings.device_id]
-        self._head = children.start(Task.SIGN_HEAD, arguments, deadline=now + _HEAD_SECONDS)
+    def _sign_head_if_due(self, journal: Journal, now: float) -> float:
+        """One signature for one drained batch, or now and then while nobody takes a batch.
+
+        Returns:
+            When to look again at the latest; acknowledgements wake the loop by themselves.
+        """
+        later = now + _LONGEST_SLEEP
+        if self._head is not None or journal.last_head() >= journal.last_sequence():
+            return later
+        reporter = self.reporter
+        if reporter is None or reporter.link is not Link.UP:
+            due = max(self._next_head, self._signed + _ALONE_SECONDS)
+        elif reporter.wants_head(journal):
+            due = self._next_head
+        else:
+            return later
+        if now < due:
+            return due
+        self._head = self._start_signing(now + _HEAD_SECONDS)
         # A key that cannot be used must not start a child at every turn.
-        self._next_head = now + RETRY_SECONDS
+        self._signed, self._next_head = now, now + RETRY_SECONDS
+        return later
+
+    def _start_signing(self, deadline: float) -> Child:
+        arguments = ["--state", str(self.layout.root), "--device-id", self.settings.device_id]
+        return children.start(Task.SIGN_HEAD, arguments, deadline=deadline)
 
     def _single_run_is_over(self) -> bool:
         if not self.once:
@@ -301,13 +335,14 @@ class Supervisor:
         if self.journal is None:
             self._last_code = EXIT_FAILED
             return True
-        if self._polls == 0 or self._attempt is not None or self._window_ends is not None:
+        at_rest = self.journal.state().lifecycle in {State.IDLE, State.WAITING}
+        if self._polls == 0 or self._attempt is not None or not at_rest:
             return False
-        if self.journal.state().lifecycle not in {State.IDLE, State.WAITING}:
-            return False
-        if self.reporter is None or self.reporter.is_drained(self.journal):
+        reporter = self.reporter
+        if reporter is None or (reporter.link is Link.DOWN and reporter.failures > 0):
             return True
-        return self.monotonic() > self._ended + _DRAIN_SECONDS
+        drained = reporter.link is Link.UP and reporter.is_drained(self.journal)
+        return drained or self.monotonic() > self._ended + _DRAIN_SECONDS
 
     # Attempts
 

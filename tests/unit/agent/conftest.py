@@ -101,17 +101,15 @@ def fixture_bytes() -> bytes:
     reference = (1 / (1 + np.exp(-(x.astype(np.float64) @ WEIGHTS)))).astype(np.float32)
     decisions = (reference[:, 0] >= 0.5).astype(np.int8)
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        **{
-            "input.x": x,
-            "reference.p": reference,
-            "case": np.array([f"case-{index:02}" for index in range(6)]),
-            "cohort": np.array(["sinus"] * 6),
-            "label": decisions,
-            "expected_decision": decisions,
-        },
-    )
+    arrays: dict[str, Any] = {
+        "input.x": x,
+        "reference.p": reference,
+        "case": np.array([f"case-{index:02}" for index in range(6)]),
+        "cohort": np.array(["sinus"] * 6),
+        "label": decisions,
+        "expected_decision": decisions,
+    }
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 

@@ -161,7 +161,7 @@ def test_an_appender_that_is_killed_leaves_a_whole_chain(layout: Layout, journal
     assert journal.replayed() == journal.state()
 
 
-def test_an_event_says_what_fleets_need(journal: Journal, clock: FakeClock) -> None:
+def test_an_event_says_what_fleets_need(journal: Journal) -> None:
     journal.record(
         Entry(
             kind=EventKind.UPDATE_FOUND,
@@ -264,10 +264,15 @@ def test_a_full_disk_is_an_error_with_a_remedy_and_loses_nothing(
 ) -> None:
     journal._connection.execute("PRAGMA max_page_count = 20")
     recorded = 0
-    with pytest.raises(FailedError) as found:
+
+    def fill() -> None:
+        nonlocal recorded
         for _ in range(1000):
             journal.record(Entry(kind=EventKind.ATTEMPT_FAILED, detail={"x": "y" * 500}))
             recorded += 1
+
+    with pytest.raises(FailedError) as found:
+        fill()
     assert found.value.reason is Reason.RESOURCE_STORAGE
     assert found.value.remedy
     journal._connection.execute("PRAGMA max_page_count = 100000")

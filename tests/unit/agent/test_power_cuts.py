@@ -52,7 +52,7 @@ def run_until_cut(field: Any, point: FailPoint, version: str) -> None:
 
 @pytest.mark.parametrize("point", OF_AN_UPDATE)
 def test_cut_during_an_update_leaves_old_or_new_and_converges(
-    in_the_field: Any, eventually: Eventually, point: FailPoint
+    in_the_field: Any, point: FailPoint
 ) -> None:
     in_the_field.release("1.0.0", counter=1)
     with in_the_field.running() as process:
@@ -85,9 +85,7 @@ def test_cut_during_a_withdrawal_ends_on_the_release_before(
             prove_until(in_the_field, version, process)
     in_the_field.withdraw("1.1.0")
     # The stored views do not know of the withdrawal yet: the cut comes at the poll.
-    with in_the_field.running(
-        PRIMUM_TEST_FAIL_POINTS="1", PRIMUM_FAIL_POINT=str(point)
-    ) as process:
+    with in_the_field.running(PRIMUM_TEST_FAIL_POINTS="1", PRIMUM_FAIL_POINT=str(point)) as process:
         process.wait(timeout=30)
     assert process.returncode == -9
     after = opened(in_the_field)
@@ -122,9 +120,7 @@ def test_too_many_cuts_before_health_is_proven_are_a_roll_back(
     assert opened(in_the_field).version == "1.0.0"  # type: ignore[union-attr]
 
 
-def test_fail_points_do_nothing_on_a_device_in_use(
-    in_the_field: Any, eventually: Eventually
-) -> None:
+def test_fail_points_do_nothing_on_a_device_in_use(in_the_field: Any) -> None:
     in_the_field.release("1.0.0", counter=1)
     with in_the_field.running(PRIMUM_FAIL_POINT=str(FailPoint.ACTIVATING_BEFORE_SWITCH)) as process:
         prove_until(in_the_field, "1.0.0", process)

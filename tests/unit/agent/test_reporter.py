@@ -1,0 +1,173 @@
+"""Reports: nothing lost, nothing marked that no broker answered for, no busy loop."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from primum_agent.broker import FakeBroker, Message
+from primum_agent.clock import FakeClock
+from primum_agent.events import Entry, EventKind
+from primum_agent.journal import Journal
+from primum_agent.reporter import ANSWER_SECONDS, REFUSED_SECONDS, Link, Reporter
+from primum_agent.sensors import FakeSensors, SystemSensors
+
+
+@pytest.fixture
+def broker() -> FakeBroker:
+    return FakeBroker()
+
+
+@pytest.fixture
+def reporter(broker: FakeBroker, clock: FakeClock) -> Reporter:
+    return Reporter(
+        broker=broker,
+        sensors=FakeSensors(),
+        clock=clock,
+        fleet="demo",
+        device_id="wearable-001",
+        health_seconds=900.0,
+        draw=lambda: 0.5,
+    )
+
+
+def fill(journal: Journal, count: int) -> None:
+    for _ in range(count):
+        journal.record(Entry(kind=EventKind.ATTEMPT_FAILED))
+
+
+def drain(reporter: Reporter, journal: Journal, *, now: float, turns: int = 20) -> None:
+    for _ in range(turns):
+        reporter.work(journal, now=now)
+
+
+def of(broker: FakeBroker, end: str) -> list[Message]:
+    return [item for item in broker.messages if item.topic == f"primum/demo/wearable-001/{end}"]
+
+
+def test_every_event_is_sent_in_order_and_then_marked(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    fill(journal, 100)
+    drain(reporter, journal, now=0.0)
+    assert [item.payload for item in of(broker, "provenance")] == list(journal.events())
+    assert journal.waiting_count() == 0
+    assert reporter.wants_head(journal)
+    journal.add_head(sequence=journal.last_sequence(), line=b'{"head": 1}')
+    drain(reporter, journal, now=0.0)
+    assert [item.payload for item in of(broker, "head")] == [b'{"head": 1}']
+    assert reporter.is_drained(journal)
+
+
+def test_a_refused_message_is_not_delivered(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    """The broker answers "no": the event stays in the outbox and is offered again, later."""
+    broker.refuses = "Quota exceeded"
+    drain(reporter, journal, now=0.0)
+    assert journal.waiting_count() == 1
+    assert "Quota exceeded" in reporter.why
+    offered = broker.offered
+    drain(reporter, journal, now=1.0)
+    assert broker.offered == offered, "no busy loop against a broker that says no"
+    broker.refuses = ""
+    drain(reporter, journal, now=2 * REFUSED_SECONDS)
+    assert journal.waiting_count() == 0
+
+
+def test_what_was_under_way_when_the_connection_broke_is_offered_again(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    fill(journal, 5)
+    reporter.work(journal, now=0.0)
+    fill(journal, 5)
+    broker.drop()
+    reporter.work(journal, now=1.0)
+    assert reporter.link is Link.DOWN
+    drain(reporter, journal, now=1000.0)
+    assert journal.waiting_count() == 0
+    received = {item.payload for item in of(broker, "provenance")}
+    assert received == set(journal.events()), "duplicates are harmless, losses are not"
+
+
+def test_an_unreachable_broker_is_tried_ever_more_rarely(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    broker.up = False
+    now, waits = 0.0, []
+    for _ in range(12):
+        later = reporter.work(journal, now=now)
+        waits.append(later - now)
+        now = later
+    assert waits[0] >= 1.0
+    assert waits == sorted(waits)
+    assert waits[-1] <= 900.0
+    assert journal.waiting_count() == 1
+    broker.up = True
+    drain(reporter, journal, now=now)
+    assert journal.waiting_count() == 0
+
+
+def test_a_broker_that_takes_and_never_answers_is_left(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    broker.silent = True
+    drain(reporter, journal, now=0.0)
+    assert str(reporter.link) == "up"
+    drain(reporter, journal, now=ANSWER_SECONDS + 1.0, turns=1)
+    assert str(reporter.link) == "down"
+    assert "never acknowledges" in reporter.why
+    assert journal.waiting_count() == 1
+
+
+def test_an_event_larger_than_the_broker_takes_does_not_stop_the_others(
+    reporter: Reporter, journal: Journal
+) -> None:
+    journal.record(Entry(kind=EventKind.ATTEMPT_FAILED, detail={"long": "x" * 5000}))
+    fill(journal, 3)
+    reporter.work(None, now=0.0)
+    reporter.max_bytes = 2000
+    drain(reporter, journal, now=0.0)
+    assert journal.waiting_count() == 1
+    assert "larger" in reporter.why
+
+
+def test_status_is_retained_and_said_again_only_when_it_changes(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    drain(reporter, journal, now=0.0)
+    assert len(of(broker, "status")) == 1
+    birth = of(broker, "status")[0]
+    assert birth.retain
+    assert json.loads(birth.payload)["presence"] == "online"
+    reporter.close(journal)
+    assert json.loads(of(broker, "status")[-1].payload)["presence"] == "offline"
+
+
+def test_health_is_told_at_birth_and_then_by_its_period(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    for now in (0.0, 10.0, 899.0, 901.0, 1000.0):
+        drain(reporter, journal, now=now, turns=2)
+    assert len(of(broker, "health")) == 2
+    health = json.loads(of(broker, "health")[0].payload)
+    assert health["data"]["readings"]["disk_free"] == 10**9
+    assert health["data"]["mode"] == "safe"
+
+
+def test_without_a_journal_only_the_status_is_told(reporter: Reporter, broker: FakeBroker) -> None:
+    reporter.reasons = ("state.read-only",)
+    for now in (0.0, 1000.0):
+        reporter.work(None, now=now)
+    assert [json.loads(item.payload)["reasons"] for item in broker.messages] == [
+        ["state.read-only"]
+    ]
+
+
+def test_the_sensors_of_this_machine_can_be_read(layout: Any) -> None:
+    readings = SystemSensors(layout.root).read()
+    assert readings.memory_free > 0
+    assert readings.uptime > 0
+    assert readings.disk_free
