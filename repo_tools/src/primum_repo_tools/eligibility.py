@@ -169,6 +169,9 @@ def draft_statement(
     _check_terms(terms, release, sha256_hex(intended_use.encode()), where=str(terms_file))
     manifest = release.manifest
     sites = {"mode": "all"} if terms.sites == "all" else {"mode": "list", "ids": terms.sites}
+    # Valid from the moment that engineering proved with this release. A device proves time by the
+    # older of both authorities' newest issue times, so "from now" would be "not yet" to it until
+    # engineering happened to publish again; nothing is eligible before it is approved and listed.
     predicate: dict[str, object] = {
         "schemaVersion": "0.1",
         "id": uuid4().urn,
@@ -194,7 +197,7 @@ def draft_statement(
             "threshold": release.specification.operating_point.threshold,
         },
         "validity": {
-            "notBefore": now.isoformat(),
+            "notBefore": min(now, release.view.issued_at or now).isoformat(),
             "notAfter": (now + timedelta(days=terms.valid_days)).isoformat(),
             "maxIndexAgeHours": terms.max_index_age_hours,
             "offlineGraceHours": terms.offline_grace_hours,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
-from primum_repo_tools.files import digest_of, pieces_of, read_input, write_durably
+from primum_repo_tools.files import digest_of, make_folder, pieces_of, read_input, write_durably
 from primum_repo_tools.reading import read_web
 from primum_repo_tools.repository import (
     AuthorityRepository,
@@ -27,7 +27,7 @@ from primum_repo_tools.repository import (
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.errors import FailedError, PrimumError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.shell.trust_store import MemoryTrustStore
+from primum_verifier.shell.trust_store import FolderTrustStore
 
 
 def publish_roles(
@@ -74,17 +74,22 @@ def publish_roles(
 def check_published(workbench: Workbench, *, now: datetime, roles: list[str]) -> None:
     """Read the web root with the client that devices run.
 
+    What it accepted is kept with the records: a web root that was put back from an old backup,
+    and whose numbers devices have seen before, is found here and not in the field.
+
     Raises:
         FailedError: the client refuses it; the message carries the client's reason.
     """
     root = read_input(workbench.web / "metadata" / "1.root.json", what="first root")
     repository = AuthorityRepository(workbench, now=now)
+    trusted = workbench.folder / "records" / "trusted"
+    make_folder(trusted)
     try:
         with read_web(
             workbench.web,
             authority=workbench.authority,
             root=root,
-            store=MemoryTrustStore(),
+            store=FolderTrustStore(trusted),
             now=now,
         ) as session:
             for role in roles:

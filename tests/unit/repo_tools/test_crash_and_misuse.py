@@ -361,6 +361,18 @@ def test_a_frozen_timestamp_dies_in_seconds_and_refresh_revives_it(story: Any) -
     look()
 
 
+def test_a_web_root_from_an_old_backup_is_found_before_the_field_finds_it(story: Any) -> None:
+    """Numbers that devices have seen would be used again, and every device would refuse them."""
+    backup = shutil.copytree(story.engineering / "web", story.folder / "backup")
+    story.run("authority", "refresh", story.engineering)
+    story.run("authority", "refresh", story.engineering)
+    shutil.rmtree(story.engineering / "web")
+    backup.rename(story.engineering / "web")
+    answer = story.try_run("authority", "refresh", story.engineering)
+    assert answer.code == 3
+    assert answer.err.startswith("trust.rollback")
+
+
 def test_the_timestamp_carries_its_issue_time_and_stays_in_history(story: Any) -> None:
     story.run("authority", "refresh", story.engineering)
     metadata = story.engineering / "web/metadata"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,19 @@ def test_terms_that_do_not_fit_are_refused(story: Any, old: str, new: str, code:
         "approve", "prepare", story.clinical, COMPONENT, "1.0.0", "--terms", terms
     )
     assert answer.code == code, answer.err
+
+
+def test_eligibility_begins_no_later_than_devices_can_prove(story: Any) -> None:
+    """Proven time is the older of both authorities' issue times: "from now" would be "not yet"."""
+    story.build("1.0.0")
+    story.sign("1.0.0")
+    story.run("publish", story.engineering)
+    timestamp = json.loads((story.engineering / "web/metadata/timestamp.json").read_bytes())
+    time.sleep(1.1)  # times are whole seconds; the two must differ
+    story.prepare("1.0.0")
+    path = story.clinical / "statements" / COMPONENT / "1.0.0/statement.json"
+    validity = json.loads(path.read_bytes())["predicate"]["validity"]
+    assert validity["notBefore"] == timestamp["signed"]["issuedAt"]
 
 
 def test_what_engineering_has_not_published_cannot_be_prepared(story: Any) -> None:
