@@ -14,7 +14,7 @@ from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.proving import prove
-from primum_agent.serving import safe, serve
+from primum_agent.serving import SAFE_NOTICE, safe, serve
 from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
@@ -45,7 +45,8 @@ def roll_back(
     journal, store = device.journal, device.store
     state = journal.state()
     # What was taken away stops now, not after the search.
-    safe(device.layout, clock=device.clock, reasons=reasons, notice=notice)
+    in_safe_mode = f"{notice} {_safe_notice(device)}".strip()
+    safe(device.layout, clock=device.clock, reasons=reasons, notice=in_safe_mode)
     tried: dict[str, str] = {}
     found: Generation | None = None
     if judge is not None and not keep_none:
@@ -104,9 +105,16 @@ def roll_back(
         store=store,
         state=journal.state(),
         reasons=[str(reason) for reason in ended],
-        notice=notice,
+        notice=in_safe_mode if found is None else notice,
     )
     return found
+
+
+def _safe_notice(device: Device) -> str:
+    """What the statement of the release that is left says to the user for when none is left."""
+    left = device.journal.state().in_use
+    record = None if left is None else device.store.record_of(left.number)
+    return str((record or {}).get("safeNotice") or SAFE_NOTICE)
 
 
 def roll_back_as_ordered(

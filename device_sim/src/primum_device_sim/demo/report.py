@@ -17,8 +17,10 @@ from primum_device_sim.demo.subscriber import Message
 from primum_verifier.shell.durable import write_file
 
 WIDTH = 1000
-LANE = 46
-_LEFT, _RIGHT, _TOP = 150, 20, 26
+LANE = 66
+_LEFT, _RIGHT, _TOP = 120, 130, 40
+_LABEL_ROWS = 2
+_LABEL_HEIGHT = 13
 
 _TONES = {
     "committed": "good",
@@ -52,6 +54,7 @@ class Span:
     width: float
     label: str
     tone: str
+    raised: float
 
 
 @dataclass(frozen=True)
@@ -139,10 +142,17 @@ def _spans(own: list[dict[str, Any]], x_of: Any) -> tuple[Span, ...]:  # noqa: A
             turns.append((x_of(event), str(event.get("subject", "")).split(" ")[-1], "good"))
         elif kind == "safe-mode.entered":
             turns.append((x_of(event), "safe mode", "bad"))
-    ends = [*(turn[0] for turn in turns[1:]), float(WIDTH - _RIGHT)][: len(turns)]
+    ends = [*(turn[0] for turn in turns[1:]), float(WIDTH - _RIGHT / 2)][: len(turns)]
     return tuple(
-        Span(x=x, width=max(end - x, 1.0), label=label, tone=tone)
-        for (x, label, tone), end in zip(turns, ends, strict=True)
+        Span(
+            x=x,
+            width=max(end - x - 1.0, 1.0),
+            label=label,
+            tone=tone,
+            # Labels of short spans stand on rows of their own, or they would cover one another.
+            raised=place % _LABEL_ROWS * _LABEL_HEIGHT,
+        )
+        for place, ((x, label, tone), end) in enumerate(zip(turns, ends, strict=True))
     )
 
 

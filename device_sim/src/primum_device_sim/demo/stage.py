@@ -143,7 +143,7 @@ class Stage:
         typed = tuple(self._relative(word) for word in words)
         shown = shlex.join(typed)
         if environment:
-            shown = " ".join(f"{name}={value}" for name, value in environment.items()) + " " + shown
+            shown = f"{_assigned(environment)} {shown}"
         self.console.print(f"   [bold cyan]$[/bold cyan] [cyan]{escape(shown)}[/cyan]")
         began = time.monotonic()
         done = self._execute(typed, environment)
@@ -209,6 +209,8 @@ class Stage:
         """Start a process that goes on beside the story; its output goes to ``logs/NAME.log``."""
         typed = tuple(self._relative(word) for word in words)
         shown = shlex.join(typed)
+        if environment:
+            shown = f"{_assigned(environment)} {shown}"
         self.console.print(f"   [bold cyan]$[/bold cyan] [cyan]{escape(shown)} &[/cyan]")
         self.scenes[-1].steps.append({"command": f"{shown} &", "code": None, "output": ""})
         log = self.folder / "logs" / f"{name}.log"
@@ -335,6 +337,10 @@ class Stage:
     def seconds(self) -> float:
         """How long the story has taken."""
         return time.monotonic() - self._began
+
+
+def _assigned(environment: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in environment.items())
 
 
 def _executable(name: str) -> str:

@@ -6,6 +6,7 @@ a real broker, and ends with one sentence that says what was seen.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -251,13 +252,13 @@ class Story:
         return f"{FIRST} committed 1.0.0 after the application had proven its health"
 
     def _application(self) -> str:
-        beats = self._wait_for_outputs(FIRST, "beat", version="1.0.0")
-        self._stage.say(json.dumps(beats[0]))
+        marked = self._wait_for_outputs(FIRST, "beat", version="1.0.0", decision="pvc")
+        self._stage.say(json.dumps(marked[0]))
+        beats = self._outputs(FIRST, "beat", version="1.0.0")
         stamped = [beat for beat in beats if beat["statement"] and beat["release"]]
-        marked = sum(beat["decision"] == "pvc" for beat in beats)
         if len(stamped) != len(beats):
             raise _otherwise("an output without release or eligibility", "every output stamped")
-        return f"{len(beats)} beats classified so far, {marked} marked; every output is stamped"
+        return f"{len(beats)} beats so far, {len(marked)} marked premature; each output is stamped"
 
     def _better_release(self) -> str:
         self._build("1.1.0")
@@ -348,28 +349,39 @@ class Story:
 
     def _power_cut(self) -> str:
         stage = self._stage
-        stage.say(f"{SECOND} runs 1.0.0. Its power fails right after the link has been switched.")
+        stage.say(f"{SECOND} runs 1.0.0 and is to get 1.1.0; its power fails twice on the way.")
         stage.stop(f"{SECOND}-agent")
         self._roll_out("1.1.0", "--ring", "second", "--devices", SECOND)
-        self._start_device(
-            SECOND, PRIMUM_TEST_FAIL_POINTS="1", PRIMUM_FAIL_POINT="activating.after-switch"
-        )
-        stage.until(
-            lambda: True if stage.has_ended(f"{SECOND}-agent") else None,
-            what=f"the agent of {SECOND} to be killed",
-        )
-        stage.kill(f"{SECOND}-agent")
-        state = self._folder / SECOND / "state"
-        serving = (state / "active").resolve()
-        manifest = json.loads((serving / "manifest.json").read_bytes())
-        version = manifest["bundle"]["version"]
-        stage.say(f"On the disk: active -> {serving.name}, which is {version}, whole.")
-        if version not in {"1.0.0", "1.1.0"}:
-            raise _otherwise(version, "exactly 1.0.0 or 1.1.0")
+        before = self._cut_at("activating.before-switch")
+        after = self._cut_at("activating.after-switch")
+        if (before, after) != ("1.0.0", "1.1.0"):
+            raise _otherwise(f"{before}, then {after}", "1.0.0 before the switch, 1.1.0 after it")
         self._start_device(SECOND)
         stage.wait_for_event(SECOND, "update.committed", subject=f"{COMPONENT} 1.1.0")
         self._wait_for_outputs(SECOND, "beat", version="1.1.0")
-        return f"after the cut exactly {version}; after the start it converged and committed 1.1.0"
+        return (
+            f"cut before the switch: exactly {before}; cut after it: exactly {after}; "
+            "then it converged and committed 1.1.0"
+        )
+
+    def _cut_at(self, point: str) -> str:
+        """Start the second device, let SIGKILL end it at a named point, and read the disk."""
+        name = f"{SECOND}-agent"
+        self._start_device(SECOND, PRIMUM_TEST_FAIL_POINTS="1", PRIMUM_FAIL_POINT=point)
+        self._stage.until(
+            lambda: True if self._stage.has_ended(name) else None,
+            what=f"the agent of {SECOND} to be killed at {point}",
+        )
+        self._stage.kill(name)
+        active = (self._folder / SECOND / "state" / "active").resolve()
+        manifest = json.loads((active / "manifest.json").read_bytes())
+        for item in manifest["items"]:
+            found = hashlib.sha256((active / item["path"]).read_bytes()).hexdigest()
+            if found != item["digest"]["sha256"]:
+                raise _otherwise(f"{item['path']} is damaged", "a whole generation")
+        version: str = manifest["bundle"]["version"]
+        self._stage.say(f"On the disk: active -> {active.name}, which is {version}, whole.")
+        return version
 
     def _withdrawals(self) -> str:
         stage = self._stage
