@@ -37,6 +37,7 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
+from primum_agent.application import ActiveRelease, StandingError, open_active
 from primum_agent.clock import FakeClock
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
@@ -591,6 +592,11 @@ class Field:
             lines += ["[broker]", 'host = "127.0.0.1"', f"port = {broker_port}", 'fleet = "demo"']
         return "\n".join(lines) + "\n"
 
+    @property
+    def folders(self) -> list[str]:
+        """The two folders that ``run`` is started with."""
+        return ["--state", str(self.state), "--provisioning", str(self.provisioning)]
+
     def agent(self, command: str, *words: object, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run one command of ``primum-agent`` as a user would."""
         return subprocess.run(
@@ -611,7 +617,7 @@ class Field:
         """A supervisor for as long as the block runs; ended by SIGTERM, within ten seconds."""
         log = (self.folder / "supervisor.log").open("ab")
         process = subprocess.Popen(
-            [*AGENT, "run", "--state", self.state, "--provisioning", self.provisioning],
+            [*AGENT, "run", *self.folders],
             stderr=log,
             env={**os.environ, **extra},
         )
@@ -646,6 +652,14 @@ class Field:
         return next(
             item for item in reversed(self.events()) if item["type"] == f"primum.device.{kind}"
         )
+
+    def opened(self) -> ActiveRelease | None:
+        """The release that an application would open now."""
+        try:
+            found = open_active(self.state)
+        except StandingError:
+            return None
+        return found if isinstance(found, ActiveRelease) else None
 
     def standing(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.layout.standing.read_bytes())

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from primum_agent.application import ActiveRelease, StandingError, open_active
 from primum_agent.fail_points import FailPoint
 from primum_agent.lifecycle import State
 
@@ -24,19 +23,11 @@ OF_A_ROLL_BACK = [
 ]
 
 
-def opened(field: Any) -> ActiveRelease | None:
-    try:
-        found = open_active(field.state)
-    except StandingError:
-        return None
-    return found if isinstance(found, ActiveRelease) else None
-
-
 def prove_until(field: Any, version: str, process: subprocess.Popen[bytes]) -> None:
     """Prove health as an application does, until the version is committed or the agent is dead."""
     deadline = time.monotonic() + 30
     while process.poll() is None:
-        found = opened(field)
+        found = field.opened()
         if found is not None and found.version == version and found.prove_health():
             return
         assert time.monotonic() < deadline
@@ -59,12 +50,12 @@ def test_cut_during_an_update_leaves_old_or_new_and_converges(
         prove_until(in_the_field, "1.0.0", process)
     in_the_field.release("1.1.0", counter=2)
     run_until_cut(in_the_field, point, "1.1.0")
-    after = opened(in_the_field)
+    after = in_the_field.opened()
     assert after is not None, "there is always a runnable release"
     assert after.version in {"1.0.0", "1.1.0"}
     with in_the_field.running() as process:
         prove_until(in_the_field, "1.1.0", process)
-    new = opened(in_the_field)
+    new = in_the_field.opened()
     assert new is not None
     assert new.version == "1.1.0"
     journal = in_the_field.journal()
@@ -88,11 +79,11 @@ def test_cut_during_a_withdrawal_ends_on_the_release_before(
     with in_the_field.running(PRIMUM_TEST_FAIL_POINTS="1", PRIMUM_FAIL_POINT=str(point)) as process:
         process.wait(timeout=30)
     assert process.returncode == -9
-    after = opened(in_the_field)
+    after = in_the_field.opened()
     if point is not FailPoint.PROVISIONAL_BEFORE_STANDING:
         assert after is None or after.version == "1.0.0", "what was withdrawn never serves again"
     with in_the_field.running():
-        eventually(lambda: (found := opened(in_the_field)) and found.version == "1.0.0")
+        eventually(lambda: (found := in_the_field.opened()) and found.version == "1.0.0")
     assert in_the_field.kinds().count("eligibility.lost") == 1
     assert in_the_field.kinds().count("update.rolled-back") == 1
 
@@ -113,11 +104,11 @@ def test_too_many_cuts_before_health_is_proven_are_a_roll_back(
         with in_the_field.running() as process:
             eventually(lambda count=restart: kinds().count("update.interrupted") == count)
             process.kill()
-    assert opened(in_the_field).version == "1.1.0"  # type: ignore[union-attr]
+    assert in_the_field.opened().version == "1.1.0"
     with in_the_field.running():
         eventually(lambda: "update.rolled-back" in in_the_field.kinds())
     assert in_the_field.kinds().count("update.rolling-back") == 1
-    assert opened(in_the_field).version == "1.0.0"  # type: ignore[union-attr]
+    assert in_the_field.opened().version == "1.0.0"
 
 
 def test_fail_points_do_nothing_on_a_device_in_use(in_the_field: Any) -> None:

@@ -17,20 +17,11 @@ from primum_verifier.core.chain import check_history
 Eventually = Callable[..., Any]
 
 
-def opened(field: Any) -> ActiveRelease | None:
-    """What an application would open now."""
-    try:
-        found = open_active(field.state)
-    except StandingError:
-        return None
-    return found if isinstance(found, ActiveRelease) else None
-
-
 def install(field: Any, version: str, eventually: Eventually) -> ActiveRelease:
     """Wait for a release, and prove its health as an application does."""
 
     def right() -> ActiveRelease | None:
-        found = opened(field)
+        found = field.opened()
         return found if found is not None and found.version == version else None
 
     release: ActiveRelease = eventually(right)
@@ -62,7 +53,7 @@ def test_a_release_is_found_proven_activated_and_committed(
         "update.committed",
         "agent.stopped",
     ]
-    release = opened(in_the_field)
+    release = in_the_field.opened()
     assert release is not None
     assert release.stamp()["version"] == "1.0.0"
     assert release.may_use()
@@ -80,7 +71,7 @@ def test_an_unapproved_release_is_staged_and_never_activated(
     assert "eligibility.absent" in staged["data"]["reasons"]
     assert staged["data"]["detail"]["standing"] == "installed, not eligible here, inactive"
     assert in_the_field.kinds().count("update.staged") == 1, "one problem, one event"
-    assert opened(in_the_field).version == "1.0.0"  # type: ignore[union-attr]
+    assert in_the_field.opened().version == "1.0.0"
     # Once it is approved the very same release goes live; nothing is fetched twice.
     shutil.rmtree(in_the_field.engineering.web / "artifacts")
     in_the_field.approve("1.1.0", ("clinical", "quality", "regulatory"))
@@ -115,7 +106,7 @@ def test_a_release_that_computes_wrong_is_refused_and_remembered(
     assert numbers["cases"][0]["case"].startswith("case-")
     assert numbers["cases"][0]["by"]
     assert in_the_field.kinds().count("selftest.failed") == 1, "not tried at every poll"
-    assert opened(in_the_field).version == "1.0.0"  # type: ignore[union-attr]
+    assert in_the_field.opened().version == "1.0.0"
 
 
 def test_a_tampered_artifact_is_refused_and_its_repair_is_taken(
@@ -148,7 +139,7 @@ def test_a_replayed_older_repository_is_refused(in_the_field: Any, eventually: E
         assert in_the_field.once().returncode == 1
     assert in_the_field.event("trust.refused")["data"]["reasons"] == ["trust.rollback"]
     assert in_the_field.kinds().count("trust.refused") == 1
-    assert opened(in_the_field).version == "1.0.0"  # type: ignore[union-attr]
+    assert in_the_field.opened().version == "1.0.0"
 
 
 def test_a_frozen_timestamp_is_refused_and_what_runs_goes_on(
@@ -161,7 +152,7 @@ def test_a_frozen_timestamp_is_refused_and_what_runs_goes_on(
     in_the_field.clinical.publish()
     assert in_the_field.once().returncode == 0
     assert "repositories.reached" in in_the_field.kinds()
-    assert opened(in_the_field) is not None
+    assert in_the_field.opened() is not None
 
 
 def test_an_unreachable_repository_is_told_once_and_changes_nothing(
@@ -178,7 +169,7 @@ def test_an_unreachable_repository_is_told_once_and_changes_nothing(
     )
     away.rename(in_the_field.engineering.web)
     assert in_the_field.once().returncode == 0
-    assert opened(in_the_field) is not None
+    assert in_the_field.opened() is not None
 
 
 def test_a_withdrawn_release_falls_back_and_then_to_safe_mode(
@@ -188,7 +179,7 @@ def test_a_withdrawn_release_falls_back_and_then_to_safe_mode(
     with_committed(in_the_field, "1.1.0", 2, eventually)
     in_the_field.withdraw("1.1.0")
     in_the_field.once()
-    release = opened(in_the_field)
+    release = in_the_field.opened()
     assert release is not None
     assert release.version == "1.0.0"
     assert release.reasons == ("eligibility.withdrawn", "fallback.used")
@@ -214,7 +205,7 @@ def test_a_release_that_never_proves_health_is_rolled_back(
     with_committed(in_the_field, "1.0.0", 1, eventually)
     in_the_field.release("1.1.0", counter=2, health_window=1, max_attempts=1)
     in_the_field.once()
-    assert opened(in_the_field).version == "1.0.0"  # type: ignore[union-attr]
+    assert in_the_field.opened().version == "1.0.0"
     rolled = in_the_field.event("update.rolling-back")["data"]
     assert rolled["reasons"] == ["state.health"]
     assert in_the_field.standing()["reasons"] == ["state.health", "fallback.used"]
@@ -230,11 +221,11 @@ def test_an_application_that_calls_it_unhealthy_is_believed(
     in_the_field.release("1.1.0", counter=2)
     with in_the_field.running():
         new = eventually(
-            lambda: (found := opened(in_the_field)) and found.version == "1.1.0" and found
+            lambda: (found := in_the_field.opened()) and found.version == "1.1.0" and found
         )
         assert eventually(lambda: new.tell_unhealthy("wrong output shape"))
         eventually(lambda: "update.rolled-back" in in_the_field.kinds())
-    assert opened(in_the_field).version == "1.0.0"  # type: ignore[union-attr]
+    assert in_the_field.opened().version == "1.0.0"
     assert in_the_field.event("update.rolling-back")["data"]["detail"]["why"] == (
         "wrong output shape"
     )
@@ -245,7 +236,7 @@ def test_clinical_use_holds_the_switch_until_it_ends(
 ) -> None:
     with_committed(in_the_field, "1.0.0", 1, eventually)
     with in_the_field.running():
-        running = eventually(lambda: opened(in_the_field))
+        running = eventually(in_the_field.opened)
         eventually(running.tell_activated)
         with running.episode():
             in_the_field.release("1.1.0", counter=2)
@@ -253,7 +244,7 @@ def test_clinical_use_holds_the_switch_until_it_ends(
             eventually(lambda: "update.waiting" in in_the_field.kinds())
             waiting = in_the_field.event("update.waiting")["data"]
             assert waiting["reasons"] == ["safety.in-use"]
-            assert opened(in_the_field).version == "1.0.0"  # type: ignore[union-attr]
+            assert in_the_field.opened().version == "1.0.0"
             checked = in_the_field.agent("check", "--provisioning", in_the_field.provisioning)
             assert checked.returncode == 5, checked.stdout + checked.stderr
         install(in_the_field, "1.1.0", eventually)
