@@ -105,7 +105,7 @@ def _wrong(where: str, found: str, expected: str) -> UsageError:
     return UsageError(
         "The settings cannot be used.",
         reason=Reason.USAGE,
-        where=where,
+        where=f"agent.toml: {where}" if where else "agent.toml",
         found=found,
         expected=expected,
         remedy="Correct agent.toml, or make the folder again with `primum-repo device`.",
@@ -205,11 +205,11 @@ def read_settings(provisioning: Path) -> Settings:
             remedy="Name the folder that `primum-repo device` made with --provisioning DIR.",
         ) from error
     if len(data) > MAX_SETTINGS_BYTES:
-        raise _wrong(str(path), "a larger file", f"at most {MAX_SETTINGS_BYTES} bytes")
+        raise _wrong("", "a larger file", f"at most {MAX_SETTINGS_BYTES} bytes")
     try:
         table = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _wrong(str(path), str(error)[:200], "TOML in UTF-8") from error
+        raise _wrong("", str(error)[:200], "TOML in UTF-8") from error
     settings: Settings = _build(Settings, table, "", folder=provisioning.resolve())
     _check(settings)
     return settings

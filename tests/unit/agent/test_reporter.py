@@ -12,7 +12,8 @@ from primum_agent.clock import FakeClock
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
 from primum_agent.reporter import ANSWER_SECONDS, REFUSED_SECONDS, Link, Reporter
-from primum_agent.sensors import FakeSensors, SystemSensors
+from primum_agent.sensors import FakeSensors
+from primum_agent.system_sensors import SystemSensors
 
 
 @pytest.fixture

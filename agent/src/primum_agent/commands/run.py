@@ -23,9 +23,9 @@ from primum_agent.commands.shared import add_provisioning, layout_of, show_json
 from primum_agent.health import status_message, topic
 from primum_agent.layout import Layout
 from primum_agent.reporter import Reporter
-from primum_agent.sensors import SystemSensors
 from primum_agent.settings import Settings, read_settings
 from primum_agent.supervisor import make_supervisor
+from primum_agent.system_sensors import SystemSensors
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,130 @@
+"""Settings: a mistyped limit is never no limit, and the error names the member."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from primum_agent.settings import read_settings
+from primum_agent.timing import LONGEST_BACK_OFF, backed_off, jittered
+from primum_verifier.core.errors import UsageError
+
+GOOD = """
+schema_version = "0.1"
+device_id = "wearable-001"
+component = "pvc-classifier"
+hardware_id = "cardiowear-2"
+[repositories.engineering]
+metadata_url = "https://example.org/e/metadata/"
+targets_url = "https://example.org/e/targets/"
+artifacts_url = "https://example.org/e/artifacts/"
+[repositories.clinical]
+metadata_url = "https://example.org/c/metadata/"
+targets_url = "https://example.org/c/targets/"
+[transport]
+allow_http = false
+[broker]
+host = "broker.example.org"
+port = 8883
+fleet = "demo"
+[timing]
+poll_seconds = 3600
+poll_jitter = 0.2
+"""
+
+
+def read(folder: Path, text: str | bytes) -> Any:
+    data = text if isinstance(text, bytes) else text.encode()
+    (folder / "agent.toml").write_bytes(data)
+    return read_settings(folder)
+
+
+def test_the_settings_as_provisioned_are_read(tmp_path: Path) -> None:
+    found = read(tmp_path, GOOD)
+    assert found.device_id == "wearable-001"
+    assert found.broker is not None
+    assert found.broker.port == 8883
+    assert found.timing.poll_seconds == 3600.0
+    assert found.trust_map == tmp_path / "trust-map.json"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('"wearable-001"', '"wearable/001"', "device_id"),
+        ('"wearable-001"', '"+"', "device_id"),
+        ('"demo"', '"demo/#"', "broker.fleet"),
+        ("port = 8883", "port = 0", "broker.port"),
+        ("port = 8883", 'port = "8883"', "broker.port"),
+        ("port = 8883", "port = true", "broker.port"),
+        ("allow_http = false", "allow_htp = true", "transport"),
+        ("https://example.org/e/metadata/", "http://example.org/e/metadata/", "metadata_url"),
+        ("https://example.org/e/metadata/", "https://example.org/e/metadata", "metadata_url"),
+        ("https://example.org/e/metadata/", "ftp://example.org/", "metadata_url"),
+        ('artifacts_url = "https://example.org/e/artifacts/"', "", "artifacts_url"),
+        ('schema_version = "0.1"', 'schema_version = "0.2"', "schema_version"),
+        ("poll_seconds = 3600", "poll_seconds = 0", "timing.poll_seconds"),
+        ("poll_seconds = 3600", "poll_seconds = nan", "timing.poll_seconds"),
+        ("poll_seconds = 3600", "poll_seconds = -1", "timing.poll_seconds"),
+        ("poll_jitter = 0.2", "poll_jitter = 7.0", "timing.poll_jitter"),
+        ('device_id = "wearable-001"', "", "device_id"),
+        ("[timing]", "[timing", "agent.toml"),
+        ("[transport]", "[unheard-of]", "unheard-of"),
+    ],
+)
+def test_what_is_wrong_is_refused_by_name(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert old in GOOD
+    with pytest.raises(UsageError) as found:
+        read(tmp_path, GOOD.replace(old, new))
+    assert named in found.value.for_people()
+    assert found.value.remedy
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+def test_any_bytes_are_settings_or_a_usage_error(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(UsageError):
+        read(tmp_path, data)
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.integers(0, len(GOOD) - 1), letter=st.characters(codec="utf-8"))
+def test_one_changed_letter_is_settings_or_a_usage_error(
+    tmp_path: Path, place: int, letter: str
+) -> None:
+    text = GOOD[:place] + letter + GOOD[place + 1 :]
+    with suppress(UsageError):
+        assert read(tmp_path, text).timing.poll_seconds >= 0.2
+
+
+def test_a_missing_folder_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as found:
+        read_settings(tmp_path / "nowhere")
+    assert "primum-repo device" in found.value.remedy
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        read(tmp_path, "#" * 100_000)
+
+
+@given(
+    seconds=st.floats(0.2, 86_400),
+    failures=st.integers(-5, 10_000),
+    jitter=st.floats(0, 1),
+    draw=st.floats(0, 1, exclude_max=True),
+)
+def test_every_delay_is_bounded(seconds: float, failures: int, jitter: float, draw: float) -> None:
+    delay = backed_off(seconds, failures=failures, jitter=jitter, draw=draw)
+    assert 0 <= delay <= 2 * max(seconds, LONGEST_BACK_OFF)
+    assert backed_off(seconds, failures=failures, jitter=0, draw=draw) >= seconds
+    assert jittered(seconds, jitter=0, draw=draw) == seconds
