@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,25 @@ from primum_verifier.core.reasons import Reason
 
 MAX_PREDICTION_BYTES = 512 * MIB
 _EXPECTED = "arrays patient (text), label (0 or 1), score (number), cohort (text), row by row"
+
+
+_FOREIGN = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and zipfile raise over a file that is damaged, encrypted or no npz at all."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,7 @@ def read_predictions(path: Path) -> Predictions:
             if missing:
                 raise _wrong(path, f"no array {', '.join(sorted(missing))}")
             arrays = {name: archive[name] for name in ("patient", "label", "score", "cohort")}
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except _FOREIGN as error:
         raise _wrong(path, str(error)[:200] or "no npz file") from error
     _check(path, arrays)
     return Predictions(
