@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,6 +128,76 @@ def fetch(
         typer.echo(str(path))
 
 
+@app.command(epilog=EXITS)
+def broker(
+    port: Annotated[int, typer.Option(help="On the loopback address; 0 takes a free one.")] = 18830,
+    folder: Annotated[Path, typer.Option(help="Its configuration and log.")] = Path("broker"),
+) -> None:
+    """Run an MQTT 5 broker of its own until Ctrl-C or SIGTERM; nothing of the system is used.
+
+    Example:
+      primum-sim broker --port 18830
+    """
+    from primum_device_sim.broker import find_broker, running_broker  # noqa: PLC0415
+
+    _end_on_sigterm()
+    with running_broker(find_broker(), folder, port=port) as handle:
+        typer.echo(f"listening on {handle.host}:{handle.port}, log in {handle.log}")
+        handle.process.wait()
+
+
+@app.command(epilog=EXITS)
+def application(
+    state: Annotated[Path, typer.Option(help="The agent's state folder.")],
+    output: Annotated[Path, typer.Option(help="Where outputs go, one JSON object a line.")],
+) -> None:
+    """Run the demo's application: classify a recorded strip with whatever may be used now.
+
+    Example:
+      primum-sim application --state wearable-001/state --output outputs.jsonl
+    """
+    from primum_device_sim.demo.application import run_application  # noqa: PLC0415 - the runtime
+
+    run_application(state=state, output=output)
+
+
+@app.command(epilog=EXITS)
+def listen(
+    broker: Annotated[str, typer.Option(help="HOST:PORT of the broker.")],
+    output: Annotated[Path, typer.Option(help="Events and signed heads, a history file.")],
+    device: Annotated[str, typer.Option(help="Whose.")],
+) -> None:
+    """Subscribe to a device's reports, show each event and keep all until Ctrl-C or SIGTERM.
+
+    Example:
+      primum-sim listen --broker 127.0.0.1:18830 --device wearable-001 --output received.jsonl
+      primum-verify history received.jsonl --device-key wearable-001/enrolment.json
+    """
+    from primum_device_sim.demo.subscriber import follow  # noqa: PLC0415 - loads the MQTT client
+
+    host, _, port = broker.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(
+            "This is no address of a broker.",
+            reason=Reason.USAGE,
+            where="--broker",
+            found=broker,
+            expected="HOST:PORT",
+        )
+    _end_on_sigterm()
+    for line in follow(host=host, port=int(port), device=device, output=output):
+        typer.echo(line)
+
+
+def _end_on_sigterm() -> None:
+    """End on SIGTERM as on Ctrl-C: through every clean-up."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are told, never raised."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -138,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Exit as ended:
         return ended.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("interrupted: every process of the demo was ended", err=True)
+        typer.echo("interrupted: everything that was started is ended", err=True)
         return _INTERRUPTED
     return code if isinstance(code, int) else EXIT_DONE
 

@@ -5,18 +5,16 @@ library, proves its health by classifying, stamps every output with release and 
 switches only between episodes, and says so when there is no eligible model.
 
 Example:
-  python -m primum_device_sim.demo.application --state wearable-001/state --output outputs.jsonl
+  primum-sim application --state wearable-001/state --output outputs.jsonl
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -32,12 +30,12 @@ from primum_agent.application import ActiveRelease, SafeMode, StandingError, ope
 from primum_device_sim.demo.detection import detect_r_peaks
 from primum_device_sim.demo.features import BeatInputs, beat_inputs
 from primum_device_sim.demo.strip import load_strip
+from primum_verifier.shell.durable import storage_error
 
 EPISODE_BEATS = 12
 """Beats of one clinical episode of the demo; between episodes the release may change."""
 
 _PAUSE_SECONDS = 0.2
-_DONE = 0
 
 
 class Classifier:
@@ -149,25 +147,21 @@ class Application:
         self._output.flush()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the application until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="python -m primum_device_sim.demo.application",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--state", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
-    options = parser.parse_args(arguments)
+def run_application(*, state: Path, output: Path) -> None:
+    """Run the application until SIGTERM or Ctrl-C.
+
+    Args:
+        state: the agent's state folder.
+        output: outputs are appended to it, one JSON object a line.
+    """
     strip = load_strip()
     rows = beat_inputs(strip, detect_r_peaks(strip))
-    with options.output.open("a", encoding="utf-8") as output:
-        application = Application(state=options.state, output=output)
-        signal.signal(signal.SIGTERM, lambda *_: application.stop())
-        signal.signal(signal.SIGINT, lambda *_: application.stop())
-        application.run(rows)
-    return _DONE
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("a", encoding="utf-8") as file:
+            application = Application(state=state, output=file)
+            signal.signal(signal.SIGTERM, lambda *_: application.stop())
+            signal.signal(signal.SIGINT, lambda *_: application.stop())
+            application.run(rows)
+    except OSError as error:
+        raise storage_error(error, output) from error

@@ -165,7 +165,7 @@ class Story:
     def _start_application(self, device: str) -> None:
         self._stage.start(
             f"{device}-application",
-            *("python", "-m", "primum_device_sim.demo.application"),
+            *("primum-sim", "application"),
             *("--state", f"{device}/state", "--output", f"{device}/outputs.jsonl"),
         )
 

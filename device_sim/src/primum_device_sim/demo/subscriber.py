@@ -6,8 +6,10 @@ import base64
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -16,8 +18,10 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.durable import storage_error
 
 _CONNECT_SECONDS = 10.0
+_TICK_SECONDS = 0.1
 _TOPIC_PARTS = 4
 
 
@@ -123,6 +127,48 @@ class Subscriber:
     def mark_seen(self, device: str, sequence: int) -> None:
         """Remember that the story has told the events of a device up to this number."""
         self._seen[device] = max(sequence, self.seen(device))
+
+
+def follow(*, host: str, port: int, device: str, output: Path) -> Iterator[str]:
+    """Keep a device's events and signed heads in a file, and tell each event in a line.
+
+    Args:
+        host: the broker's address.
+        port: the broker's port.
+        device: whose reports.
+        output: replaced, then appended to as messages come.
+
+    Yields:
+        A line for a person, for each event. It ends only by being interrupted.
+
+    Raises:
+        FailedError: there is no broker, or the file cannot be written.
+    """
+    subscriber = Subscriber(host=host, port=port, topic=f"primum/+/{device}/#")
+    told = 0
+    try:
+        with output.open("wb") as file, subscriber.listening():
+            while True:
+                lines = subscriber.lines(device)
+                for line in lines[told:]:
+                    file.write(line + b"\n")
+                    file.flush()
+                    if (text := _told(line)) is not None:
+                        yield text
+                told = len(lines)
+                time.sleep(_TICK_SECONDS)
+    except OSError as error:
+        raise storage_error(error, output) from error
+
+
+def _told(line: bytes) -> str | None:
+    """An event as a person reads it; None for a signed head."""
+    event = json.loads(line)
+    if "specversion" not in event:
+        return None
+    kind = str(event["type"]).removeprefix("primum.device.")
+    reasons = event["data"].get("reasons", ())
+    return "  ".join(filter(None, [event["time"], kind, event.get("subject", ""), *reasons]))
 
 
 def _parts(topic: str) -> tuple[str, str]:
