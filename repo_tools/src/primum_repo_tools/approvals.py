@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Literal
 from uuid import uuid4
 
-from primum_repo_tools.eligibility import PeerRelease, StatementDraft
+from primum_repo_tools.eligibility import StatementDraft
 from primum_repo_tools.files import write_durably
 from primum_repo_tools.keys import sign_envelope
+from primum_repo_tools.peer_release import PeerRelease
 from primum_repo_tools.people import Approver
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.approval import (

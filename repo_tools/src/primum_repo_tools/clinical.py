@@ -13,11 +13,11 @@ from primum_repo_tools.eligibility import (
     StatementDraft,
     open_statement,
     published_index,
-    read_peer_release,
     require_met_comparison,
     statement_drafts,
 )
 from primum_repo_tools.keys import Secrets
+from primum_repo_tools.peer_release import read_peer_release
 from primum_repo_tools.people import published_policy
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.repository import AuthorityRepository

@@ -22,7 +22,7 @@ from primum_repo_tools.files import (
     replace_folder,
     write_durably,
 )
-from primum_repo_tools.reading import read_peer
+from primum_repo_tools.peer_release import PeerRelease
 from primum_repo_tools.releases import COMPARISON_FILE, read_intended_use
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.settings import read_settings
@@ -37,29 +37,10 @@ from primum_verifier.core.eligibility import (
     EligibilityStatement,
 )
 from primum_verifier.core.errors import FailedError, RefusedError
-from primum_verifier.core.manifest import MANIFEST_ROLE, ReleaseManifest, manifest_target
+from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_spec import SelfTestSpec
-from primum_verifier.core.view import AuthorityView
 
 STATEMENT_FILE = "statement.json"
-
-
-@dataclass(frozen=True)
-class PeerRelease:
-    """A release as engineering signed and published it.
-
-    Attributes:
-        manifest: parsed.
-        sha256: its digest.
-        specification: its self-test specification, fetched by digest.
-        view: engineering's view with the manifest in it, for the verifier's rules.
-    """
-
-    manifest: ReleaseManifest
-    sha256: str
-    specification: SelfTestSpec
-    view: AuthorityView
 
 
 @dataclass(frozen=True)
@@ -87,47 +68,6 @@ class StatementDraft:
         """The approvals given so far, one envelope each."""
         paths = sorted((self.folder / "approvals").glob("*.dsse.json"))
         return [read_input(path, what="approval").strip() for path in paths]
-
-
-def read_peer_release(
-    workbench: Workbench, component: str, version: str, *, now: datetime
-) -> PeerRelease:
-    """Read a release from engineering's web root, as a device would.
-
-    Raises:
-        RefusedError: engineering did not sign it by its role for models, or its files are not
-            those that it names.
-    """
-    target = manifest_target(component, version)
-    with read_peer(workbench, now=now) as session:
-        found = session.document(target)
-        view = session.view({} if found is None else {target: found})
-    if found is None or found.role != MANIFEST_ROLE:
-        raise RefusedError(
-            "Engineering has not published this release.",
-            reason=Reason.TRUST_NOT_FOUND,
-            where=f"engineering: {target}",
-            expected=f"a manifest signed by the role {MANIFEST_ROLE}",
-            remedy="Ask engineering to sign and publish it first.",
-        )
-    manifest = parse_document(ReleaseManifest, found.data, where=target)
-    item = manifest.item(manifest.self_test.specification)
-    path = (workbench.peer or Path()) / "artifacts" / item.digest.sha256
-    data = read_input(path, what="self-test specification in engineering's web root")
-    if sha256_hex(data) != item.digest.sha256:
-        raise RefusedError(
-            "An artifact in engineering's web root is not the one that was signed.",
-            reason=Reason.ARTIFACT_DIGEST,
-            where=str(path),
-            found=f"sha256 {sha256_hex(data)}",
-            expected=f"sha256 {item.digest.sha256}",
-        )
-    return PeerRelease(
-        manifest=manifest,
-        sha256=sha256_hex(found.data),
-        specification=parse_document(SelfTestSpec, data, where=str(path)),
-        view=view,
-    )
 
 
 def published_index(repository: AuthorityRepository) -> EligibilityIndex:

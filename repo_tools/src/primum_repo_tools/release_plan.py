@@ -22,7 +22,6 @@ from primum_verifier.core.document import (
     Version,
 )
 from primum_verifier.core.selftest_spec import (
-    Flips,
     Interface,
     OperatingPoint,
     Test,
@@ -31,8 +30,6 @@ from primum_verifier.core.vocabulary import ChangeTier, Stage
 
 FileName = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 """A file, relative to the folder of ``release.toml``."""
-
-__all__ = ["FileName", "Flips", "ReleaseFiles", "ReleasePlan", "SelfTestPlan"]
 
 
 class ReleaseFiles(Document):

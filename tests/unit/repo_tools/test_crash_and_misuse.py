@@ -294,6 +294,8 @@ def test_one_person_holds_one_function(story: Any) -> None:
 
 
 DRY = [
+    ["person", "add", "{clinical}", "--id", "n.ew", "--name", "N", "--function", "clinical",
+     "--output", "{folder}/people/n.ew"],
     ["authority", "refresh", "{engineering}"],
     ["authority", "renew", "{clinical}", "--role", "safety"],
     ["release", "sign", "{engineering}", COMPONENT, "1.1.0"],

@@ -57,8 +57,9 @@ def prepare(
       primum-repo approve prepare clinical pvc-classifier 1.1.0 --terms terms.toml \
         --comparison comparison.json
     """
-    from primum_repo_tools.eligibility import draft_statement, keep_draft, read_peer_release
+    from primum_repo_tools.eligibility import draft_statement, keep_draft
     from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.peer_release import read_peer_release
     from primum_repo_tools.workbench import open_created
 
     bench = open_created(workbench, authority="clinical")

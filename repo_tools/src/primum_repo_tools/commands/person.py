@@ -10,6 +10,7 @@ import typer
 
 from primum_repo_tools.commands.common import (
     AsJson,
+    DryRun,
     PassphraseFile,
     PersonPassphraseFile,
     WorkbenchFolder,
@@ -37,6 +38,7 @@ def add(
     ],
     passphrase_file: PassphraseFile = None,
     person_passphrase_file: PersonPassphraseFile = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     r"""Make a person's key and list the person in the approval policy.
@@ -61,6 +63,10 @@ def add(
         },
         where="--id, --name, --function",
     )
+    if dry_run:
+        told = f"Would list {name} as {function} and sign the policy; nothing was signed."
+        tell({"personId": person_id, "function": function, "dryRun": True}, told, as_json=as_json)
+        return
     with bench.locked():
         policy = add_person(
             bench,

@@ -38,7 +38,7 @@ def build(
     Example:
       primum-repo release build engineering model/release.toml
     """
-    from primum_repo_tools.releases import build_release
+    from primum_repo_tools.building import build_release
     from primum_repo_tools.workbench import open_created
 
     bench = open_created(workbench, authority="engineering")

@@ -1,0 +1,250 @@
+"""Building a release from ``release.toml``: the same inputs give the same bytes.
+
+A draft may be built again until it is signed; a signed version is never reused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+from primum_repo_tools.files import (
+    make_folder,
+    read_input,
+    remove_tree,
+    replace_folder,
+    write_durably,
+)
+from primum_repo_tools.release_plan import ReleasePlan
+from primum_repo_tools.releases import (
+    MANIFEST_FILE,
+    Draft,
+    open_draft,
+    read_intended_use,
+    signed_digests,
+)
+from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.settings import parse_settings
+from primum_repo_tools.workbench import Workbench
+from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
+from primum_verifier.core.errors import RefusedError, UsageError
+from primum_verifier.core.fixtures import MAX_FIXTURE_BYTES, read_fixtures
+from primum_verifier.core.limits import MIB
+from primum_verifier.core.manifest import (
+    MANIFEST_TYPE,
+    ItemKind,
+    ReleaseManifest,
+    manifest_target,
+)
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.selftest_spec import SelfTestSpec
+
+MAX_MODEL_BYTES = 2048 * MIB
+
+
+_ITEM_NAMES = {
+    ItemKind.MODEL: ("model", "model.onnx"),
+    ItemKind.SELF_TEST_FIXTURES: ("fixtures", "fixtures.npz"),
+    ItemKind.SELF_TEST_SPECIFICATION: ("self-test", "self-test.json"),
+    ItemKind.THRESHOLD_SET: ("thresholds", "thresholds.json"),
+    ItemKind.INSTRUCTIONS_FOR_USE: ("instructions", "instructions.md"),
+}
+"""Item id and path by kind: one name on every device, whatever the file was called here."""
+
+
+def build_release(workbench: Workbench, plan_file: Path) -> Draft:
+    """Build a release from its plan; the caller holds the workbench's lock.
+
+    Args:
+        workbench: of engineering; holds the earlier releases that the plan names.
+        plan_file: ``release.toml``; the files it names are relative to its folder.
+
+    Raises:
+        UsageError: the plan or a file it names is wrong.
+        RefusedError: this version was signed already with other bytes.
+    """
+    plan_bytes = read_input(plan_file, what="release plan")
+    plan = parse_settings(ReleasePlan, plan_bytes, where=str(plan_file))
+    contents = _contents(plan, plan_file.parent)
+    intended_use = read_intended_use(plan_file.parent / plan.files.intended_use)
+    manifest = _manifest(workbench, plan, contents, sha256_hex(intended_use.encode()))
+    data = manifest.to_bytes()
+    _refuse_reuse(workbench, plan, data)
+    folder = workbench.release(plan.component, plan.version)
+    making = folder.with_name(f".{folder.name}.new")
+    remove_tree(making)
+    make_folder(making / "files")
+    for kind, content in contents.items():
+        write_durably(making / "files" / _ITEM_NAMES[kind][1], content)
+    write_durably(making / "intended-use.txt", intended_use.encode())
+    write_durably(making / "release.toml", plan_bytes)
+    write_durably(making / MANIFEST_FILE, data)
+    if (folder / MANIFEST_FILE).is_file() and read_input(folder / MANIFEST_FILE, what="") == data:
+        # The same release again: what was tested and compared about it still holds.
+        remove_tree(making)
+    else:
+        replace_folder(folder, making)
+    return open_draft(workbench, plan.component, plan.version)
+
+
+def _contents(plan: ReleasePlan, folder: Path) -> dict[ItemKind, bytes]:
+    contents = {
+        ItemKind.MODEL: read_input(
+            folder / plan.files.model, what="model", max_bytes=MAX_MODEL_BYTES
+        ),
+        ItemKind.SELF_TEST_FIXTURES: read_input(
+            folder / plan.files.fixtures, what="fixtures", max_bytes=MAX_FIXTURE_BYTES
+        ),
+    }
+    for kind, name, what in (
+        (ItemKind.THRESHOLD_SET, plan.files.thresholds, "threshold set"),
+        (ItemKind.INSTRUCTIONS_FOR_USE, plan.files.instructions, "instructions for use"),
+    ):
+        if name is not None:
+            contents[kind] = read_input(folder / name, what=what)
+    spec = _specification(plan, folder, contents[ItemKind.SELF_TEST_FIXTURES])
+    contents[ItemKind.SELF_TEST_SPECIFICATION] = spec
+    for kind, content in contents.items():
+        if not content:
+            raise UsageError(
+                "A file of the release is empty.", reason=Reason.USAGE, where=f"{folder}: {kind}"
+            )
+    return contents
+
+
+def _specification(plan: ReleasePlan, folder: Path, fixtures: bytes) -> bytes:
+    where = str(folder / plan.files.fixtures)
+    try:
+        cases = len(read_fixtures(fixtures, where=where).cases)
+    except RefusedError as error:
+        raise UsageError(
+            "The fixtures cannot be read.", reason=Reason.USAGE, where=where, found=error.found
+        ) from error
+    if plan.files.self_test is not None:
+        path = folder / plan.files.self_test
+        data = read_input(path, what="self-test specification")
+        spec = parse_document(SelfTestSpec, data, where=str(path))
+    else:
+        content = _spec_content(plan, fixtures, cases)
+        data = canonical_json(content)
+        spec = parse_document(SelfTestSpec, data, where="[self_test]")
+    digest = sha256_hex(fixtures)
+    if (spec.fixtures.digest.sha256, spec.fixtures.cases) != (digest, cases):
+        raise UsageError(
+            "The self-test specification is about other fixtures.",
+            reason=Reason.USAGE,
+            where=where,
+            found=f"sha256 {digest}, {cases} cases",
+            expected=f"sha256 {spec.fixtures.digest.sha256}, {spec.fixtures.cases} cases",
+        )
+    if spec.component != plan.component:
+        raise UsageError(
+            "The self-test specification is about another component.",
+            reason=Reason.USAGE,
+            where=where,
+            found=spec.component,
+            expected=plan.component,
+        )
+    return data
+
+
+def _spec_content(plan: ReleasePlan, fixtures: bytes, cases: int) -> dict[str, object]:
+    if plan.self_test is None:
+        raise RuntimeError("the plan was checked to hold a self-test")
+    content = plan.self_test.model_dump(mode="json", by_alias=True, exclude_none=True)
+    digest = sha256_hex(fixtures)
+    content["fixtures"] = {
+        "digest": {"sha256": digest},
+        "cases": cases,
+        "origin": content.pop("origin"),
+        "licence": content.pop("licence"),
+    }
+    content |= {"schemaVersion": "0.1", "component": plan.component}
+    return {**content, "id": _derived_id(canonical_json(content))}
+
+
+def _derived_id(data: bytes) -> str:
+    """An id that is a name of its content (RFC 9562, version 8), so that a rebuild has the same."""
+    octets = bytearray(bytes.fromhex(sha256_hex(data))[:16])
+    octets[6] = octets[6] & 0x0F | 0x80
+    octets[8] = octets[8] & 0x3F | 0x80
+    return UUID(bytes=bytes(octets)).urn
+
+
+def _manifest(
+    workbench: Workbench, plan: ReleasePlan, contents: dict[ItemKind, bytes], intended_use: str
+) -> ReleaseManifest:
+    content: dict[str, object] = {
+        "type": MANIFEST_TYPE,
+        "schemaVersion": "0.1",
+        "issuedAt": plan.created_at.isoformat(),
+        "bundle": {
+            "component": plan.component,
+            "version": plan.version,
+            "releaseCounter": plan.release_counter,
+            "track": "model",
+            "createdAt": plan.created_at.isoformat(),
+        },
+        "items": [
+            {
+                "id": _ITEM_NAMES[kind][0],
+                "kind": kind,
+                "path": _ITEM_NAMES[kind][1],
+                "length": len(data),
+                "digest": {"sha256": sha256_hex(data)},
+            }
+            for kind, data in sorted(contents.items())
+        ],
+        "compatibility": {
+            "hardware": list(plan.hardware),
+            "minAgentVersion": plan.min_agent_version,
+        },
+        "installer": "model",
+        "selfTest": {"specification": "self-test", "fixtures": "fixtures"},
+        "activation": {
+            "healthWindowSeconds": plan.health_window_seconds,
+            "maxAttempts": plan.max_attempts,
+        },
+        "rollback": {"floorCounter": plan.floor_counter},
+        "labelling": {
+            "ifuVersion": plan.ifu_version,
+            "udiDi": plan.udi_di,
+            "summary": plan.summary,
+        },
+        "maxStage": plan.max_stage,
+        "intendedUse": {"sha256": intended_use},
+        "changeTier": plan.change_tier,
+    }
+    for member, version in (("previous", plan.previous), ("original", plan.original)):
+        if version is not None:
+            earlier = open_draft(workbench, plan.component, version)
+            _check_order(plan, earlier)
+            content[member] = {"sha256": earlier.sha256}
+    content["id"] = _derived_id(canonical_json(content))
+    return parse_document(ReleaseManifest, canonical_json(content), where="release.toml")
+
+
+def _check_order(plan: ReleasePlan, earlier: Draft) -> None:
+    counter = earlier.manifest.bundle.release_counter
+    if counter >= plan.release_counter:
+        raise UsageError(
+            "The release counter does not rise.",
+            reason=Reason.USAGE,
+            where="release.toml: release_counter",
+            found=str(plan.release_counter),
+            expected=f"above {counter}, the counter of {earlier.manifest.name}",
+        )
+
+
+def _refuse_reuse(workbench: Workbench, plan: ReleasePlan, data: bytes) -> None:
+    repository = AuthorityRepository(workbench, now=plan.created_at)
+    signed = signed_digests(repository).get(manifest_target(plan.component, plan.version))
+    if signed is not None and signed != sha256_hex(data):
+        raise RefusedError(
+            "This version was signed already and now would hold other bytes.",
+            reason=Reason.USAGE,
+            where=f"{plan.component} {plan.version}",
+            found=f"sha256 {sha256_hex(data)}",
+            expected=f"sha256 {signed}",
+            remedy="Give the new bytes a new version; a version means one release for ever.",
+        )

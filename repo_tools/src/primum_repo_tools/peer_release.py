@@ -1,0 +1,77 @@
+"""A release as clinical sees it: read from engineering's web root by the device's own client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from primum_repo_tools.files import (
+    read_input,
+)
+from primum_repo_tools.reading import read_peer
+from primum_repo_tools.workbench import Workbench
+from primum_verifier.core.document import parse_document, sha256_hex
+from primum_verifier.core.errors import RefusedError
+from primum_verifier.core.manifest import MANIFEST_ROLE, ReleaseManifest, manifest_target
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.selftest_spec import SelfTestSpec
+from primum_verifier.core.view import AuthorityView
+
+
+@dataclass(frozen=True)
+class PeerRelease:
+    """A release as engineering signed and published it.
+
+    Attributes:
+        manifest: parsed.
+        sha256: its digest.
+        specification: its self-test specification, fetched by digest.
+        view: engineering's view with the manifest in it, for the verifier's rules.
+    """
+
+    manifest: ReleaseManifest
+    sha256: str
+    specification: SelfTestSpec
+    view: AuthorityView
+
+
+def read_peer_release(
+    workbench: Workbench, component: str, version: str, *, now: datetime
+) -> PeerRelease:
+    """Read a release from engineering's web root, as a device would.
+
+    Raises:
+        RefusedError: engineering did not sign it by its role for models, or its files are not
+            those that it names.
+    """
+    target = manifest_target(component, version)
+    with read_peer(workbench, now=now) as session:
+        found = session.document(target)
+        view = session.view({} if found is None else {target: found})
+    if found is None or found.role != MANIFEST_ROLE:
+        raise RefusedError(
+            "Engineering has not published this release.",
+            reason=Reason.TRUST_NOT_FOUND,
+            where=f"engineering: {target}",
+            expected=f"a manifest signed by the role {MANIFEST_ROLE}",
+            remedy="Ask engineering to sign and publish it first.",
+        )
+    manifest = parse_document(ReleaseManifest, found.data, where=target)
+    item = manifest.item(manifest.self_test.specification)
+    path = (workbench.peer or Path()) / "artifacts" / item.digest.sha256
+    data = read_input(path, what="self-test specification in engineering's web root")
+    if sha256_hex(data) != item.digest.sha256:
+        raise RefusedError(
+            "An artifact in engineering's web root is not the one that was signed.",
+            reason=Reason.ARTIFACT_DIGEST,
+            where=str(path),
+            found=f"sha256 {sha256_hex(data)}",
+            expected=f"sha256 {item.digest.sha256}",
+        )
+    return PeerRelease(
+        manifest=manifest,
+        sha256=sha256_hex(found.data),
+        specification=parse_document(SelfTestSpec, data, where=str(path)),
+        view=view,
+    )
