@@ -7,18 +7,17 @@ the step of the state table, the event and the new state commit together or not 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from primum_agent.clock import Clock, plain_time
+from primum_agent.clock import Clock
 from primum_agent.device_state import DeviceState, fold
 from primum_agent.events import FIRST_HASH, Entry, EventKind, Recorded, write_event
 from primum_agent.floors import SEQUENCE_RESERVE, Floors, read_floors, write_floors
+from primum_agent.journal_outbox import JournalOutbox
 from primum_agent.journal_schema import (
     DamagedJournalError,
     check,
@@ -35,27 +34,7 @@ from primum_verifier.core.reasons import Reason
 AGENT_VERSION = "0.1.0"
 
 
-@dataclass(frozen=True)
-class OutboxRow:
-    """One line that waits to be acknowledged by the broker."""
-
-    sequence: int
-    line: bytes
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A trouble that lasts: told once, then counted."""
-
-    topic: str
-    what: str
-    times: int
-    first: str
-    last: str
-    text: str
-
-
-class Journal:
+class Journal(JournalOutbox):
     """One open journal.
 
     Args:
@@ -68,9 +47,7 @@ class Journal:
     def __init__(
         self, *, layout: Layout, connection: sqlite3.Connection, clock: Clock, device_id: str
     ) -> None:
-        self._layout = layout
-        self._connection = connection
-        self._clock = clock
+        super().__init__(layout=layout, connection=connection, clock=clock)
         self._device_id = device_id
         self._unused: int | None = None
 
@@ -135,10 +112,6 @@ class Journal:
         """
         connection = connect_to_read(layout.journal)
         return cls(layout=layout, connection=connection, clock=clock, device_id=device_id)
-
-    def close(self) -> None:
-        """Give the database back."""
-        self._connection.close()
 
     # Appending
 
@@ -334,138 +307,13 @@ class Journal:
             ).fetchone()
         return (0, FIRST_HASH) if row is None else (int(row[0]), str(row[1]))
 
-    # The outbox
-
-    def waiting_events(self, limit: int) -> list[OutboxRow]:
-        """The oldest events that no broker has acknowledged."""
-        return self._waiting("SELECT sequence, line FROM events WHERE acked = 0", limit)
-
-    def waiting_heads(self, limit: int) -> list[OutboxRow]:
-        """The oldest signed heads that no broker has acknowledged."""
-        return self._waiting("SELECT sequence, line FROM heads WHERE acked = 0", limit)
-
-    def _waiting(self, select: str, limit: int) -> list[OutboxRow]:
-        with database_errors(self._layout.journal):
-            rows = self._connection.execute(f"{select} ORDER BY sequence LIMIT ?", (limit,))
-            return [OutboxRow(sequence, line) for sequence, line in rows]
-
-    def waiting_count(self) -> int:
-        """How many events wait to be acknowledged."""
-        with database_errors(self._layout.journal):
-            row = self._connection.execute("SELECT count(*) FROM events WHERE acked = 0")
-            return int(row.fetchone()[0])
-
-    def acknowledge(self, *, events: list[int], heads: list[int]) -> None:
-        """Mark lines that the broker took, in one transaction."""
-        with self._writing():
-            for table, numbers in (("events", events), ("heads", heads)):
-                self._connection.executemany(
-                    f"UPDATE {table} SET acked = 1 WHERE sequence = ?",  # noqa: S608 - our names
-                    [(number,) for number in numbers],
-                )
-
-    def last_head(self) -> int:
-        """The newest event that a signed head covers; 0 when none does."""
-        with database_errors(self._layout.journal):
-            row = self._connection.execute("SELECT max(sequence) FROM heads").fetchone()
-        return int(row[0] or 0)
-
-    def add_head(self, *, sequence: int, line: bytes) -> None:
-        """Store a signed head."""
-        with self._writing():
-            self._connection.execute(
-                "INSERT OR IGNORE INTO heads (sequence, line) VALUES (?, ?)", (sequence, line)
-            )
-
-    # Counters, problems, verdicts
-
-    def counter(self, name: str, default: str) -> str:
-        """One small value."""
-        with database_errors(self._layout.journal):
-            row = self._connection.execute(
-                "SELECT value FROM counters WHERE name = ?", (name,)
-            ).fetchone()
-        return default if row is None else str(row[0])
-
-    def set_counters(self, **values: str) -> None:
-        """Store small values in one transaction; an underscore stands for a dash."""
-        with self._writing():
-            for name, value in values.items():
-                self._set_counter(name.replace("_", "-"), value)
+    # Floors that the small tables raise
 
     def raise_context_floor(self, number: int) -> None:
         """Remember the highest device context number that was accepted."""
         if number > int(self.counter("context-floor", "0")):
             self.set_counters(context_floor=str(number))
             self._keep_floors()
-
-    def powered_total(self) -> float:
-        """Seconds this device has been powered in all, over boots; it never falls."""
-        boot, seconds = self._clock.boot_id(), self._clock.powered_seconds()
-        total = float(self.counter("powered-total", "0"))
-        same = self.counter("powered-boot", "") == boot
-        before = float(self.counter("powered-mark", "0")) if same else 0.0
-        total += max(0.0, seconds - before)
-        self.set_counters(powered_total=repr(total), powered_boot=boot, powered_mark=repr(seconds))
-        return total
-
-    def note_problem(self, *, topic: str, what: str, text: str) -> bool:
-        """Count a lasting trouble; whether it is new or another than before on this topic."""
-        now = plain_time(self._clock.now())
-        with self._writing():
-            row = self._connection.execute(
-                "SELECT what FROM problems WHERE topic = ?", (topic,)
-            ).fetchone()
-            if row is not None and row[0] == what:
-                self._connection.execute(
-                    "UPDATE problems SET times = times + 1, last = ?, text = ? WHERE topic = ?",
-                    (now, text, topic),
-                )
-                return False
-            self._connection.execute(
-                "INSERT OR REPLACE INTO problems VALUES (?, ?, 1, ?, ?, ?)",
-                (topic, what, now, now, text),
-            )
-            return True
-
-    def clear_problem(self, topic: str) -> Problem | None:
-        """Forget a trouble that has ended; the trouble, if there was one."""
-        found = next((item for item in self.problems() if item.topic == topic), None)
-        if found is not None:
-            with self._writing():
-                self._connection.execute("DELETE FROM problems WHERE topic = ?", (topic,))
-        return found
-
-    def problems(self) -> list[Problem]:
-        """The troubles that last."""
-        with database_errors(self._layout.journal):
-            rows = self._connection.execute("SELECT * FROM problems ORDER BY topic")
-            return [Problem(*row) for row in rows]
-
-    def keep_verdict(self, *, release: str, name: str, verdict: Mapping[str, object]) -> None:
-        """Keep the last verdict on a release, in full, for ``explain``."""
-        text = json.dumps(verdict, separators=(",", ":"))
-        with self._writing():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)",
-                (release, name, plain_time(self._clock.now()), text),
-            )
-
-    def verdicts(self) -> list[dict[str, object]]:
-        """The last verdict on each release, newest judged last."""
-        with database_errors(self._layout.journal):
-            rows = self._connection.execute("SELECT judged, text FROM verdicts ORDER BY judged")
-            return [{"judged": judged, **json.loads(text)} for judged, text in rows]
-
-    # Trust: used by the trust store alone
-
-    def trust_rows(self, authority: str) -> list[tuple[str, str, bytes]]:
-        """The stored set of one authority as (kind, name, value)."""
-        with database_errors(self._layout.journal):
-            rows = self._connection.execute(
-                "SELECT kind, name, value FROM trust WHERE authority = ?", (authority,)
-            )
-            return [(kind, name, value) for kind, name, value in rows]
 
     def replace_trust(self, authority: str, rows: list[tuple[str, str, bytes]]) -> None:
         """Store the set of one authority instead of what was there, in one transaction."""
@@ -478,22 +326,6 @@ class Journal:
         self._keep_floors()
 
     # Inside
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One writing transaction; whatever is raised inside leaves the journal as it was."""
-        with database_errors(self._layout.journal):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    def _set_counter(self, name: str, value: str) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, value))
 
     def _reserve(self, number: int) -> None:
         """Keep the copy's unused number above every number used, before it is used."""

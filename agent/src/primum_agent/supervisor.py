@@ -19,20 +19,20 @@ import logging
 import os
 import random
 import selectors
-import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from primum_agent import children
+from primum_agent.bell import Bell
 from primum_agent.children import Child, Task
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
 from primum_agent.desk import Desk, Visitor
 from primum_agent.durable import make_folder
 from primum_agent.events import Entry, EventKind
+from primum_agent.health_window import HealthWindow
 from primum_agent.journal import Journal
 from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.layout import Layout
@@ -86,26 +86,22 @@ class Supervisor:
     _desk: Desk | None = None
     _attempt: Child | None = None
     _head: Child | None = None
-    _stopping: bool = False
     _next_attempt: float = 0.0
     _next_reason: str = "resume"
     _next_open: float = 0.0
     _next_head: float = 0.0
     _signed: float = 0.0
-    _window_ends: float | None = None
-    _window_of: int | None = None
     _failures: int = 0
     _cuts: int = 0
     _polls: int = 0
     _ended: float = 0.0
     _last_code: int = 0
-    _bell: tuple[socket.socket, socket.socket] | None = None
+    _bell: Bell = field(default_factory=Bell)
+    _window: HealthWindow = field(default_factory=HealthWindow)
 
     def wake(self) -> None:
         """Let the loop look again; called from the network thread too."""
-        if self._bell is not None:
-            with contextlib.suppress(OSError):
-                self._bell[1].send(b"!")
+        self._bell.ring()
 
     def run(self) -> int:
         """Supervise until told to stop.
@@ -116,10 +112,10 @@ class Supervisor:
         Raises:
             BusyError: another supervisor holds the state folder.
         """
-        with self._signals(), self._lock(), contextlib.closing(self.selector):
+        with self._bell.listening(self.selector), self._lock():
             try:
                 self._open()
-                while not self._stopping and not self._single_run_is_over():
+                while not self._bell.told_to_stop and not self._single_run_is_over():
                     self._turn()
             finally:
                 self._close()
@@ -147,30 +143,6 @@ class Supervisor:
         with contextlib.ExitStack() as stack:
             stack.push(lock)
             yield
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        self._bell = socket.socketpair()
-        for end in self._bell:
-            end.settimeout(0.0)
-        self.selector.register(self._bell[0], selectors.EVENT_READ, None)
-        old = {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-        }
-        old_descriptor = signal.set_wakeup_fd(self._bell[1].fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(old_descriptor)
-            for number, handler in old.items():
-                signal.signal(number, handler)
-            for end in self._bell:
-                end.close()
-
-    def _on_signal(self, number: int, _frame: object) -> None:
-        if number != signal.SIGCHLD:
-            self._stopping = True
 
     def _open(self) -> None:
         """Open journal and socket; a folder that cannot be written is tried again later."""
@@ -243,7 +215,7 @@ class Supervisor:
             elif signer.process.poll() is not None:
                 break
             self.selector.select(timeout=_GOODBYE_STEP)
-            self._hear_bell()
+            self._bell.hear()
         signer.stop()
 
     # The loop
@@ -263,15 +235,9 @@ class Supervisor:
             wait = RETRY_SECONDS
         for key, _ in self.selector.select(timeout=min(max(wait, 0.0), _LONGEST_SLEEP)):
             if key.data is None:
-                self._hear_bell()
+                self._bell.hear()
             elif self._desk is not None and isinstance(key.data, (Desk, Visitor)):
                 self._desk.handle(key.data)
-
-    def _hear_bell(self) -> None:
-        if self._bell is not None:
-            with contextlib.suppress(BlockingIOError):
-                while self._bell[0].recv(4096):
-                    pass
 
     def _do_what_is_due(self, now: float) -> float:
         """Do it; when to look again at the latest."""
@@ -436,30 +402,18 @@ class Supervisor:
             journal.clear_problem("attempt")
         self._next_attempt = now + delay
 
-    # The health window
-
     def _watch_window(self, journal: Journal, now: float) -> float:
         """Roll back what does not prove health in its window; when to look again."""
         state = journal.state()
-        used = state.in_use
-        if state.lifecycle is State.ROLLING_BACK and self._attempt is None:
-            self._window_ends = self._window_of = None
-            if self._next_reason != "resume":
-                self._next_attempt, self._next_reason = now, "resume"
-            return now + _LONGEST_SLEEP
-        if state.lifecycle is not State.PROVISIONAL or used is None:
-            self._window_ends = self._window_of = None
-            return now + _LONGEST_SLEEP
-        if self._window_of != used.number or self._window_ends is None:
-            self._window_of, self._window_ends = used.number, now + used.health_window
-        if now < self._window_ends:
-            return self._window_ends
-        why = f"no health within {used.health_window} s"
-        journal.record(unhealthy(state, used, why=why, own_fault=False))
-        self._window_ends = self._window_of = None
-        if self._attempt is None:
+        look_again = self._window.watch(state, now)
+        if self._window.is_over(now) and state.in_use is not None:
+            why = f"no health within {state.in_use.health_window} s"
+            journal.record(unhealthy(state, state.in_use, why=why, own_fault=False))
+            self._window.close()
+            state = journal.state()
+        if state.lifecycle is State.ROLLING_BACK and self._attempt is None and self._cuts == 0:
             self._next_attempt, self._next_reason = now, "resume"
-        return now
+        return look_again
 
     # What the socket tells
 
@@ -474,8 +428,9 @@ class Supervisor:
             "pollFailures": self._failures,
             "clock": str(self.clock.quality()),
         }
-        if self._window_ends is not None:
-            answer["healthWindowSeconds"] = round(max(0.0, self._window_ends - now), 1)
+        left = self._window.seconds_left(now)
+        if left is not None:
+            answer["healthWindowSeconds"] = round(left, 1)
         if self.reporter is not None:
             answer["broker"] = {
                 "address": asdict(self.settings.broker) if self.settings.broker else None,

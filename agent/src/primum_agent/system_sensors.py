@@ -1,4 +1,4 @@
-"""The sensors of a Linux device, as psutil finds them; apart from the port, as psutil costs time."""
+"""The sensors of a Linux device, as psutil finds them; apart from the port: psutil costs time."""
 
 from __future__ import annotations
 

@@ -1,0 +1,61 @@
+"""The outbox: the events and heads that no broker has acknowledged yet. Nothing is deleted here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from primum_agent.journal_schema import database_errors
+from primum_agent.journal_tables import JournalTables
+
+
+@dataclass(frozen=True)
+class OutboxRow:
+    """One line that waits to be acknowledged by the broker."""
+
+    sequence: int
+    line: bytes
+
+
+class JournalOutbox(JournalTables):
+    """What waits to be sent, over one open database."""
+
+    def waiting_events(self, limit: int) -> list[OutboxRow]:
+        """The oldest events that no broker has acknowledged."""
+        return self._waiting("SELECT sequence, line FROM events WHERE acked = 0", limit)
+
+    def waiting_heads(self, limit: int) -> list[OutboxRow]:
+        """The oldest signed heads that no broker has acknowledged."""
+        return self._waiting("SELECT sequence, line FROM heads WHERE acked = 0", limit)
+
+    def _waiting(self, select: str, limit: int) -> list[OutboxRow]:
+        with database_errors(self._layout.journal):
+            rows = self._connection.execute(f"{select} ORDER BY sequence LIMIT ?", (limit,))
+            return [OutboxRow(sequence, line) for sequence, line in rows]
+
+    def waiting_count(self) -> int:
+        """How many events wait to be acknowledged."""
+        with database_errors(self._layout.journal):
+            row = self._connection.execute("SELECT count(*) FROM events WHERE acked = 0")
+            return int(row.fetchone()[0])
+
+    def acknowledge(self, *, events: list[int], heads: list[int]) -> None:
+        """Mark lines that the broker took, in one transaction."""
+        with self._writing():
+            for table, numbers in (("events", events), ("heads", heads)):
+                self._connection.executemany(
+                    f"UPDATE {table} SET acked = 1 WHERE sequence = ?",  # noqa: S608 - our names
+                    [(number,) for number in numbers],
+                )
+
+    def last_head(self) -> int:
+        """The newest event that a signed head covers; 0 when none does."""
+        with database_errors(self._layout.journal):
+            row = self._connection.execute("SELECT max(sequence) FROM heads").fetchone()
+        return int(row[0] or 0)
+
+    def add_head(self, *, sequence: int, line: bytes) -> None:
+        """Store a signed head."""
+        with self._writing():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO heads (sequence, line) VALUES (?, ?)", (sequence, line)
+            )
