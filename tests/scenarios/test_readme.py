@@ -51,6 +51,7 @@ class Terminal:
         if words[-1] == "&":
             self.start(words[:-1])
             return
+        began = time.monotonic()
         expected = int(found.group(1)) if (found := re.search(r"# exit (\d+)$", line)) else 0
         done = subprocess.run(
             words,
@@ -64,6 +65,7 @@ class Terminal:
         )
         assert done.returncode == expected, f"{line}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
+        print(f"{time.monotonic() - began:5.1f} s  {line[:100]}")
 
     def start(self, words: list[str]) -> None:
         with (self.folder / f"background-{len(self.started)}.log").open("wb") as log:
