@@ -143,6 +143,8 @@ def test_a_withdrawal_cut_at_every_write_is_whole_or_absent(
         after = versions(web, "clinical")
         assert after["eligibility"] == seen["eligibility"], "refresh can change nothing else"
         published.run(*command)
+    whole = versions(published.clinical / "web", "clinical")
+    assert whole["eligibility"] == old["eligibility"] + 1, "the index says it as well"
 
 
 def test_a_second_command_at_the_same_time_is_told_to_wait(story: Any) -> None:
