@@ -94,7 +94,8 @@ def test_locked_predictions_hold_each_patient_with_both_kinds_of_beat(version: s
     locked = read_locked_predictions(locked_predictions_bytes(version))
     assert set(locked.patient) == set(LOCKED_PATIENTS)
     assert set(locked.cohort) == {"female", "male"}
-    assert (locked.score.dtype, locked.label.dtype) == (np.float32, np.uint8)
+    assert locked.score.dtype == np.dtype(np.float32)
+    assert locked.label.dtype == np.dtype(np.uint8)
     assert np.isfinite(locked.score).all()
     no_decision = sum(load_model(version).card.no_decision.values())
     assert locked.score.size + no_decision == 11_002

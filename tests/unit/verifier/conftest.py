@@ -362,7 +362,9 @@ class World:
     def approval_lines(self, statement: str) -> bytes:
         lines = []
         for approval in self.approvals:
-            said = {key: value for key, value in approval.items() if key not in {"signer", "over"}}
+            said: dict[str, Any] = {
+                key: value for key, value in approval.items() if key not in {"signer", "over"}
+            }
             payload = canonical_json(
                 {
                     "_type": "https://in-toto.io/Statement/v1",
@@ -373,12 +375,12 @@ class World:
                         }
                     ],
                     "predicateType": "urn:primum:approval:v0.1",
-                    "predicate": {
+                    "predicate": said
+                    | {
                         "schemaVersion": "0.1",
                         "id": urn(),
                         "signedAt": moment(NOW),
                         "comment": "",
-                        **said,
                     },
                 }
             )

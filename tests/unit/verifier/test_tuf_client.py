@@ -244,6 +244,7 @@ def test_forty_delegations_answer_limit_reached_and_not_not_found(device: Device
     roles = [f"bin-{number:02}" for number in range(40)]
     key = repository.signers["model"].public_key
     assert isinstance(repository.targets.delegations, Delegations)
+    assert repository.targets.delegations.roles is not None
     for name in roles:
         repository.targets.delegations.roles[name] = DelegatedRole(
             name, [key.keyid], 1, terminating=False, paths=["wanted"]

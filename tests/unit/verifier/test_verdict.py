@@ -14,7 +14,7 @@ from primum_verifier.core.verdict import judge
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
 from primum_verifier.shell.table import answer, verdict_table
 
-Bend = Callable[[Any], None]
+Bend = Callable[[Any], object]
 
 
 def facts(**changes: Any) -> Bend:
@@ -76,7 +76,7 @@ def test_everything_right_is_clinical(world: Any) -> None:
     assert "approvals" in verdict_table(verdict)
 
 
-NOT_DEPLOYABLE = {
+NOT_DEPLOYABLE: dict[str, tuple[Bend, Reason]] = {
     "other_hardware": (facts(hardware_id="other"), Reason.COMPAT_HARDWARE),
     "agent_too_old": (
         within("manifest", "compatibility.minAgentVersion", "0.2.0"),
@@ -104,7 +104,7 @@ def test_not_deployable_means_nothing_is_kept(world: Any, case: str) -> None:
     assert (verdict.capability, verdict.primary) == (Capability.NONE, reason)
 
 
-NOT_ELIGIBLE = {
+NOT_ELIGIBLE: dict[str, tuple[Bend, Reason]] = {
     "not_on_the_list": (attribute("listed", False), Reason.ELIGIBILITY_ABSENT),
     "no_list_at_all": (attribute("index", None), Reason.TRUST_STALE_INDEX),
     "held_on_the_list": (attribute("index_status", "held"), Reason.ELIGIBILITY_HELD),
@@ -300,7 +300,7 @@ def test_artifacts_not_fetched_may_be_stored(world: Any) -> None:
     assert judge(world.question()).capability == Capability.STORE
 
 
-RUNNING = {
+RUNNING: dict[str, tuple[Bend, Capability, NoticeAction | None]] = {
     "nothing_wrong": (lambda _: None, Capability.CLINICAL, None),
     "withdrawn_by_two": (
         lambda world: world.notice("clinical", "quality"),
