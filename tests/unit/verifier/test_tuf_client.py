@@ -147,6 +147,22 @@ def test_fast_forwarded_timestamp_is_recovered_by_new_keys(device: Device) -> No
     assert device.versions()["timestamp"] == 6
 
 
+def test_fast_forwarded_targets_are_recovered_by_new_keys_of_the_snapshot(device: Device) -> None:
+    repository = device.repository
+    repository.targets.version = 10_000
+    repository.publish()
+    device.refresh()
+    stolen = repository.signers["snapshot"].public_key.keyid
+    repository.root.revoke_key(stolen, "snapshot")
+    repository.signers["snapshot"] = CryptoSigner.generate_ed25519()
+    repository.root.add_key(repository.signers["snapshot"].public_key, "snapshot")
+    repository.publish_root()
+    repository.targets.version = 5
+    repository.publish()
+    device.refresh()
+    assert device.versions()["targets"] == 6
+
+
 def test_one_key_under_two_ids_does_not_meet_a_threshold(device: Device) -> None:
     root = device.repository.root
     first = root.keys[root.roles["timestamp"].keyids[0]]

@@ -80,6 +80,28 @@ def test_refresh_and_targets_land_whole(tmp_path: Path, repository: Any, web: st
     assert {"root.json", "timestamp.json", "snapshot.json", "targets.json"} <= names
 
 
+def test_a_target_that_is_there_already_is_not_fetched_again(
+    tmp_path: Path, repository: Any, web: str
+) -> None:
+    repository.add_target("plan.json", b"right")
+    repository.publish()
+    write(repository, tmp_path / "web")
+    words = targets(tmp_path, web, "plan.json")
+    assert fetch(tmp_path, repository, web, *words)[0] == 0
+    for path in (tmp_path / "web" / "targets").iterdir():
+        path.unlink()
+    assert fetch(tmp_path, repository, web, *words)[0] == 0
+    (tmp_path / "got" / "plan.json").write_bytes(b"other")
+    code, told = fetch(tmp_path, repository, web, *words)
+    assert (code, told["reason"]) == (1, "trust.not-found")
+
+
+def test_metadata_that_is_missing_is_a_refusal(tmp_path: Path, repository: Any, web: str) -> None:
+    (tmp_path / "web" / "metadata" / "timestamp.json").unlink()
+    code, told = fetch(tmp_path, repository, web)
+    assert (code, told["reason"]) == (1, "trust.not-found")
+
+
 def test_unknown_target_is_refused_by_name(tmp_path: Path, repository: Any, web: str) -> None:
     code, told = fetch(tmp_path, repository, web, *targets(tmp_path, web, "nothing"))
     assert (code, told["reason"]) == (1, "trust.not-found")

@@ -114,6 +114,8 @@ class HttpFetcher:
                 preload_content=False,
                 decode_content=False,
             )
+        except urllib3.exceptions.ProtocolError as error:
+            raise _interrupted(url, error) from error
         except (urllib3.exceptions.HTTPError, ValueError) as error:
             raise _unreachable(url, error) from error
         try:
@@ -132,14 +134,7 @@ class HttpFetcher:
                     )
                 yield piece
         except urllib3.exceptions.HTTPError as error:
-            raise FailedError(
-                "The download was cut short.",
-                reason=Reason.TRANSPORT_INTERRUPTED,
-                where=url,
-                found=str(error),
-                expected="the whole body",
-                remedy="Nothing is lost; the next attempt starts again.",
-            ) from error
+            raise _interrupted(url, error) from error
         finally:
             # A body that was not read to its end cannot be followed by another on this connection.
             response.close()
@@ -181,6 +176,17 @@ class HttpFetcher:
                     found=start[:80],
                     expected=f"bytes {offset}-",
                 )
+
+
+def _interrupted(url: str, error: Exception) -> FailedError:
+    return FailedError(
+        "The download was cut short.",
+        reason=Reason.TRANSPORT_INTERRUPTED,
+        where=url,
+        found=str(error)[:300],
+        expected="the whole body",
+        remedy="Nothing is lost; the next attempt starts again.",
+    )
 
 
 def _unreachable(url: str, error: Exception) -> FailedError:

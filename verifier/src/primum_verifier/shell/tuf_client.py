@@ -282,6 +282,22 @@ class TufSession:
                     remedy="Publish again, or use another mirror; nothing was kept.",
                 )
 
+    @staticmethod
+    def is_whole(path: Path, found: TargetFile) -> bool:
+        """Whether a file is the target already, by length and every strong digest."""
+        try:
+            if path.is_symlink() or path.stat().st_size != found.length:
+                return False
+            for algorithm, digest in found.hashes.items():
+                if algorithm in STRONG_DIGESTS:
+                    with path.open("rb") as file:
+                        hasher = hashlib.file_digest(file, STRONG_DIGESTS[algorithm])
+                    if hasher.hexdigest() != digest:
+                        return False
+        except OSError:
+            return False
+        return True
+
     def view(self, documents: dict[str, SignedDocument]) -> AuthorityView:
         """The authority as accepted in this run, with the documents that were asked for."""
         return view_of(self._authority, self._files(), documents)
@@ -405,8 +421,11 @@ class TufSession:
             kept = self._before.metadata.get(file_name)
             if name not in self._verified and kept == files[file_name]:
                 continue
-            publics, threshold = keys.get(name, ([], 0))
-            epoch = sha256_hex(canonical_json([sorted(publics), threshold]))[:16]
+            # New keys of the snapshot make what it lists start anew too: TUF 5.3.11.
+            own, listing = keys.get(name, ([], 0)), keys.get("snapshot", ([], 0))
+            epoch = sha256_hex(
+                canonical_json([[sorted(publics), least] for publics, least in (own, listing)])
+            )[:16]
             found["root" if name == "root" else f"{name}@{epoch}"] = state.version
         return found
 

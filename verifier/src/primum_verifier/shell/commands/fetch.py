@@ -4,7 +4,10 @@ Without --target it only refreshes the trusted metadata in --metadata-dir, which
 calls and holds the metadata under the names that tuf gives it. Each --target lands in --output
 under its percent-encoded name, whole or not at all.
 
-Exit codes: 0 trusted, 1 refused (with the reason code), 2 usage, 3 failed (network, disk).
+A target that lies in --output already, byte for byte, is not fetched again.
+
+Exit codes: 0 trusted; 1 refused, with the reason code, also when the server answers with something
+else than the bytes or cuts them short; 2 usage; 3 failed (server not reachable, disk).
 
 Examples:
   primum-verify fetch --trusted-root 1.root.json --metadata-dir trusted \
@@ -22,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from primum_verifier.core.errors import EXIT_DONE, RefusedError, UsageError
+from primum_verifier.core.errors import EXIT_DONE, FailedError, RefusedError, UsageError
 from primum_verifier.core.limits import MAX_ROOT_BYTES
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.durable import storage_error, write_file
@@ -87,6 +90,23 @@ def read_input(path: Path, what: str, max_bytes: int) -> bytes:
 
 def run(options: argparse.Namespace) -> int:
     """Refresh, then fetch each target."""
+    try:
+        return _run(options)
+    except FailedError as error:
+        if error.reason not in {Reason.TRANSPORT_INTERRUPTED, Reason.TRANSPORT_STATUS}:
+            raise
+        # It was reached, and what it answered is nothing to trust: a refusal of the repository.
+        raise RefusedError(
+            error.message,
+            reason=error.reason,
+            where=error.where,
+            found=error.found,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from error
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.target and (options.targets_url is None or options.output is None):
         raise UsageError(
             "A target needs to come from somewhere and to go somewhere.",
@@ -153,7 +173,8 @@ def _fetch_target(session: TufSession, name: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(error, folder) from error
-    write_file(path, session.stream(name, found))
+    if not session.is_whole(path, found):
+        write_file(path, session.stream(name, found))
     return path
 
 
