@@ -9,6 +9,7 @@ Usage: ``python -m primum_agent.attempt --state DIR --provisioning DIR --reason 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -19,6 +20,7 @@ from primum_agent.clock import Clock, SystemClock
 from primum_agent.collecting import collect
 from primum_agent.converging import converge
 from primum_agent.device import Device, open_device
+from primum_agent.durable import make_folder
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
 from primum_agent.judging import make_judge
@@ -134,6 +136,9 @@ def run_attempt(*, settings: Settings, layout: Layout, clock: Clock, reason: str
         what="Another update attempt is under way",
         remedy="Wait for it: `primum-agent status` shows how far it is.",
     ):
+        # What a killed attempt left; this one holds the lock.
+        shutil.rmtree(layout.scratch, ignore_errors=True)
+        make_folder(layout.scratch, mode=0o700)
         journal = Journal.open(layout, clock=clock, device_id=settings.device_id)
         try:
             device = open_device(
@@ -151,6 +156,7 @@ def run_attempt(*, settings: Settings, layout: Layout, clock: Clock, reason: str
             raise
         finally:
             journal.close()
+            shutil.rmtree(layout.scratch, ignore_errors=True)
 
 
 def _record_failure(journal: Journal, error: PrimumError) -> None:

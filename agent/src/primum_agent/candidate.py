@@ -154,7 +154,8 @@ class CandidateWork:
     def _test(self, verdict: Verdict) -> Conclusion:
         if verdict.manifest is None:
             raise RuntimeError("a release without a manifest reached the self-test")
-        proof = prove(verdict.manifest, store=self._device.store)
+        device = self._device
+        proof = prove(verdict.manifest, store=device.store, scratch=device.layout.scratch)
         if proof.fact is SelfTestFact.PASSED:
             tested = replace(self._candidate, tested=True)
             self._say(

@@ -71,7 +71,7 @@ def end_with_parent() -> None:
     import ctypes  # noqa: PLC0415 - children only; the supervisor does without
 
     set_parent_death_signal = 1
-    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
+    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
     supervisor = os.environ.get("PRIMUM_SUPERVISOR_PID", "")
     if supervisor.isdigit() and os.getppid() != int(supervisor):
         sys.exit(128 + signal.SIGTERM)

@@ -134,6 +134,8 @@ def open_device(
             },
             fetcher=fetcher,
             stores={name: JournalTrustStore(journal, name) for name in names},
+            # Not the system's temporary folder: on a device that is often a small RAM disk.
+            scratch=layout.scratch if layout.scratch.is_dir() else None,
         ),
         trust_map=trust_map,
         context=read_provisioned(settings.context),

@@ -160,7 +160,7 @@ def _obstacle(device: Device, judge: Judge, held: Generation) -> str | None:
     verdict = judge.ask(held.release, phase=Phase.FALL_BACK, artifacts=artifacts)
     if verdict.capability < Capability.SELF_TEST or verdict.manifest is None:
         return str(verdict.primary or Reason.ELIGIBILITY_ABSENT)
-    proof = prove(verdict.manifest, store=device.store)
+    proof = prove(verdict.manifest, store=device.store, scratch=device.layout.scratch)
     verdict = judge.ask(
         held.release,
         phase=Phase.FALL_BACK,

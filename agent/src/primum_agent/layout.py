@@ -70,6 +70,11 @@ class Layout:
         return self.run / "primum.sock"
 
     @property
+    def scratch(self) -> Path:
+        """What an attempt needs for a moment; emptied when the next one begins."""
+        return self.run / "scratch"
+
+    @property
     def agent_lock(self) -> Path:
         """Held by the one supervisor."""
         return self.run / "agent.lock"

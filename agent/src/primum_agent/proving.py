@@ -37,8 +37,13 @@ class Proof:
     detail: dict[str, object]
 
 
-def prove(manifest: ReleaseManifest, *, store: FolderStore) -> Proof:
+def prove(manifest: ReleaseManifest, *, store: FolderStore, scratch: Path) -> Proof:
     """Run the self-test of a release whose files are whole in the store.
+
+    Args:
+        manifest: the signed manifest.
+        store: the content store.
+        scratch: an existing folder to work in; nothing is left in it.
 
     Nothing is learnt about the release where the device could not run the test: that is
     *incomplete* and never the release's fault.
@@ -51,12 +56,12 @@ def prove(manifest: ReleaseManifest, *, store: FolderStore) -> Proof:
     fixtures = manifest.item(manifest.self_test.fixtures)
     try:
         spec = store.path_of(specification.digest.sha256).read_bytes()
-        with tempfile.TemporaryDirectory(prefix="primum-test-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="test-", dir=scratch) as folder:
             result = self_test(
                 model=store.path_of(model.digest.sha256),
                 spec=spec,
                 fixtures=store.path_of(fixtures.digest.sha256),
-                scratch=Path(scratch),
+                scratch=Path(folder),
             )
     except RefusedError as error:
         return Proof(

@@ -64,6 +64,11 @@ def test_cut_during_an_update_leaves_old_or_new_and_converges(
     journal.close()
     assert in_the_field.kinds()[-1] == "agent.stopped"
     assert in_the_field.kinds().count("update.committed") == 2
+    assert list(in_the_field.layout.run.glob("scratch/*")) == []
+    if point in {FailPoint.ACTIVATING_AFTER_SWITCH, FailPoint.PROVISIONAL_BEFORE_STANDING}:
+        assert in_the_field.kinds().count("update.activating") == 2, (
+            "what is done is not done again"
+        )
 
 
 @pytest.mark.parametrize("point", OF_A_ROLL_BACK)

@@ -135,7 +135,11 @@ def test_when_the_supervisor_dies_its_attempt_dies_too(
 ) -> None:
     in_the_field.release("1.0.0", counter=1)
     with in_the_field.running() as process:
+        eventually(lambda: "update.found" in in_the_field.kinds())
         children = eventually(lambda: children_of(process))
+        for pid in children:
+            # Stopped, it could not even notice; the kernel ends it all the same.
+            os.kill(pid, signal.SIGSTOP)
         process.kill()
     for pid in children:
         eventually(lambda child=pid: not _runs(child), seconds=5)
@@ -283,6 +287,9 @@ def test_a_flood_of_visitors_and_endless_lines_are_turned_away(
             link = socket.socket(socket.AF_UNIX)
             link.connect("primum.sock")
             crowd.append(link)
+        for turned_away in crowd[MAX_VISITORS:]:
+            turned_away.settimeout(5)
+            assert turned_away.recv(1) == b""
         crowd[0].settimeout(5)
         crowd[0].sendall(b"x" * (2 * MAX_LINE))
         assert crowd[0].recv(1) == b""

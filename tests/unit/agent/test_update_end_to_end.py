@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from primum_agent.application import ActiveRelease, SafeMode, StandingError, open_active
+from primum_agent.desk import ask
 from primum_verifier.core.chain import check_history
 
 Eventually = Callable[..., Any]
@@ -106,6 +107,9 @@ def test_a_release_that_computes_wrong_is_refused_and_remembered(
     assert numbers["cases"][0]["case"].startswith("case-")
     assert numbers["cases"][0]["by"]
     assert in_the_field.kinds().count("selftest.failed") == 1, "not tried at every poll"
+    journal = in_the_field.journal()
+    assert list(journal.state().faults.values()) == ["selftest.failed"]
+    journal.close()
     assert in_the_field.opened().version == "1.0.0"
 
 
@@ -127,6 +131,31 @@ def test_a_tampered_artifact_is_refused_and_its_repair_is_taken(
         path.write_bytes(data)
     with in_the_field.running():
         install(in_the_field, "1.0.0", eventually)
+
+
+def test_a_plan_that_names_an_older_release_is_no_order_to_go_back(
+    in_the_field: Any, eventually: Eventually
+) -> None:
+    with_committed(in_the_field, "1.0.0", 1, eventually)
+    with_committed(in_the_field, "1.1.0", 2, eventually)
+    in_the_field.assign("1.0.0")
+    in_the_field.publish()
+    assert in_the_field.once().returncode == 1
+    assert in_the_field.event("update.refused")["data"]["reasons"] == ["trust.rollback"]
+    assert in_the_field.opened().version == "1.1.0"
+
+
+def test_health_of_another_generation_proves_nothing(
+    in_the_field: Any, eventually: Eventually
+) -> None:
+    in_the_field.release("1.0.0", counter=1)
+    with in_the_field.running():
+        eventually(lambda: "update.activated" in in_the_field.kinds())
+        for generation in (99, 0, None, "1"):
+            answer = ask(in_the_field.layout.socket, {"do": "healthy", "generation": generation})
+            assert answer is not None
+            assert answer["ok"] is False
+        assert "update.committed" not in in_the_field.kinds()
 
 
 def test_a_replayed_older_repository_is_refused(in_the_field: Any, eventually: Eventually) -> None:
