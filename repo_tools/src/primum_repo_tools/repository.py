@@ -34,7 +34,7 @@ from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.limits import MAX_TARGETS_BYTES
 from primum_verifier.core.reasons import Reason
-from primum_verifier.shell.tuf_client import ISSUED_AT
+from primum_verifier.shell.tuf_views import ISSUED_AT
 
 _NEW: dict[str, Callable[[], Signed]] = {
     "root": lambda: Root(consistent_snapshot=True),

@@ -16,7 +16,8 @@ from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.fetching import FakeFetcher
 from primum_verifier.shell.trust_store import FolderTrustStore
-from primum_verifier.shell.tuf_client import TufClient, role_states
+from primum_verifier.shell.tuf_client import TufClient
+from primum_verifier.shell.tuf_views import role_states
 
 
 class Device:

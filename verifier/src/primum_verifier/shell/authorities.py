@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Signed, Targets
-
 from primum_verifier.core.approval import POLICY_TARGET
 from primum_verifier.core.device import PROVISIONING_TARGET, TrustMap
 from primum_verifier.core.document import parse_document, sha256_hex
@@ -33,10 +30,11 @@ from primum_verifier.core.rollout import (
     RolloutPlan,
     assigned_release,
 )
-from primum_verifier.core.view import CLINICAL, ENGINEERING, AuthorityView, SignedDocument
+from primum_verifier.core.view import CLINICAL, ENGINEERING, AuthorityView
 from primum_verifier.shell.fetching import Fetcher
-from primum_verifier.shell.trust_store import TrustedSet, TrustStore
-from primum_verifier.shell.tuf_client import TufClient, TufSession, view_of
+from primum_verifier.shell.trust_store import TrustStore
+from primum_verifier.shell.tuf_client import TufClient, TufSession
+from primum_verifier.shell.tuf_views import signed_documents, view_of
 
 
 @dataclass(frozen=True)
@@ -221,24 +219,4 @@ def _stored_view(name: str, store: TrustStore) -> AuthorityView | None:
     trusted = store.load()
     if trusted is None or "timestamp.json" not in trusted.metadata:
         return None
-    return view_of(name, dict(trusted.metadata), _signed_documents(trusted))
-
-
-def _signed_documents(trusted: TrustedSet) -> dict[str, SignedDocument]:
-    """The stored documents that stored metadata still signs, each with the role that does."""
-    found: dict[str, SignedDocument] = {}
-    for file_name, data in trusted.metadata.items():
-        if "/" in file_name:
-            continue
-        try:
-            signed: Signed = Metadata.from_bytes(data).signed
-        except RepositoryError:
-            continue
-        if not isinstance(signed, Targets):
-            continue
-        for target, info in signed.targets.items():
-            kept = trusted.documents.get(target)
-            if kept is not None and info.hashes.get("sha256") == sha256_hex(kept):
-                role = file_name.removesuffix(".json")
-                found.setdefault(target, SignedDocument(data=kept, role=role))
-    return found
+    return view_of(name, dict(trusted.metadata), signed_documents(trusted))

@@ -18,12 +18,12 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Delegations, Metadata, Root, Signed, TargetFile, Targets
+from tuf.api.exceptions import DownloadError, DownloadHTTPError
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
@@ -41,10 +41,12 @@ from primum_verifier.core.limits import (
     MAX_TIMESTAMP_BYTES,
 )
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.view import AuthorityView, RoleState, SignedDocument
+from primum_verifier.core.view import AuthorityView, SignedDocument
 from primum_verifier.shell.fetching import Fetcher, NotThereError
 from primum_verifier.shell.trust_store import TrustedSet, TrustStore
 from primum_verifier.shell.tuf_errors import translated
+from primum_verifier.shell.tuf_keys import key_sets
+from primum_verifier.shell.tuf_views import role_states, view_of
 
 STRONG_DIGESTS = {
     "sha256": "sha256",
@@ -55,9 +57,6 @@ STRONG_DIGESTS = {
     "blake2b": "blake2b",
 }
 """The digests that count, by their name in TUF metadata, with their name in ``hashlib``."""
-
-ISSUED_AT = "issuedAt"
-"""The member of a timestamp's signed part in which our tools sign the issue time."""
 
 _TOP_ROLES = ("root", "timestamp", "snapshot", "targets")
 _MAX_METADATA_BYTES = max(
@@ -378,27 +377,9 @@ class TufSession:
             waiting.extend(reversed(children))
         return "", visited
 
-    def _key_sets(self) -> dict[str, tuple[list[str], int]]:
-        """For each role the public keys that count, and the threshold, as now trusted."""
-        found: dict[str, tuple[list[str], int]] = {}
-        root = Metadata[Root].from_file(str(self._folder / "root.json")).signed
-        for name, role in root.roles.items():
-            publics = [str(root.keys[keyid].keyval.get("public")) for keyid in role.keyids]
-            found[name] = (publics, role.threshold)
-        for path in sorted(self._folder.glob("*.json")):
-            if path.name in {"root.json", "timestamp.json", "snapshot.json"}:
-                continue
-            try:
-                delegations = Metadata[Targets].from_file(str(path)).signed.delegations
-            except RepositoryError:
-                continue
-            for name, keys in _delegated_keys(delegations):
-                found.setdefault(name, keys)
-        return found
-
     def _check_keys(self) -> None:
         """Count distinct keys, not key ids: one key under two ids must not meet a threshold."""
-        for name, (publics, _) in self._key_sets().items():
+        for name, (publics, _) in key_sets(self._folder).items():
             if len(set(publics)) != len(publics):
                 raise RefusedError(
                     "One key stands under two ids in one role.",
@@ -413,7 +394,7 @@ class TufSession:
 
         A file that only lay in the store and was not verified in this run says nothing.
         """
-        keys = self._key_sets()
+        keys = key_sets(self._folder)
         found = {}
         files = self._files()
         for name, state in role_states(files).items():
@@ -443,16 +424,6 @@ class TufSession:
                 )
 
 
-def _delegated_keys(
-    delegations: Delegations | None,
-) -> Iterator[tuple[str, tuple[list[str], int]]]:
-    if delegations is None or delegations.roles is None:
-        return
-    for name, role in delegations.roles.items():
-        publics = [str(delegations.keys[keyid].keyval.get("public")) for keyid in role.keyids]
-        yield name, (publics, role.threshold)
-
-
 def _wrong_size(name: str, found: str, expected: int) -> RefusedError:
     return RefusedError(
         "The file has another size than was signed.",
@@ -467,59 +438,3 @@ def _wrong_size(name: str, found: str, expected: int) -> RefusedError:
 def _digests_agree(found: TargetFile, data: bytes) -> bool:
     digest = found.hashes.get("sha256")
     return digest is not None and digest == sha256_hex(data)
-
-
-def role_states(files: dict[str, bytes]) -> dict[str, RoleState]:
-    """Version, expiry and digest of each role in a set of trusted metadata files."""
-    found = {}
-    for file_name, data in files.items():
-        if "/" in file_name:
-            continue
-        try:
-            signed = Metadata.from_bytes(data).signed
-        except RepositoryError:
-            # A damaged cache is no role; the client asks for it again at its next run.
-            continue
-        role = unquote(file_name.removesuffix(".json"))
-        found[role] = RoleState(
-            version=signed.version,
-            expires=signed.expires.astimezone(UTC),
-            sha256=sha256_hex(data),
-        )
-    return found
-
-
-def view_of(
-    authority: str, files: dict[str, bytes], documents: dict[str, SignedDocument]
-) -> AuthorityView:
-    """The view that a set of trusted metadata files and documents gives."""
-    issued_at: datetime | None = None
-    publics: set[str] = set()
-    for file_name, data in files.items():
-        if "/" in file_name:
-            continue
-        try:
-            signed: Signed = Metadata.from_bytes(data).signed
-        except RepositoryError:
-            continue
-        if file_name == "timestamp.json":
-            issued_at = _moment(signed.unrecognized_fields.get(ISSUED_AT))
-        elif isinstance(signed, Root):
-            publics |= {str(key.keyval.get("public")) for key in signed.keys.values()}
-        elif isinstance(signed, Targets) and signed.delegations is not None:
-            publics |= {str(key.keyval.get("public")) for key in signed.delegations.keys.values()}
-    return AuthorityView(
-        authority=authority,
-        roles=role_states(files),
-        issued_at=issued_at,
-        documents=documents,
-        public_keys=frozenset(publics),
-    )
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo is not None else None

@@ -31,7 +31,8 @@ from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.durable import storage_error, write_file
 from primum_verifier.shell.fetching import HttpFetcher
 from primum_verifier.shell.trust_store import FolderTrustStore, TrustedSet
-from primum_verifier.shell.tuf_client import TufClient, TufSession, role_states
+from primum_verifier.shell.tuf_client import TufClient, TufSession
+from primum_verifier.shell.tuf_views import role_states
 
 _MAX_FILE_NAME = 255
 
