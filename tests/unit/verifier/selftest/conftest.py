@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.selftest_result import SelfTestResult
+from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
 from primum_verifier.shell.selftest import self_test
 
 FEATURES = 8
@@ -158,7 +159,7 @@ class Release:
         """The specification with this release's changes."""
         return {**specification(npz(self.arrays)), **self.changes}
 
-    def run(self, **arguments: Any) -> SelfTestResult:
+    def run(self, *, bench: Bench = REFERENCE_BENCH) -> SelfTestResult:
         """The self-test over what is in the folder."""
         model, fixtures = self.folder / "model.onnx", self.folder / "fixtures.npz"
         scratch = self.folder / "scratch"
@@ -166,7 +167,7 @@ class Release:
         model.write_bytes(self.model or classifier().SerializeToString())
         fixtures.write_bytes(npz(self.arrays))
         spec = json.dumps(self.spec()).encode()
-        result = self_test(model=model, spec=spec, fixtures=fixtures, scratch=scratch, **arguments)
+        result = self_test(model=model, spec=spec, fixtures=fixtures, scratch=scratch, bench=bench)
         assert list(scratch.iterdir()) == [], "a self-test left something behind"
         return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.selftest_result import Blame, Overall
 from primum_verifier.shell import bench as bench_module
+from primum_verifier.shell.bench import ConfinedBench
 
 _PRELUDE = """
 import json, os, sys, time, base64, struct, signal
@@ -31,8 +33,9 @@ def result(value, cases=12, **members):
 """
 
 
-def bench(body: str) -> tuple[str, ...]:
-    return (sys.executable, "-I", "-c", _PRELUDE + body)
+def bench(body: str, *, clock: Callable[[], float] = time.monotonic) -> ConfinedBench:
+    command = (sys.executable, "-I", "-c", _PRELUDE + body)
+    return ConfinedBench(command=command, clock=clock)
 
 
 _AFTER_READY = {
@@ -55,7 +58,7 @@ _AFTER_READY = {
 
 @pytest.mark.parametrize("body", _AFTER_READY.values(), ids=_AFTER_READY.keys())
 def test_a_bench_that_a_model_broke_fails_the_release(release: Any, body: str) -> None:
-    result = release.run(command=bench(body))
+    result = release.run(bench=bench(body))
     assert result.overall is Overall.FAILED
     assert result.reason is Reason.SELFTEST_FAILED
     assert result.blame is Blame.RELEASE
@@ -68,13 +71,13 @@ def test_only_the_beginning_of_what_a_bench_says_is_kept(
     """Attack: gigabytes on stderr fill the memory of whoever listens.  End: a bounded part."""
     monkeypatch.setattr(bench_module, "MAX_STDERR_BYTES", 10)
     body = "send(READY); os.write(2, b'0123456789'); time.sleep(0.2); os.write(2, b'more')"
-    result = release.run(command=bench(body))
+    result = release.run(bench=bench(body))
     assert result.report.detail == "exit code 0: 0123456789"
 
 
 def test_a_bench_that_lies_about_its_memory_gains_nothing(release: Any) -> None:
     """Out of memory, as the bench says it: never passed, and no fault of the release."""
-    result = release.run(command=bench("send(READY + result(0.5, outOfMemory=True, loaded=False))"))
+    result = release.run(bench=bench("send(READY + result(0.5, outOfMemory=True, loaded=False))"))
     assert result.overall is not Overall.PASSED
 
 
@@ -91,7 +94,7 @@ def test_what_a_bench_starts_dies_with_it(release: Any, tmp_path: Path) -> None:
         "os._exit(0)\n"
     )
     begin = time.monotonic()
-    result = release.run(command=bench(body))
+    result = release.run(bench=bench(body))
     assert time.monotonic() - begin < 10
     assert result.overall is Overall.FAILED
     assert _is_gone(int(note.read_text()))
@@ -118,13 +121,13 @@ def test_a_bench_that_never_got_ready_says_nothing_about_the_release(
     release: Any, body: str
 ) -> None:
     with pytest.raises(FailedError) as caught:
-        release.run(command=bench(body))
+        release.run(bench=bench(body))
     assert caught.value.reason is Reason.SELFTEST_INCOMPLETE
 
 
 def test_a_bench_that_never_gets_ready_is_ended_and_retried(release: Any) -> None:
     release.changes["totalTimeLimitSeconds"] = 1
-    result = release.run(command=bench("time.sleep(60)"))
+    result = release.run(bench=bench("time.sleep(60)"))
     assert result.overall is Overall.INCOMPLETE
     assert result.reason is Reason.SELFTEST_TIMEOUT
     assert result.blame is Blame.CIRCUMSTANCE
@@ -137,13 +140,13 @@ def test_a_missing_runtime_names_the_extra_to_install(release: Any) -> None:
         "bench_child.main()"
     )
     with pytest.raises(FailedError) as caught:
-        release.run(command=bench(body))
+        release.run(bench=bench(body))
     assert "primum-verifier[bench]" in caught.value.remedy
 
 
 def test_a_bench_that_is_not_there_is_a_failure_with_its_name(release: Any) -> None:
     with pytest.raises(FailedError) as caught:
-        release.run(command=("/no/such/bench",))
+        release.run(bench=ConfinedBench(command=("/no/such/bench",)))
     assert caught.value.where == "/no/such/bench"
 
 
@@ -151,7 +154,7 @@ def test_the_bench_is_never_told_what_is_expected(release: Any, tmp_path: Path) 
     """Attack: a model reads the answers where it runs.  End: they are not there."""
     heard = tmp_path / "heard"
     release.run(
-        command=bench(
+        bench=bench(
             f"open({str(heard)!r}, 'wb').write(sys.stdin.buffer.read()); send(READY + result(0.5))"
         )
     )
@@ -175,5 +178,5 @@ def test_an_interrupted_caller_leaves_no_bench(release: Any) -> None:
             raise KeyboardInterrupt from None
 
     with pytest.raises(KeyboardInterrupt):
-        release.run(command=bench("time.sleep(60)"), clock=clock)
+        release.run(bench=bench("time.sleep(60)", clock=clock))
     assert list((release.folder / "scratch").iterdir()) == []

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from primum_verifier.core.bench_contract import Ending
 from primum_verifier.core.confinement import ALWAYS_POSSIBLE, Confinement
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.selftest_result import Blame, Overall, SelfTestReport, TestStatus
 from primum_verifier.shell import seccomp
+from primum_verifier.shell.bench import ConfinedBench, FakeBench
 from primum_verifier.shell.landlock import landlock_abi
 from primum_verifier.shell.selftest import self_test
 
@@ -185,6 +187,48 @@ def test_a_bench_killed_from_outside_is_not_held_against_the_release(
     assert "SIGKILL" in result.summary
 
 
+@pytest.mark.parametrize(
+    ("ending", "blame"),
+    [
+        (Ending.TIMED_OUT, Blame.CIRCUMSTANCE),
+        (Ending.KILLED, Blame.CIRCUMSTANCE),
+        (Ending.CRASHED, Blame.RELEASE),
+        (Ending.TOO_MUCH_OUTPUT, Blame.RELEASE),
+    ],
+)
+def test_only_what_a_model_can_do_by_itself_is_held_against_it(
+    release: Any, ending: Ending, blame: Blame
+) -> None:
+    result = release.run(bench=FakeBench(ending))
+    assert not result.passed
+    assert result.blame is blame
+
+
+def test_what_keeps_the_bench_from_beginning_is_no_result(release: Any) -> None:
+    """Nothing was learnt about the release, so nothing is said about it."""
+    broken = FailedError("No runtime.", reason=Reason.SELFTEST_INCOMPLETE, where="bench")
+    with pytest.raises(FailedError) as caught:
+        release.run(bench=FakeBench(broken))
+    assert caught.value is broken
+
+
+def test_any_bench_is_believed_only_as_far_as_its_numbers(release: Any) -> None:
+    """A device may bring its own bench: the judgement over what it reports is the same."""
+    bench = FakeBench()
+    result = release.run(bench=bench)
+    assert result.passed, result.summary
+    assert bench.asked == [release.folder / "model.onnx"]
+    release.arrays["expected_decision"][0] = 1 - release.arrays["expected_decision"][0]
+    assert release.run(bench=FakeBench()).blame is Blame.RELEASE
+
+
+def test_a_model_that_was_refused_unopened_never_reaches_a_bench(release: Any) -> None:
+    bench = FakeBench()
+    release.model = b"no model"
+    assert not release.run(bench=bench).passed
+    assert bench.asked == []
+
+
 def test_a_killed_caller_takes_its_bench_with_it(release: Any, build: Build) -> None:
     """Attack: kill -9 of the attempt in the middle of a self-test.  End: no bench is left."""
     release.run()
@@ -280,7 +324,7 @@ _WITHOUT_SECCOMP = (sys.executable, "-I", "-c", _NO_LIBRARY)
 
 def test_an_older_system_holds_less_and_says_so(release: Any) -> None:
     """A device without libseccomp still tests, and its report names what was not held."""
-    result = release.run(command=_WITHOUT_SECCOMP)
+    result = release.run(bench=ConfinedBench(command=_WITHOUT_SECCOMP))
     assert result.passed
     held = set(result.report.environment.confinements)
     assert Confinement.SECCOMP not in held
@@ -290,8 +334,9 @@ def test_an_older_system_holds_less_and_says_so(release: Any) -> None:
 def test_a_confinement_that_is_required_and_not_held_ends_before_the_model_is_opened(
     release: Any,
 ) -> None:
+    strict = ConfinedBench(command=_WITHOUT_SECCOMP, required=frozenset({Confinement.SECCOMP}))
     with pytest.raises(FailedError) as caught:
-        release.run(command=_WITHOUT_SECCOMP, required=frozenset({Confinement.SECCOMP}))
+        release.run(bench=strict)
     assert "confinement" in caught.value.found
     assert "seccomp" in caught.value.found
 

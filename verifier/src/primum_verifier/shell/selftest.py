@@ -1,4 +1,4 @@
-"""The one call that proves a model on this machine: screen, read, run confined, judge.
+"""The one call that proves a model on this machine: screen, read, run, judge.
 
 The agent calls it before activation and the release side before publishing: one implementation,
 so that what was refused in the field could have been refused at home.
@@ -7,11 +7,8 @@ so that what was refused in the field could have been refused at home.
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from primum_verifier.core.confinement import ALWAYS_POSSIBLE, Confinement
 from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.fixtures import MAX_FIXTURE_BYTES, Fixtures, read_fixtures
@@ -19,7 +16,7 @@ from primum_verifier.core.reasons import Reason
 from primum_verifier.core.selftest import fixture_problems, judge_selftest
 from primum_verifier.core.selftest_result import SelfTestResult, Subject
 from primum_verifier.core.selftest_spec import SelfTestSpec
-from primum_verifier.shell.bench import REFERENCE_BENCH, run_bench
+from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
 from primum_verifier.shell.onnx_screen import screen_model
 
 
@@ -29,9 +26,7 @@ def self_test(
     spec: bytes,
     fixtures: Path,
     scratch: Path,
-    required: frozenset[Confinement] = ALWAYS_POSSIBLE,
-    command: tuple[str, ...] = REFERENCE_BENCH,
-    clock: Callable[[], float] = time.monotonic,
+    bench: Bench = REFERENCE_BENCH,
 ) -> SelfTestResult:
     """Prove that this machine computes with ``model`` what was validated.
 
@@ -43,9 +38,7 @@ def self_test(
         spec: the bytes of the signed specification.
         fixtures: the ``.npz`` file.
         scratch: an existing folder to run in; nothing is left in it.
-        required: confinements without which the model must not be loaded.
-        command: the bench to start.
-        clock: seconds that never go back.
+        bench: the port that runs the model; by default a confined process.
 
     Returns:
         The result with its report; only ``passed`` allows activation.
@@ -72,15 +65,7 @@ def self_test(
         signed, known, fixtures_sha256=subject.fixtures
     )
     if known is not None and ready and refusal is None:
-        run = run_bench(
-            model=model,
-            fixtures=known,
-            spec=signed,
-            scratch=scratch,
-            required=required,
-            command=command,
-            clock=clock,
-        )
+        run = bench.run(model=model, fixtures=known, spec=signed, scratch=scratch)
     return judge_selftest(spec=signed, subject=subject, fixtures=known, run=run, refusal=refusal)
 
 
