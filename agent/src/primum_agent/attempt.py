@@ -33,9 +33,11 @@ from primum_verifier.core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_REFUSED,
+    FailedError,
     PrimumError,
     RefusedError,
 )
+from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL, ENGINEERING
 from primum_verifier.shell.authorities import Refreshed
 
@@ -154,9 +156,27 @@ def run_attempt(*, settings: Settings, layout: Layout, clock: Clock, reason: str
         except PrimumError as error:
             _record_failure(journal, error)
             raise
+        except Exception as error:
+            _record_failure(journal, unforeseen(error))
+            raise
         finally:
             journal.close()
             shutil.rmtree(layout.scratch, ignore_errors=True)
+
+
+def unforeseen(error: Exception) -> FailedError:
+    """A fault of our own, told like any other failure, so that a person hears of it."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "" if place is None else f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
+    return FailedError(
+        "The attempt met a fault of the agent itself.",
+        reason=Reason.INTERNAL,
+        where=where,
+        found=f"{type(error).__name__}: {error}"[:300],
+        remedy="What runs goes on; report this to the maker of the agent.",
+    )
 
 
 def _record_failure(journal: Journal, error: PrimumError) -> None:
@@ -196,6 +216,10 @@ def main() -> int:
     except PrimumError as error:
         sys.stderr.write(error.for_people() + "\n")
         return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the border of the process: told, never a traceback
+        failed = unforeseen(error)
+        sys.stderr.write(failed.for_people() + "\n")
+        return failed.exit_code
 
 
 if __name__ == "__main__":

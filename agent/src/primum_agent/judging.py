@@ -6,6 +6,7 @@ The moment is fixed when the judge is made, so that all checks of one run agree.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class Judge:
                 artifacts=artifacts,
                 self_test=self_test,
                 clinical_use=clinical_use,
+                activated_under=_activated_under(device) if phase is Phase.CONTINUE else None,
             )
         )
         if keep:
@@ -105,6 +107,16 @@ class Judge:
         with suppress(ValueError, KeyError, TypeError):
             payload = base64.b64decode(json.loads(self.device.context)["payload"])
             self.device.journal.raise_context_floor(int(json.loads(payload)["number"]))
+
+
+def _activated_under(device: Device) -> bytes | None:
+    """The statement kept with the active generation, if it is the one that is on record."""
+    used = device.journal.state().in_use
+    record = None if used is None else device.store.record_of(used.number)
+    if used is None or record is None:
+        return None
+    document = str(record.get("statementDocument", "")).encode()
+    return document if hashlib.sha256(document).hexdigest() == used.statement else None
 
 
 def make_judge(
@@ -138,9 +150,12 @@ def _proven(device: Device, engineering: AuthorityView, clinical: AuthorityView)
         if older is None or view.issued_at < older:
             older, mark = view.issued_at, float(at)
     proven = proven_time(engineering, clinical, powered_seconds=total - mark)
-    before = device.journal.counter("proven-time", "")
-    known = datetime.fromisoformat(before) if before else None
+    # It never falls while the same keys sign it; a root that replaces them lets it start anew,
+    # or a clock that once was wrong at the publisher's could never be put right.
+    epoch = f"{engineering.time_epoch[:16]}-{clinical.time_epoch[:16]}"
+    before, _, under = device.journal.counter("proven-time", "|").partition("|")
+    known = datetime.fromisoformat(before) if before and under == epoch else None
     if proven is not None and (known is None or proven > known):
-        device.journal.set_counters(proven_time=proven.isoformat())
+        device.journal.set_counters(proven_time=f"{proven.isoformat()}|{epoch}")
         return proven
     return known

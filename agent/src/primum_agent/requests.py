@@ -14,7 +14,7 @@ from primum_agent.desk import Visitor
 from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.health import summary_of
 from primum_agent.journal import Journal
-from primum_agent.lifecycle import State
+from primum_agent.lifecycle import State, UnlistedStimulusError
 from primum_agent.transitions import committed, unhealthy
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
@@ -63,6 +63,9 @@ class Requests:
             return handler(visitor, request)
         except PrimumError as error:
             return {"ok": False, **error.as_dict()}
+        except UnlistedStimulusError:
+            # An attempt changed the state between the look and the step; nothing was recorded.
+            return _no(Reason.STATE_BUSY, "the state changed meanwhile; look again")
 
     def _activated(self, _: Visitor, request: dict[str, Any]) -> dict[str, Any]:
         """The application opened a generation; said for the record of who runs what."""

@@ -10,6 +10,7 @@ from primum_agent.journal import Journal
 from primum_verifier.shell.trust_store import TrustedSet
 
 _METADATA = "metadata"
+_VIEW = "view"
 _DOCUMENT = "document"
 _FLOORS = "floors"
 
@@ -38,6 +39,7 @@ class JournalTrustStore:
         moment = kept["referenceTime"]
         return TrustedSet(
             metadata={name: value for kind, name, value in rows if kind == _METADATA},
+            view={name: value for kind, name, value in rows if kind == _VIEW},
             documents={name: value for kind, name, value in rows if kind == _DOCUMENT},
             floors=kept["floors"],
             reference_time=datetime.fromisoformat(moment) if moment else None,
@@ -51,6 +53,7 @@ class JournalTrustStore:
             "referenceTime": None if moment is None else moment.astimezone(UTC).isoformat(),
         }
         rows = [(_METADATA, name, data) for name, data in trusted.metadata.items()]
+        rows += [(_VIEW, name, data) for name, data in trusted.view.items()]
         rows += [(_DOCUMENT, name, data) for name, data in trusted.documents.items()]
         rows.append((_FLOORS, "", json.dumps(kept).encode()))
         self._journal.replace_trust(self._authority, rows)

@@ -282,6 +282,9 @@ class World:
         self.notices: list[tuple[dict[str, Any], list[str]]] = []
         self.provisioning_listed = {"engineering": [0, 1], "clinical": [0, 1]}
         self.context_signers = [0, 1]
+        self.notices_there = True
+        self.junk = 0
+        self.awaited = ""
         self.expires: dict[str, datetime] = {}
         self.shared_keys: set[str] = set()
         self.facts: dict[str, Any] = {
@@ -400,7 +403,7 @@ class World:
             )
             who = [self.people[name] for name in signers]
             lines.append(envelope(payload, INTOTO_PAYLOAD_TYPE, *who))
-        return b"".join(lines)
+        return b"".join(lines) + b"not an envelope\n" * self.junk
 
     def question(self) -> Question:
         """Sign everything as it now stands and ask."""
@@ -418,6 +421,8 @@ class World:
             approvals_target(digest): SignedDocument(self.approval_lines(digest), "eligibility"),
             "safety/notices.jsonl": SignedDocument(self.notice_lines(), "safety"),
         }
+        if not self.notices_there:
+            del clinical["safety/notices.jsonl"]
         if self.index is not None:
             entry = {
                 "component": component,
@@ -467,6 +472,7 @@ class World:
                 NOW,
                 clinical,
                 frozenset({"c1", "c2"} | self.shared_keys),
+                self.awaited,
             ),
             device_context=context,
             **self.facts,

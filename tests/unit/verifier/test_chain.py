@@ -95,6 +95,13 @@ def test_events_invented_after_the_head_are_not_proven() -> None:
     assert report.proven_to == 5
 
 
+def test_a_head_of_events_that_were_cut_off_is_a_gap() -> None:
+    made = events(10)
+    report = check(*made[:5], head(made[4], 5), head(made[9], 10))
+    assert not report.whole
+    assert (report.gaps[0].after, report.gaps[0].before) == (5, 10)
+
+
 def test_a_head_signed_by_another_key_is_refused() -> None:
     made = events(2)
     with pytest.raises(RefusedError):

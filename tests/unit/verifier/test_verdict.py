@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -86,6 +87,11 @@ NOT_DEPLOYABLE: dict[str, tuple[Bend, Reason]] = {
     "artifact_damaged": (facts(artifacts=ArtifactsFact.DAMAGED), Reason.ARTIFACT_DIGEST),
     "model_role_expired": (expired("model"), Reason.TRUST_EXPIRED),
     "engineering_timestamp_frozen": (expired("timestamp"), Reason.TRUST_EXPIRED),
+    "something_newer_is_known_and_withheld": (
+        attribute("awaited", "timestamp 9"),
+        Reason.TRUST_METADATA,
+    ),
+    "rollout_role_expired": (expired("rollout"), Reason.TRUST_EXPIRED),
     "clock_unknown": (facts(clock=None), Reason.TRUST_TIME_UNKNOWN),
     "time_never_proven": (facts(proven=None), Reason.TRUST_TIME_UNKNOWN),
     "one_key_in_both_authorities": (attribute("shared_keys", {"k"}), Reason.TRUST_THRESHOLD),
@@ -111,7 +117,7 @@ NOT_ELIGIBLE: dict[str, tuple[Bend, Reason]] = {
     "withdrawn_on_the_list": (attribute("index_status", "withdrawn"), Reason.ELIGIBILITY_WITHDRAWN),
     "burned_statement": (
         lambda world: world.policy["burnedStatements"].append(
-            {"sha256": __import__("hashlib").sha256(world.statement_bytes()).hexdigest()}
+            {"sha256": hashlib.sha256(world.statement_bytes()).hexdigest()}
         ),
         Reason.ELIGIBILITY_SUPERSEDED,
     ),
@@ -199,6 +205,29 @@ NOT_ELIGIBLE: dict[str, tuple[Bend, Reason]] = {
         ),
         Reason.ELIGIBILITY_HELD,
     ),
+    "notices_missing_are_unknown_not_none": (
+        attribute("notices_there", False),
+        Reason.TRUST_STALE_INDEX,
+    ),
+    "a_notice_that_cannot_be_read_is_unknown": (attribute("junk", 1), Reason.TRUST_STALE_INDEX),
+    "shadow_mode_is_never_clinical": (
+        within("statement", "use.mode", "shadow"),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "time_beyond_the_calendar": (
+        within("statement", "validity.notAfter", "9999-12-31T23:59:59Z"),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "time_before_the_calendar": (
+        lambda world: world.context.update(issuedAt="0001-01-01T00:00:00+01:00"),
+        Reason.ELIGIBILITY_CONTEXT_UNTRUSTED,
+    ),
+    "one_key_in_two_spellings": (
+        lambda world: world.policy["people"][1]["key"].update(
+            public=world.policy["people"][0]["key"]["public"].upper()
+        ),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
     "jurisdiction_list_empty": (
         within("statement", "constraints.jurisdictions", []),
         Reason.ELIGIBILITY_ABSENT,
@@ -243,7 +272,16 @@ def test_expired_by_one_second_is_refused(world: Any, hours: float, granted: boo
     world.statement["validity"]["maxIndexAgeHours"] = 8784
     world.index["issuedAt"] = "2027-01-01T00:00:00Z"
     world.context["notAfter"] = "2028-01-01T00:00:00Z"
-    for role in ("root", "timestamp", "snapshot", "targets", "model", "eligibility", "safety"):
+    for role in (
+        "root",
+        "timestamp",
+        "snapshot",
+        "targets",
+        "model",
+        "rollout",
+        "eligibility",
+        "safety",
+    ):
         world.expires[role] = world.facts["clock"] + timedelta(days=900)
     world.facts.update(at(hours))
     verdict = judge(world.question())
@@ -292,6 +330,10 @@ def test_the_decision_sets_the_top_of_the_ladder(
     world: Any, decision: str, capability: Capability
 ) -> None:
     world.statement["decision"] = decision
+    world.statement["use"]["mode"] = {
+        "investigational": "investigational",
+        "shadow-only": "shadow",
+    }.get(decision, "clinical")
     assert judge(world.question()).capability == capability
 
 
@@ -344,7 +386,74 @@ RUNNING: dict[str, tuple[Bend, Capability, NoticeAction | None]] = {
         Capability.CLINICAL,
         NoticeAction.CONTINUE_WITH_NOTICE,
     ),
-    "list_unreadable_is_stale_never_empty": (attribute("index", None), Capability.CLINICAL, None),
+    "list_unreadable_is_stale_never_empty": (
+        attribute("index", None),
+        Capability.CLINICAL,
+        NoticeAction.CONTINUE_WITH_NOTICE,
+    ),
+    "notices_missing_take_nothing_away": (
+        attribute("notices_there", False),
+        Capability.CLINICAL,
+        NoticeAction.CONTINUE_WITH_NOTICE,
+    ),
+    "a_later_stricter_notice_wins_over_an_earlier_mild_one": (
+        lambda world: (
+            world.notice("clinical", "quality", kind="field-action", action="notify-only"),
+            world.notice("clinical", "quality", action="suspend-ai-function"),
+        ),
+        Capability.STAGE,
+        NoticeAction.SUSPEND_AI_FUNCTION,
+    ),
+    "an_urgent_notice_wins_over_one_with_grace": (
+        lambda world: (
+            world.notice("clinical", "quality", gracePeriodSeconds=30 * 86_400),
+            world.notice("clinical", "quality"),
+        ),
+        Capability.STAGE,
+        NoticeAction.FALL_BACK,
+    ),
+    "a_junk_line_hides_no_withdrawal": (
+        lambda world: (world.notice("clinical", "quality"), setattr(world, "junk", 70)),
+        Capability.STAGE,
+        NoticeAction.FALL_BACK,
+    ),
+    "an_untrusted_context_leaves_no_scope": (
+        lambda world: (
+            world.notice(
+                "clinical", "quality", scope={"mode": "jurisdictions", "jurisdictions": ["DE"]}
+            ),
+            within("context", "placement.jurisdiction", "FR")(world),
+            attribute("context_signers", [])(world),
+        ),
+        Capability.STAGE,
+        NoticeAction.FALL_BACK,
+    ),
+    "what_somebody_withdrew_stays_withdrawn_after_leaving": (
+        lambda world: (
+            world.notice("clinical", "quality"),
+            world.policy["people"][1].update(status="left"),
+        ),
+        Capability.STAGE,
+        NoticeAction.FALL_BACK,
+    ),
+    "a_compromised_key_takes_nothing_away": (
+        lambda world: (
+            world.notice("clinical", "quality"),
+            world.policy["people"][1].update(status="compromised"),
+        ),
+        Capability.CLINICAL,
+        None,
+    ),
+    "an_entry_that_vanished_does_not_outlive_its_statement": (
+        lambda world: (
+            attribute("listed", False)(world),
+            world.statement["onExpiry"].update(action="suspend-ai-function"),
+            world.facts.update(at(300 * 24)),
+            world.facts.update(activated_under=world.statement_bytes()),
+        ),
+        Capability.STAGE,
+        NoticeAction.SUSPEND_AI_FUNCTION,
+    ),
     "clock_ten_years_ahead": (
         lambda world: world.facts.update(clock=world.facts["clock"] + timedelta(days=3650)),
         Capability.CLINICAL,
@@ -412,3 +521,54 @@ def test_going_back_never_reaches_a_withdrawn_release(world: Any) -> None:
         Capability.STAGE,
         Reason.ELIGIBILITY_WITHDRAWN,
     )
+
+
+def test_a_hold_forbids_no_way_back_and_ends_by_itself(world: Any) -> None:
+    world.notice("clinical", kind="hold", expiresAt="2126-06-04T12:00:00Z")
+    world.facts["phase"] = Phase.FALL_BACK
+    assert judge(world.question()).capability == Capability.CLINICAL
+    world.facts["phase"] = Phase.INSTALL
+    assert judge(world.question()).primary == Reason.ELIGIBILITY_HELD
+    world.facts.update(at(72))
+    assert judge(world.question()).capability == Capability.CLINICAL
+
+
+def test_who_left_is_honoured_where_the_policy_says_so(world: Any) -> None:
+    world.policy["people"][0]["status"] = "left"
+    assert judge(world.question()).primary == Reason.ELIGIBILITY_APPROVALS
+    digest = hashlib.sha256(world.statement_bytes()).hexdigest()
+    world.policy["people"][0]["honoured"] = [{"sha256": digest}]
+    assert judge(world.question()).capability == Capability.CLINICAL
+
+
+BOUNDS: dict[str, tuple[Bend, bool]] = {
+    "counter_at_the_floor": (facts(counter_floor=2), True),
+    "context_number_at_the_floor": (facts(context_floor=1), True),
+    "statement_number_at_the_floor": (within("index", "minStatementNumber", 5), True),
+    "context_ends_a_second_later": (
+        lambda world: world.context.update(notAfter="2026-06-01T13:00:01Z"),
+        True,
+    ),
+    "context_ends_now": (
+        lambda world: world.context.update(notAfter="2026-06-01T13:00:00Z"),
+        False,
+    ),
+    "any_site": (within("statement", "constraints.sites", {"mode": "all", "ids": []}), True),
+    "pre_release_of_the_agent": (facts(agent_version="0.1.0-rc.1"), False),
+    "build_of_the_agent": (facts(agent_version="0.1.0+build.7"), True),
+}
+
+
+@pytest.mark.parametrize("case", BOUNDS, ids=str)
+def test_both_sides_of_each_bound(world: Any, case: str) -> None:
+    bend, granted = BOUNDS[case]
+    bend(world)
+    assert (judge(world.question()).capability == Capability.CLINICAL) is granted
+
+
+def test_going_back_ends_by_proven_time_only(world: Any) -> None:
+    world.facts["phase"] = Phase.FALL_BACK
+    world.facts["clock"] += timedelta(days=3650)
+    assert judge(world.question()).capability == Capability.CLINICAL
+    world.facts.update(at(300 * 24))
+    assert judge(world.question()).primary == Reason.ELIGIBILITY_EXPIRED

@@ -79,13 +79,17 @@ class PersonStatus(StrEnum):
 
 
 class Person(Document):
-    """One person, the one function held and the key that signs for it."""
+    """One person, the one function held and the key that signs for it.
+
+    ``honoured`` lists the statements whose approval stays good after the person has left.
+    """
 
     person_id: Slug
     printed_name: Text
     function: Function
     key: PublicKey
     status: PersonStatus
+    honoured: tuple[DigestSet, ...] = Field(default=(), max_length=MAX_LIST)
 
 
 class Requirement(Document):
@@ -124,6 +128,25 @@ class ApprovalPolicy(Document):
         """How many of each function a stage needs; None when the policy names no such stage."""
         found = next((item for item in self.requirements if item.stage == stage), None)
         return None if found is None else dict(found.functions)
+
+    def approvers_of(self, statement: str) -> tuple[Person, ...]:
+        """The people whose approval of a statement, by its SHA-256, counts."""
+        return tuple(
+            person
+            for person in self.people
+            if person.status == PersonStatus.ACTIVE
+            or (
+                person.status == PersonStatus.LEFT
+                and any(item.sha256 == statement for item in person.honoured)
+            )
+        )
+
+    def notice_signers(self) -> tuple[Person, ...]:
+        """The people whose signature under a safety notice counts.
+
+        What somebody withdrew before leaving stays withdrawn; a compromised key counts nowhere.
+        """
+        return tuple(person for person in self.people if person.status != PersonStatus.COMPROMISED)
 
     def active_people(self) -> tuple[Person, ...]:
         """The people whose keys count."""

@@ -168,7 +168,10 @@ def _take(chain: _Chain, line: bytes, *, where: str, device_key: PublicKey) -> N
 
 def _agreeing_heads(chain: _Chain) -> list[ChainHead]:
     agreeing = []
+    last = max(chain.hashes, default=0)
     for head in chain.heads:
+        if head.sequence > last:
+            chain.gaps.append(Gap(last, head.sequence, "a signed head names an event not here"))
         digest = chain.hashes.get(head.sequence)
         if digest == head.event_hash:
             agreeing.append(head)

@@ -41,8 +41,19 @@ Model = TypeVar("Model", bound=BaseModel)
 _MAX_INTEGER_DIGITS = 19
 _SHOWN_ERRORS = 5
 
+FIRST_YEAR = 2000
+LAST_YEAR = 2200
+"""Moments outside these years are mistakes or attacks; sums with them overflow."""
 
-def _utc(value: datetime) -> datetime:
+
+def in_range(value: datetime) -> datetime:
+    """The moment in UTC, if it lies in the years that a device can compute with.
+
+    Raises:
+        ValueError: it does not; sums of dates near the ends of the calendar overflow.
+    """
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"the year is not between {FIRST_YEAR} and {LAST_YEAR}")
     return value.astimezone(UTC)
 
 
@@ -50,7 +61,9 @@ def _plain_time(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Time = Annotated[AwareDatetime, AfterValidator(_utc), PlainSerializer(_plain_time, return_type=str)]
+Time = Annotated[
+    AwareDatetime, AfterValidator(in_range), PlainSerializer(_plain_time, return_type=str)
+]
 """A moment in UTC (RFC 3339); a time without a zone is refused."""
 
 Name = Annotated[

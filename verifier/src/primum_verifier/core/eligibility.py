@@ -37,6 +37,12 @@ INDEX_TYPE = "urn:primum:eligibility-index:v0.1"
 INDEX_TARGET = "eligibility/index.json"
 ELIGIBILITY_ROLE = "eligibility"
 
+_MODES = {
+    Decision.ELIGIBLE: "clinical",
+    Decision.ELIGIBLE_WITH_CONDITIONS: "clinical",
+    Decision.INVESTIGATIONAL: "investigational",
+    Decision.SHADOW_ONLY: "shadow",
+}
 _Countries = Annotated[tuple[Country, ...], Field(min_length=1, max_length=250)]
 _Hardware = Annotated[tuple[Slug, ...], Field(min_length=1, max_length=100)]
 _Hours = Annotated[int, Field(ge=0, le=24 * 366)]
@@ -151,6 +157,12 @@ class Eligibility(Document):
     fail_safe: FailSafe
     evidence: tuple[ResourceDescriptor, ...] = Field(default=(), max_length=MAX_LIST)
     baselines: Baselines | None = None
+
+    @model_validator(mode="after")
+    def _decision_and_mode_agree(self) -> Eligibility:
+        if _MODES[self.decision] != self.use.mode:
+            raise ValueError("decision and use.mode contradict each other")
+        return self
 
 
 class EligibilityStatement(Document):

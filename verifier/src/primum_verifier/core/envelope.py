@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -26,7 +27,7 @@ from primum_verifier.core.document import (
     sha256_hex,
 )
 from primum_verifier.core.errors import RefusedError
-from primum_verifier.core.limits import MAX_APPROVALS, MAX_DOCUMENT_BYTES, MAX_SIGNATURES
+from primum_verifier.core.limits import MAX_DOCUMENT_BYTES, MAX_SIGNATURES
 from primum_verifier.core.reasons import Reason
 
 INTOTO_PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -47,6 +48,9 @@ class PublicKey(Document):
 
     @model_validator(mode="after")
     def _key_id_is_derived(self) -> PublicKey:
+        if self.key_type == "ed25519" and not re.fullmatch(r"[0-9a-f]{64}", self.public):
+            # One key in two spellings would count as two.
+            raise ValueError("an ed25519 key is 64 lower-case hexadecimal digits")
         if self.key_id != key_id_of(self.key_type, self.scheme, self.public):
             raise ValueError("keyId is not the digest of the key")
         return self
@@ -158,19 +162,19 @@ def open_envelope(
     return SignedPayload(payload=payload, signers=tuple(signers.values()))
 
 
-def envelope_lines(data: bytes, *, where: str) -> list[bytes]:
+def envelope_lines(data: bytes, *, where: str, at_most: int) -> list[bytes]:
     """The envelopes of a JSON-lines file, each still unopened.
 
     Raises:
         RefusedError: ``trust.limit`` when there are more than a device is willing to read.
     """
     lines = [line for line in data.split(b"\n") if line.strip()]
-    if len(lines) > MAX_APPROVALS:
+    if len(lines) > at_most:
         raise RefusedError(
             "The file holds more envelopes than are read.",
             reason=Reason.TRUST_LIMIT,
             where=where,
             found=str(len(lines)),
-            expected=f"at most {MAX_APPROVALS}",
+            expected=f"at most {at_most}",
         )
     return lines

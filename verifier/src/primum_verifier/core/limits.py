@@ -23,6 +23,12 @@ MAX_LIST: Final = 1000
 MAX_APPROVALS: Final = 64
 """Approval envelopes read for one statement: ten thousand signatures would cost minutes."""
 
+MAX_NOTICES: Final = 1000
+"""Safety notices read; far above what a product line issues in its life."""
+
+MAX_HOLD_HOURS: Final = 72
+"""The longest that one function alone may hold new activations."""
+
 MAX_SIGNATURES: Final = 16
 """Signatures read in one envelope."""
 

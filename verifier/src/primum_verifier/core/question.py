@@ -59,6 +59,8 @@ class Question:
         artifacts: what was found of the release's files.
         self_test: what the device's own test said.
         clinical_use: whether a patient is being served right now.
+        activated_under: the statement under which the active release was activated, as the
+            device kept it; by it a release ends that no list names any more.
     """
 
     phase: Phase
@@ -77,6 +79,7 @@ class Question:
     artifacts: ArtifactsFact = ArtifactsFact.NOT_FETCHED
     self_test: SelfTestFact = SelfTestFact.NOT_RUN
     clinical_use: ClinicalUse = ClinicalUse.IDLE
+    activated_under: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class Verdict:
         manifest: the manifest, where it was found.
         statement: the eligibility statement, where it was found.
         statement_digest: its SHA-256.
+        statement_bytes: its exact bytes, for a device to keep with what it activates.
     """
 
     phase: Phase
@@ -144,6 +148,7 @@ class Verdict:
     manifest: ReleaseManifest | None
     statement: EligibilityStatement | None
     statement_digest: str | None
+    statement_bytes: bytes | None = None
 
     @property
     def in_the_way(self) -> tuple[Check, ...]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from primum_verifier.core.approval import POLICY_TARGET, ApprovalPolicy, ApprovalStatement
+from primum_verifier.core.approval import POLICY_TARGET, ApprovalPolicy, ApprovalStatement, Person
 from primum_verifier.core.device import (
     PROVISIONING_TARGET,
     DeviceContext,
@@ -36,11 +36,12 @@ from primum_verifier.core.envelope import (
     open_envelope,
 )
 from primum_verifier.core.errors import PrimumError
+from primum_verifier.core.limits import MAX_APPROVALS, MAX_NOTICES
 from primum_verifier.core.manifest import MANIFEST_ROLE, ReleaseManifest
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNoticeStatement
 from primum_verifier.core.question import Question
 from primum_verifier.core.view import AuthorityView
-from primum_verifier.core.vocabulary import Function
+from primum_verifier.core.vocabulary import Function, Phase
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _TOP = frozenset({"targets"})
@@ -68,6 +69,9 @@ class Reading:
     """The documents that bear on one release; None where absent or unreadable.
 
     Attributes:
+        notices_whole: whether the notices were there and every line of them could be read.
+        context_trusted: whether enough keys that both authorities list signed the context, for
+            the key that this device holds.
         problems: for a document that was there and could not be read, what was wrong with it.
     """
 
@@ -81,8 +85,11 @@ class Reading:
     entry: IndexEntry | None
     statement: EligibilityStatement | None
     statement_digest: str | None
+    statement_bytes: bytes | None
     approvals: tuple[SignedApproval, ...]
     notices: tuple[SignedNotice, ...]
+    notices_whole: bool
+    context_trusted: bool
     problems: dict[str, PrimumError]
 
 
@@ -115,11 +122,11 @@ class _Reader:
                 continue
             yield opened.payload, opened.signers
 
-    def lines(self, data: bytes | None, where: str) -> list[bytes]:
+    def lines(self, data: bytes | None, where: str, at_most: int) -> list[bytes]:
         if data is None:
             return []
         try:
-            return envelope_lines(data, where=where)
+            return envelope_lines(data, where=where, at_most=at_most)
         except PrimumError as error:
             self.problems[where] = error
             return []
@@ -140,7 +147,13 @@ def read(question: Question) -> Reading:
     entry = None if index is None else index.entry_for(question.release)
     digest = None if entry is None else entry.statement.sha256
     statement = None if digest is None else _statement(reader, clinical, digest)
+    if statement is None and question.phase == Phase.CONTINUE:
+        # What was activated under a statement ends by it, also when the list has dropped it.
+        where = "statement kept at activation"
+        statement = reader.parse(EligibilityStatement, question.activated_under, where)
     context, signers, threshold = _context(reader, question)
+    notices = _notices(reader, question, policy)
+    notices_there = clinical.document(NOTICES_TARGET, roles=frozenset({SAFETY_ROLE})) is not None
     return Reading(
         manifest=manifest,
         manifest_target=target,
@@ -152,8 +165,18 @@ def read(question: Question) -> Reading:
         entry=entry,
         statement=statement,
         statement_digest=digest,
+        statement_bytes=None
+        if digest is None
+        else clinical.document(statement_target(digest), roles=role),
         approvals=_approvals(reader, question, policy, digest),
-        notices=_notices(reader, question, policy),
+        notices=notices,
+        notices_whole=notices_there
+        and policy is not None
+        and not any(where.startswith(NOTICES_TARGET) for where in reader.problems),
+        context_trusted=context is not None
+        and threshold is not None
+        and signers >= threshold
+        and context.factory.public_key.public == question.device_key,
         problems=reader.problems,
     )
 
@@ -177,19 +200,13 @@ def _statement(
     return reader.parse(EligibilityStatement, data, target)
 
 
-def _people(question: Question, policy: ApprovalPolicy | None) -> dict[str, tuple[str, Function]]:
+def _people(question: Question, people: tuple[Person, ...]) -> dict[str, tuple[str, Function]]:
     """Public key to person and function; a key that engineering also uses counts in neither."""
-    if policy is None:
-        return {}
     return {
         person.key.public: (person.person_id, person.function)
-        for person in policy.active_people()
+        for person in people
         if person.key.public not in question.engineering.public_keys
     }
-
-
-def _keys(policy: ApprovalPolicy | None) -> tuple[PublicKey, ...]:
-    return () if policy is None else tuple(person.key for person in policy.active_people())
 
 
 def _approvals(
@@ -199,10 +216,12 @@ def _approvals(
         return ()
     target = approvals_target(digest)
     data = question.clinical.document(target, roles=frozenset({ELIGIBILITY_ROLE}))
-    people = _people(question, policy)
+    listed = () if policy is None else policy.approvers_of(digest)
+    people = _people(question, listed)
     found = []
-    lines = reader.lines(data, target)
-    for payload, signers in reader.payloads(lines, _keys(policy), target):
+    lines = reader.lines(data, target, MAX_APPROVALS)
+    keys = tuple(person.key for person in listed)
+    for payload, signers in reader.payloads(lines, keys, target):
         statement = reader.parse(ApprovalStatement, payload, target)
         for signer in signers:
             if statement is not None and signer.public in people:
@@ -215,10 +234,12 @@ def _notices(
     reader: _Reader, question: Question, policy: ApprovalPolicy | None
 ) -> tuple[SignedNotice, ...]:
     data = question.clinical.document(NOTICES_TARGET, roles=frozenset({SAFETY_ROLE}))
-    people = _people(question, policy)
+    listed = () if policy is None else policy.notice_signers()
+    people = _people(question, listed)
     found = []
-    lines = reader.lines(data, NOTICES_TARGET)
-    for payload, signers in reader.payloads(lines, _keys(policy), NOTICES_TARGET):
+    lines = reader.lines(data, NOTICES_TARGET, MAX_NOTICES)
+    keys = tuple(person.key for person in listed)
+    for payload, signers in reader.payloads(lines, keys, NOTICES_TARGET):
         statement = reader.parse(SafetyNoticeStatement, payload, NOTICES_TARGET)
         if statement is not None and statement.names(question.release):
             functions = {people[key.public][1] for key in signers if key.public in people}

@@ -9,7 +9,7 @@ from primum_verifier.core.rules import Rule, checked, latest, not_applicable, pr
 from primum_verifier.core.view import AuthorityView
 from primum_verifier.core.vocabulary import Phase
 
-_FRESH_ROLES = ("timestamp", "snapshot", "targets", "model")
+_FRESH_ROLES = ("timestamp", "snapshot", "targets", "model", "rollout")
 _SOURCE_MANIFEST = "release manifest"
 
 
@@ -29,6 +29,29 @@ def roots_are_pinned(question: Question, _: Reading) -> Check:
         expected="a trusted view of both authorities",
         source="trust map",
         clause="TUF 5.2-5.6",
+    )
+
+
+def views_are_newest(question: Question, _: Reading) -> Check:
+    """Nothing newer is known of than what is judged by: a mirror that withholds grants nothing."""
+    name, clause = "newest-views", "TUF 5.5.4, 5.6.4: no mix of old and new"
+    if question.phase != Phase.INSTALL:
+        return not_applicable(
+            name, why="what is known is enough to go back", source="trust stores", clause=clause
+        )
+    awaited = [
+        f"{view.authority}: {view.awaited}"
+        for view in (question.engineering, question.clinical)
+        if view.awaited
+    ]
+    return checked(
+        name,
+        holds=not awaited,
+        reason=Reason.TRUST_METADATA,
+        found="; ".join(awaited) or "nothing newer is known",
+        expected="all that the newest timestamp announces",
+        source="trust stores",
+        clause=clause,
     )
 
 
@@ -80,12 +103,15 @@ def engineering_is_fresh(question: Question, _: Reading) -> Check:
 
 def manifest_is_signed(question: Question, reading: Reading) -> Check:
     """The manifest stands in the engineering repository, signed by its role for models."""
+    if reading.manifest_target:
+        found = problem(reading, reading.manifest_target, "signed")
+    else:
+        found = f"no manifest {question.release[:12]} signed by the role model"
     return checked(
         "manifest-signed",
         holds=reading.manifest is not None,
         reason=Reason.DOCUMENT_INVALID if reading.manifest_target else Reason.TRUST_NOT_FOUND,
-        found=(reading.manifest_target and problem(reading, reading.manifest_target, "signed"))
-        or f"no manifest {question.release[:12]} signed by the role model",
+        found=found,
         expected="a release manifest signed at threshold",
         source=_SOURCE_MANIFEST,
         clause="TUF 5.6; IEC 62304 5.8.8",
@@ -163,6 +189,7 @@ def artifacts_are_whole(question: Question, _: Reading) -> Check:
 
 DEPLOYABLE: tuple[Rule, ...] = (
     roots_are_pinned,
+    views_are_newest,
     authorities_are_disjoint,
     engineering_is_fresh,
     manifest_is_signed,

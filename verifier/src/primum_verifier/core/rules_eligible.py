@@ -77,8 +77,18 @@ def clinical_is_fresh(question: Question, _: Reading) -> Check:
 
 
 def no_notice_holds(question: Question, reading: Reading) -> Check:
-    """No safety notice about this release is in force."""
+    """No safety notice about this release is in force, and none stands there unread."""
     notice = notice_in_force(question, reading)
+    if notice is None and not reading.notices_whole:
+        return checked(
+            "safety-notices",
+            holds=None,
+            reason=Reason.TRUST_STALE_INDEX,
+            found="the notices are missing, or not every line of them can be read",
+            expected="every notice readable",
+            source="safety notices",
+            clause="ISO 13485 8.3.3; absence is never permission",
+        )
     return checked(
         "safety-notices",
         holds=notice is None,
@@ -357,10 +367,10 @@ def _no_statement(name: str, clause: str) -> Check:
 ELIGIBLE: tuple[Rule, ...] = (
     context_is_trusted,
     clinical_is_fresh,
+    people_hold_one_function,
     no_notice_holds,
     index_lists_it,
     statement_is_about_it,
-    people_hold_one_function,
     approvals_are_enough,
     intended_use_is_the_same,
     stage_fits,

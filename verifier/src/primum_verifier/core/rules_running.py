@@ -9,10 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from primum_verifier.core.limits import MAX_HOLD_HOURS
+from primum_verifier.core.notice import SafetyNotice
 from primum_verifier.core.question import Question
 from primum_verifier.core.reading import Reading, SignedNotice
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.vocabulary import IndexStatus, NoticeAction, NoticeKind
+from primum_verifier.core.vocabulary import IndexStatus, NoticeAction, NoticeKind, Phase
+
+_STRICTNESS = {
+    NoticeAction.NOTIFY_ONLY: 0,
+    NoticeAction.NO_NEW_ACTIVATION: 1,
+    NoticeAction.CONTINUE_WITH_NOTICE: 2,
+    NoticeAction.FALL_BACK: 3,
+    NoticeAction.SUSPEND_AI_FUNCTION: 4,
+}
 
 
 @dataclass(frozen=True)
@@ -42,63 +52,98 @@ class Order:
 
 
 def notice_in_force(question: Question, reading: Reading) -> SignedNotice | None:
-    """The strictest notice about this release that counts here and now, or None."""
-    counted = [notice for notice in reading.notices if _counts(notice, question, reading)]
-    strict = [item for item in counted if item.statement.predicate.kind != NoticeKind.HOLD]
-    return next(iter(strict or counted), None)
+    """The strictest notice about this release that counts here and now, or None.
+
+    A hold stops new activations only: it does not forbid the way back to what is held already.
+    """
+    counted = [
+        notice
+        for notice in reading.notices
+        if _counts(notice, question, reading)
+        and not (question.phase == Phase.FALL_BACK and _is_hold(notice))
+    ]
+    if not counted:
+        return None
+    return max(counted, key=lambda notice: _STRICTNESS[_action_now(notice, question)])
+
+
+def _is_hold(notice: SignedNotice) -> bool:
+    return notice.statement.predicate.kind == NoticeKind.HOLD
 
 
 def _counts(notice: SignedNotice, question: Question, reading: Reading) -> bool:
-    """Whether enough functions signed it, it is meant for this device, and it has begun."""
+    """Whether enough functions signed it, it is meant for this device, and it is in time."""
     policy, said = reading.policy, notice.statement.predicate
     if policy is None:
         return False
-    takes_away = said.kind != NoticeKind.HOLD
-    needed = policy.functions_to_take_away if takes_away else policy.functions_to_hold
+    needed = policy.functions_to_hold if _is_hold(notice) else policy.functions_to_take_away
     if len(notice.functions) < needed:
         return False
     context = reading.context
-    if context is not None and not said.scope.covers(context.placement.jurisdiction):
-        return False
-    # A hold ends by a newer notice or by proven time, never by a clock that ran ahead.
-    proven = question.proven
-    if said.expires_at is not None and proven is not None and said.expires_at <= proven:
-        return False
+    # An untrusted context cannot take a device out of the scope of a notice.
+    if reading.context_trusted and context is not None:
+        jurisdiction = context.placement.jurisdiction
+        if not said.scope.covers(jurisdiction):
+            return False
+    return _has_begun(said, question) and not _has_ended(said, question)
+
+
+def _has_begun(said: SafetyNotice, question: Question) -> bool:
     # That it could be read proves that its issue time has passed, whatever the clocks say.
     if said.effective_at <= said.issued_at:
         return True
-    return proven is not None and said.effective_at <= proven
+    return question.proven is not None and said.effective_at <= question.proven
+
+
+def _has_ended(said: SafetyNotice, question: Question) -> bool:
+    """By proven time only, never by a clock that ran ahead; a hold ends, whatever it says."""
+    ends = said.expires_at
+    if said.kind == NoticeKind.HOLD:
+        longest = said.issued_at + timedelta(hours=MAX_HOLD_HOURS)
+        ends = longest if ends is None else min(ends, longest)
+    return ends is not None and question.proven is not None and ends <= question.proven
+
+
+def _action_now(notice: SignedNotice, question: Question) -> NoticeAction:
+    """What a notice orders at this moment, its time of grace considered."""
+    said = notice.statement.predicate
+    if _is_hold(notice):
+        # One function alone can stop new activations, never what already serves a patient.
+        return NoticeAction.CONTINUE_WITH_NOTICE
+    ends = said.effective_at + timedelta(seconds=said.grace_period_seconds)
+    over = question.proven is not None and question.proven >= ends
+    if said.grace_period_seconds > 0 and not over:
+        return NoticeAction.CONTINUE_WITH_NOTICE
+    return said.action
 
 
 def order_for_running(question: Question, reading: Reading) -> Order | None:
     """What must happen to the active release now, or None: it goes on.
 
-    In this order: a notice, the context, the end of validity, the age of the list, the list.
+    Of everything that orders something, the strictest counts; among equals the first of: a
+    notice, the context, the end of validity, the age of the list, the list.
     """
-    for find in (_by_notice, _by_context, _by_validity, _by_age_of_list, _by_list):
-        order = find(question, reading)
-        if order is not None:
-            return order
-    return None
+    finders = (_by_notice, _by_context, _by_validity, _by_age_of_list, _by_list)
+    orders = [order for find in finders if (order := find(question, reading)) is not None]
+    return max(orders, key=lambda order: _STRICTNESS[order.action], default=None)
 
 
 def _by_notice(question: Question, reading: Reading) -> Order | None:
     notice = notice_in_force(question, reading)
     if notice is None:
-        return None
+        if reading.notices_whole:
+            return None
+        return Order(
+            action=NoticeAction.CONTINUE_WITH_NOTICE,
+            reason=Reason.TRUST_STALE_INDEX,
+            found="the notices are missing, or not every line of them can be read",
+            source="safety notices",
+            user_notice="The state of this function cannot be checked. Go on as instructed.",
+        )
     said = notice.statement.predicate
-    over = question.proven is not None and question.proven >= said.effective_at + timedelta(
-        seconds=said.grace_period_seconds
-    )
-    waits = said.grace_period_seconds > 0 and not over
-    action = NoticeAction.CONTINUE_WITH_NOTICE if waits else said.action
-    held = said.kind == NoticeKind.HOLD
-    if held:
-        # One function alone can stop new activations, never what already serves a patient.
-        action = NoticeAction.CONTINUE_WITH_NOTICE
     return Order(
-        action=action,
-        reason=Reason.ELIGIBILITY_HELD if held else Reason.ELIGIBILITY_WITHDRAWN,
+        action=_action_now(notice, question),
+        reason=Reason.ELIGIBILITY_HELD if _is_hold(notice) else Reason.ELIGIBILITY_WITHDRAWN,
         found=f"{said.kind}: {said.reason.text}",
         source=said.id,
         user_notice=said.user_notice,
@@ -106,13 +151,9 @@ def _by_notice(question: Question, reading: Reading) -> Order | None:
     )
 
 
-def _by_context(question: Question, reading: Reading) -> Order | None:
+def _by_context(_: Question, reading: Reading) -> Order | None:
     context, statement = reading.context, reading.statement
-    if context is None or statement is None or reading.context_threshold is None:
-        return None
-    if context.factory.public_key.public != question.device_key:
-        return None
-    if reading.context_signers < reading.context_threshold:
+    if context is None or statement is None or not reading.context_trusted:
         return None
     constraints = statement.predicate.constraints
     if context.placement.jurisdiction not in constraints.jurisdictions:
@@ -163,16 +204,23 @@ def _by_age_of_list(question: Question, reading: Reading) -> Order | None:
 
 
 def _by_list(_: Question, reading: Reading) -> Order | None:
-    """An entry that vanished, or is marked without a notice, holds; it never takes away."""
-    if reading.index is None:
-        return None
+    """An entry that vanished, or is marked without a notice, holds; it never takes away.
+
+    A list that cannot be read is stale, never empty.
+    """
     status = None if reading.entry is None else reading.entry.status
     if status == IndexStatus.ELIGIBLE:
         return None
+    if reading.index is None:
+        reason, found = Reason.TRUST_STALE_INDEX, "no list that can be read"
+    elif status is None:
+        reason, found = Reason.ELIGIBILITY_HELD, "no longer on the list"
+    else:
+        reason, found = Reason.ELIGIBILITY_HELD, f"{status} without a notice"
     return Order(
         action=NoticeAction.CONTINUE_WITH_NOTICE,
-        reason=Reason.ELIGIBILITY_HELD,
-        found="no longer on the list" if status is None else f"{status} without a notice",
+        reason=reason,
+        found=found,
         source="eligibility index",
         user_notice="This function is under review. Go on as instructed.",
     )

@@ -174,4 +174,5 @@ def _verdict(
         manifest=manifest,
         statement=reading.statement,
         statement_digest=reading.statement_digest,
+        statement_bytes=reading.statement_bytes,
     )

@@ -48,6 +48,8 @@ class AuthorityView:
         issued_at: the issue time signed into the timestamp, where there is one.
         documents: the small documents by target name.
         public_keys: every public key that counts for any role of this authority.
+        awaited: what is known to be newer and has not arrived whole; empty when nothing is.
+        time_epoch: the digest of the keys that sign the issue time.
     """
 
     authority: str
@@ -55,6 +57,8 @@ class AuthorityView:
     issued_at: datetime | None
     documents: Mapping[str, SignedDocument]
     public_keys: frozenset[str]
+    awaited: str = ""
+    time_epoch: str = ""
 
     @property
     def view_id(self) -> str:

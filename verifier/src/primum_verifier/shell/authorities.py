@@ -34,7 +34,7 @@ from primum_verifier.core.view import CLINICAL, ENGINEERING, AuthorityView
 from primum_verifier.shell.fetching import Fetcher
 from primum_verifier.shell.trust_store import TrustStore
 from primum_verifier.shell.tuf_client import TufClient, TufSession
-from primum_verifier.shell.tuf_views import signed_documents, view_of
+from primum_verifier.shell.tuf_views import stored_view
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ class Authorities:
             with self._clients[ENGINEERING].session(at=now) as session:
                 session.refresh()
                 self._load_engineering(session, device_id=device_id, now=now, held=held)
+                session.complete()
         except PrimumError as error:
             problems[ENGINEERING] = error
         stored = self.stored(now=now, device_id=device_id)
@@ -142,6 +143,7 @@ class Authorities:
             with self._clients[CLINICAL].session(at=now) as session:
                 session.refresh()
                 _load_clinical(session, releases=releases)
+                session.complete()
         except PrimumError as error:
             problems[CLINICAL] = error
         after = self.stored(now=now, device_id=device_id)
@@ -149,7 +151,7 @@ class Authorities:
 
     def stored(self, *, now: datetime, device_id: str) -> Refreshed:
         """Both views as last accepted; nothing is asked of anybody."""
-        views = {name: _stored_view(name, store) for name, store in self._stores.items()}
+        views = {name: stored_view(name, store.load()) for name, store in self._stores.items()}
         engineering = views[ENGINEERING]
         plan = None if engineering is None else _plan_of(engineering)
         assignment = (
@@ -213,10 +215,3 @@ def _plan_of(view: AuthorityView) -> RolloutPlan | None:
         return parse_document(RolloutPlan, data, where=ROLLOUT_TARGET)
     except PrimumError:
         return None
-
-
-def _stored_view(name: str, store: TrustStore) -> AuthorityView | None:
-    trusted = store.load()
-    if trusted is None or "timestamp.json" not in trusted.metadata:
-        return None
-    return view_of(name, dict(trusted.metadata), signed_documents(trusted))

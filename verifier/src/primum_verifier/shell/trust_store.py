@@ -31,13 +31,16 @@ class TrustedSet:
     Attributes:
         metadata: TUF metadata by the file name that ``tuf`` gives it, for example
             ``timestamp.json`` or ``root_history/2.root.json``.
-        documents: the small signed documents by target name.
+        view: the metadata of the last run that ended well, whole: what is judged by. A run that
+            ended early may have left newer files in ``metadata``, and changes nothing here.
+        documents: the small signed documents that belong to ``view``, by target name.
         floors: for each role and set of keys, the highest version ever accepted
             (TUF 5.4.3, 5.5.5); a role's floor starts anew only with a root that changes its keys.
         reference_time: the time at which it was accepted.
     """
 
     metadata: Mapping[str, bytes] = field(default_factory=dict)
+    view: Mapping[str, bytes] = field(default_factory=dict)
     documents: Mapping[str, bytes] = field(default_factory=dict)
     floors: Mapping[str, int] = field(default_factory=dict)
     reference_time: datetime | None = None
@@ -76,6 +79,8 @@ class MemoryTrustStore:
 
 class FolderTrustStore:
     """A folder that holds the metadata under the names ``tuf`` gives it, and the floors.
+
+    It serves ``fetch``, which judges nothing, so it keeps neither view nor documents.
 
     A metadata file that is damaged or emptied is harmless: the client asks for it again, and
     the floors, kept in a file of their own, still refuse an older version.

@@ -45,8 +45,8 @@ from primum_verifier.core.view import AuthorityView, SignedDocument
 from primum_verifier.shell.fetching import Fetcher, NotThereError
 from primum_verifier.shell.trust_store import TrustedSet, TrustStore
 from primum_verifier.shell.tuf_errors import translated
-from primum_verifier.shell.tuf_keys import key_sets
-from primum_verifier.shell.tuf_views import role_states, view_of
+from primum_verifier.shell.tuf_keys import check_delegations, key_sets
+from primum_verifier.shell.tuf_views import check_issue_time, role_states, view_of
 
 STRONG_DIGESTS = {
     "sha256": "sha256",
@@ -168,6 +168,7 @@ class TufSession:
         self._at = at
         self._updater: Updater | None = None
         self._documents: dict[str, bytes] = {}
+        self._complete = False
         self._verified: set[str] = set()
 
     def open(self) -> None:
@@ -297,6 +298,23 @@ class TufSession:
             return False
         return True
 
+    def complete(self) -> None:
+        """Say that all that was wanted has arrived: from now on it is what is judged by.
+
+        Raises:
+            RefusedError: ``trust.metadata`` when a delegated role delegates further (a role could
+                then put metadata of its own under another role's name), or when the issue time
+                is no time that the timestamp vouches for.
+        """
+        check_delegations(self._authority, self._view_files())
+        check_issue_time(self._authority, self._folder)
+        self._complete = True
+
+    def _view_files(self) -> dict[str, bytes]:
+        """The metadata that was verified in this run, by file name."""
+        names = {f"{quote(role, '')}.json" for role in self._verified}
+        return {name: data for name, data in self._files().items() if name in names}
+
     def view(self, documents: dict[str, SignedDocument]) -> AuthorityView:
         """The authority as accepted in this run, with the documents that were asked for."""
         return view_of(self._authority, self._files(), documents)
@@ -314,10 +332,13 @@ class TufSession:
         merged = dict(self._before.floors)
         for name, version in floors.items():
             merged[name] = max(version, merged.get(name, 0))
-        documents = {**self._before.documents, **self._documents}
+        view, documents = self._before.view, self._before.documents
+        if self._complete:
+            view, documents = self._view_files(), self._documents
         moments = [self._at, *filter(None, [self._before.reference_time])]
         return TrustedSet(
             metadata=self._files(),
+            view=view,
             documents={name: documents[name] for name in sorted(documents)},
             floors=merged,
             reference_time=max(moments),

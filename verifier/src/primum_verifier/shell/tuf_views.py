@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import unquote
 
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root, Signed, Targets
+from tuf.api.metadata import Metadata, Root, Signed, Targets, Timestamp
 
-from primum_verifier.core.document import sha256_hex
+from primum_verifier.core.document import canonical_json, in_range, sha256_hex
+from primum_verifier.core.errors import RefusedError
+from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import AuthorityView, RoleState, SignedDocument
 from primum_verifier.shell.trust_store import TrustedSet
+from primum_verifier.shell.tuf_keys import public_of
 
 ISSUED_AT = "issuedAt"
 """The member of a timestamp's signed part in which our tools sign the issue time."""
 
 
-def role_states(files: dict[str, bytes]) -> dict[str, RoleState]:
+def role_states(files: Mapping[str, bytes]) -> dict[str, RoleState]:
     """Version, expiry and digest of each role in a set of trusted metadata files."""
     found = {}
     for file_name, data in files.items():
@@ -37,11 +43,12 @@ def role_states(files: dict[str, bytes]) -> dict[str, RoleState]:
 
 
 def view_of(
-    authority: str, files: dict[str, bytes], documents: dict[str, SignedDocument]
+    authority: str, files: Mapping[str, bytes], documents: Mapping[str, SignedDocument]
 ) -> AuthorityView:
     """The view that a set of trusted metadata files and documents gives."""
     issued_at: datetime | None = None
     publics: set[str] = set()
+    time_epoch = ""
     for file_name, data in files.items():
         if "/" in file_name:
             continue
@@ -49,44 +56,98 @@ def view_of(
             signed: Signed = Metadata.from_bytes(data).signed
         except RepositoryError:
             continue
-        if file_name == "timestamp.json":
-            issued_at = _moment(signed.unrecognized_fields.get(ISSUED_AT))
+        if isinstance(signed, Timestamp):
+            issued_at = issue_time(signed)
         elif isinstance(signed, Root):
-            publics |= {str(key.keyval.get("public")) for key in signed.keys.values()}
+            publics |= {public_of(key) for key in signed.keys.values()}
+            signers = sorted(public_of(signed.keys[keyid]) for keyid in _timestamp_keys(signed))
+            time_epoch = sha256_hex(canonical_json(signers))
         elif isinstance(signed, Targets) and signed.delegations is not None:
-            publics |= {str(key.keyval.get("public")) for key in signed.delegations.keys.values()}
+            publics |= {public_of(key) for key in signed.delegations.keys.values()}
     return AuthorityView(
         authority=authority,
         roles=role_states(files),
         issued_at=issued_at,
         documents=documents,
         public_keys=frozenset(publics),
+        time_epoch=time_epoch,
     )
 
 
-def _moment(text: object) -> datetime | None:
+def _timestamp_keys(root: Root) -> list[str]:
+    return list(root.roles["timestamp"].keyids)
+
+
+def issue_time(timestamp: Timestamp) -> datetime | None:
+    """The signed issue time, None where there is none that a device can compute with.
+
+    An issue time after the timestamp's own end is none: nobody vouches for it.
+    """
+    text = timestamp.unrecognized_fields.get(ISSUED_AT)
     try:
         moment = datetime.fromisoformat(str(text))
-    except ValueError:
+        if moment.tzinfo is None:
+            return None
+        moment = in_range(moment)
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    return moment if moment <= timestamp.expires.astimezone(UTC) else None
+
+
+def check_issue_time(authority: str, folder: Path) -> None:
+    """Refuse a timestamp whose issue time is there and is no time.
+
+    Raises:
+        RefusedError: ``trust.metadata``.
+    """
+    timestamp = Metadata[Timestamp].from_file(str(folder / "timestamp.json")).signed
+    if ISSUED_AT in timestamp.unrecognized_fields and issue_time(timestamp) is None:
+        raise RefusedError(
+            "The timestamp's issue time is no time that the timestamp vouches for.",
+            reason=Reason.TRUST_METADATA,
+            where=f"{authority}: timestamp",
+            found=str(timestamp.unrecognized_fields[ISSUED_AT])[:40],
+            expected="an RFC 3339 time not after the timestamp's own end",
+            remedy="The publisher must sign the timestamp again with a right clock.",
+        )
+
+
+def awaited_by(trusted: TrustedSet) -> str:
+    """What is known to be newer than the view and has not arrived whole; empty when nothing is."""
+    known = role_states(trusted.metadata).get("timestamp")
+    judged = role_states(trusted.view).get("timestamp")
+    if known is None or judged is None or known.version <= judged.version:
+        return ""
+    return f"timestamp {known.version} was accepted, what it announces has not arrived whole"
+
+
+def stored_view(authority: str, trusted: TrustedSet | None) -> AuthorityView | None:
+    """The view to judge by: the last run that ended well; None when none ever did."""
+    if trusted is None or not trusted.view:
+        return None
+    view = view_of(authority, trusted.view, signed_documents(trusted))
+    return replace(view, awaited=awaited_by(trusted))
 
 
 def signed_documents(trusted: TrustedSet) -> dict[str, SignedDocument]:
-    """The stored documents that stored metadata still signs, each with the role that does."""
-    found: dict[str, SignedDocument] = {}
-    for file_name, data in trusted.metadata.items():
-        if "/" in file_name:
-            continue
+    """The documents that the view signs, each with the role that may and does sign it."""
+    roles: dict[str, Targets] = {}
+    for file_name, data in trusted.view.items():
         try:
             signed: Signed = Metadata.from_bytes(data).signed
         except RepositoryError:
             continue
-        if not isinstance(signed, Targets):
-            continue
-        for target, info in signed.targets.items():
-            kept = trusted.documents.get(target)
-            if kept is not None and info.hashes.get("sha256") == sha256_hex(kept):
-                role = file_name.removesuffix(".json")
-                found.setdefault(target, SignedDocument(data=kept, role=role))
+        if isinstance(signed, Targets):
+            roles[unquote(file_name.removesuffix(".json"))] = signed
+    top = roles.get(Targets.type)
+    found: dict[str, SignedDocument] = {}
+    for target, kept in trusted.documents.items():
+        allowed = [Targets.type]
+        if top is not None and top.delegations is not None:
+            allowed += [name for name, _ in top.delegations.get_roles_for_target(target)]
+        for role in allowed:
+            info = roles[role].targets.get(target) if role in roles else None
+            if info is not None and info.hashes.get("sha256") == sha256_hex(kept):
+                found[target] = SignedDocument(data=kept, role=role)
+                break
     return found
