@@ -283,6 +283,9 @@ class World:
         self.provisioning_listed = {"engineering": [0, 1], "clinical": [0, 1]}
         self.context_signers = [0, 1]
         self.notices_there = True
+        self.elsewhere: set[int] = set()
+        self.roles = {"manifest": "model", "index": "eligibility", "notices": "safety"}
+        self.statement_changed = b""
         self.junk = 0
         self.awaited = ""
         self.expires: dict[str, datetime] = {}
@@ -392,11 +395,12 @@ class World:
 
     def notice_lines(self) -> bytes:
         lines = []
-        for said, signers in self.notices:
+        for number, (said, signers) in enumerate(self.notices):
+            about = "9" * 64 if number in self.elsewhere else self.release
             payload = canonical_json(
                 {
                     "_type": "https://in-toto.io/Statement/v1",
-                    "subject": [{"name": "manifest.json", "digest": {"sha256": self.release}}],
+                    "subject": [{"name": "manifest.json", "digest": {"sha256": about}}],
                     "predicateType": "urn:primum:safety-notice:v0.1",
                     "predicate": said,
                 }
@@ -411,15 +415,19 @@ class World:
         digest = sha256_hex(statement)
         component, version = "pvc-classifier", self.manifest["bundle"]["version"]
         engineering = {
-            manifest_target(component, version): SignedDocument(self.manifest_bytes, "model"),
+            manifest_target(component, version): SignedDocument(
+                self.manifest_bytes, self.roles["manifest"]
+            ),
             "provisioning/keys.json": self._provisioning("engineering"),
         }
         clinical = {
             "policy/approval-policy.json": SignedDocument(canonical_json(self.policy), "targets"),
             "provisioning/keys.json": self._provisioning("clinical"),
-            statement_target(digest): SignedDocument(statement, "eligibility"),
+            statement_target(digest): SignedDocument(
+                statement + self.statement_changed, "eligibility"
+            ),
             approvals_target(digest): SignedDocument(self.approval_lines(digest), "eligibility"),
-            "safety/notices.jsonl": SignedDocument(self.notice_lines(), "safety"),
+            "safety/notices.jsonl": SignedDocument(self.notice_lines(), self.roles["notices"]),
         }
         if not self.notices_there:
             del clinical["safety/notices.jsonl"]
@@ -434,7 +442,7 @@ class World:
             }
             index = {**self.index, "entries": [entry] if self.listed else []}
             clinical["eligibility/index.json"] = SignedDocument(
-                canonical_json(index), "eligibility"
+                canonical_json(index), self.roles["index"]
             )
         trust_map = TrustMap.model_validate_json(
             json.dumps(

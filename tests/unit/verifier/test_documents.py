@@ -13,7 +13,7 @@ from primum_verifier.core.approval import ApprovalPolicy, ApprovalStatement
 from primum_verifier.core.device import DeviceContext, ProvisioningKeys, TrustMap
 from primum_verifier.core.document import Document, canonical_json, parse_document, read_json
 from primum_verifier.core.eligibility import EligibilityIndex, EligibilityStatement
-from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, open_envelope
+from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, envelope_lines, open_envelope
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.notice import SafetyNoticeStatement
@@ -117,7 +117,17 @@ def test_each_bad_member_is_named(change: dict[str, Any], member: str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b'{"a":1,"a":2}', b"NaN", b"1" * 20, b"[" * 30 + b"]" * 30, b'"\xff"', b"x" * 2_000_000],
+    [
+        b'{"a":1,"a":2}',
+        b'{"b":0,"a":1,"c":2,"a":1}',
+        b"NaN",
+        b"1" * 20,
+        b"[" * 30 + b"]" * 30,
+        b'"\xff"',
+        b"x" * 2_000_000,
+        json.dumps({str(number): 0 for number in range(1001)}).encode(),
+    ],
+    ids=lambda data: data[:12].decode("latin-1"),
 )
 def test_json_that_two_readers_would_read_differently_is_refused(data: bytes) -> None:
     with pytest.raises(RefusedError):
@@ -177,3 +187,24 @@ def test_the_share_is_a_fair_draw_that_never_changes(device: str, ring: str) -> 
     share = share_of("00" * 16, ring, device)
     assert 0 <= share < 100
     assert share == share_of("00" * 16, ring, device)
+
+
+def test_limits_allow_what_stands_exactly_at_them() -> None:
+    assert read_json(b"1" * 19, where="test") == int("1" * 19)
+    assert (
+        len(read_json(json.dumps({str(n): 0 for n in range(1000)}).encode(), where="test")) == 1000
+    )
+    assert read_json(b"[" * 24 + b"]" * 24, where="test") is not None
+
+
+def test_a_file_of_envelopes_is_read_up_to_its_limit() -> None:
+    assert len(envelope_lines(b"{}\n" * 5, where="test", at_most=5)) == 5
+    with pytest.raises(RefusedError) as caught:
+        envelope_lines(b"{}\n" * 6, where="test", at_most=5)
+    assert caught.value.reason == Reason.TRUST_LIMIT
+
+
+def test_a_duplicate_member_is_named() -> None:
+    with pytest.raises(RefusedError) as caught:
+        read_json(b'{"b":0,"a":1,"c":2,"a":1}', where="test")
+    assert "'a'" in caught.value.found

@@ -87,6 +87,10 @@ NOT_DEPLOYABLE: dict[str, tuple[Bend, Reason]] = {
     "artifact_damaged": (facts(artifacts=ArtifactsFact.DAMAGED), Reason.ARTIFACT_DIGEST),
     "model_role_expired": (expired("model"), Reason.TRUST_EXPIRED),
     "engineering_timestamp_frozen": (expired("timestamp"), Reason.TRUST_EXPIRED),
+    "manifest_carried_by_another_role": (
+        lambda world: world.roles.update(manifest="rollout"),
+        Reason.TRUST_NOT_FOUND,
+    ),
     "something_newer_is_known_and_withheld": (
         attribute("awaited", "timestamp 9"),
         Reason.TRUST_METADATA,
@@ -204,6 +208,22 @@ NOT_ELIGIBLE: dict[str, tuple[Bend, Reason]] = {
             "clinical", kind="hold", action="no-new-activation", expiresAt="2026-06-04T12:00:00Z"
         ),
         Reason.ELIGIBILITY_HELD,
+    ),
+    "index_carried_by_another_role": (
+        lambda world: world.roles.update(index="safety"),
+        Reason.TRUST_STALE_INDEX,
+    ),
+    "notices_carried_by_another_role": (
+        lambda world: world.roles.update(notices="eligibility"),
+        Reason.TRUST_STALE_INDEX,
+    ),
+    "statement_is_not_the_one_the_list_names": (
+        attribute("statement_changed", b" "),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "provisioning_keys_missing_in_one_authority": (
+        lambda world: world.provisioning_listed.update(engineering=[]),
+        Reason.ELIGIBILITY_CONTEXT_UNTRUSTED,
     ),
     "notices_missing_are_unknown_not_none": (
         attribute("notices_there", False),
@@ -363,6 +383,11 @@ RUNNING: dict[str, tuple[Bend, Capability, NoticeAction | None]] = {
         lambda world: world.notice(
             "clinical", "quality", scope={"mode": "jurisdictions", "jurisdictions": ["FR"]}
         ),
+        Capability.CLINICAL,
+        None,
+    ),
+    "another_release_is_withdrawn": (
+        lambda world: (world.notice("clinical", "quality"), world.elsewhere.add(0)),
         Capability.CLINICAL,
         None,
     ),
@@ -572,3 +597,125 @@ def test_going_back_ends_by_proven_time_only(world: Any) -> None:
     assert judge(world.question()).capability == Capability.CLINICAL
     world.facts.update(at(300 * 24))
     assert judge(world.question()).primary == Reason.ELIGIBILITY_EXPIRED
+
+
+def later(**changes: Any) -> dict[str, Any]:
+    return {"effectiveAt": "2026-06-01T12:30:00Z", **changes}
+
+
+STOPS: dict[str, tuple[Bend, bool]] = {
+    "effective_just_now": (
+        lambda world: world.notice("clinical", "quality", **later()),
+        True,
+    ),
+    "effective_in_a_second": (
+        lambda world: world.notice(
+            "clinical", "quality", **later(effectiveAt="2026-06-01T12:30:01Z")
+        ),
+        False,
+    ),
+    "grace_is_over_just_now": (
+        lambda world: world.notice("clinical", "quality", gracePeriodSeconds=1800),
+        True,
+    ),
+    "grace_is_over_in_a_second": (
+        lambda world: world.notice("clinical", "quality", gracePeriodSeconds=1801),
+        False,
+    ),
+    "grace_and_nobody_knows_the_time": (
+        lambda world: (
+            world.notice("clinical", "quality", gracePeriodSeconds=1),
+            world.facts.update(proven=None),
+        ),
+        False,
+    ),
+    "future_effect_and_nobody_knows_the_time": (
+        lambda world: (
+            world.notice("clinical", "quality", **later()),
+            world.facts.update(proven=None),
+        ),
+        False,
+    ),
+    "moved_to_another_site": (within("context", "placement.siteId", "ward-8"), True),
+    "moved_where_any_site_will_do": (
+        lambda world: (
+            within("context", "placement.siteId", "ward-8")(world),
+            within("statement", "constraints.sites", {"mode": "all", "ids": []})(world),
+        ),
+        False,
+    ),
+    "the_statement_ends_just_now": (
+        lambda world: (
+            world.statement["validity"].update(notAfter="2026-06-01T12:30:00Z"),
+            world.statement["validity"].update(notBefore="2026-06-01T11:00:00Z"),
+            world.statement["onExpiry"].update(action="suspend-ai-function"),
+        ),
+        True,
+    ),
+    "the_statement_ends_in_a_second": (
+        lambda world: (
+            world.statement["validity"].update(notAfter="2026-06-01T12:30:01Z"),
+            world.statement["validity"].update(notBefore="2026-06-01T11:00:00Z"),
+            world.statement["onExpiry"].update(action="suspend-ai-function"),
+        ),
+        False,
+    ),
+    "the_list_is_exactly_as_old_as_it_may_grow": (
+        lambda world: (
+            world.facts.update(at(288)),
+            world.statement["onExpiry"].update(action="suspend-ai-function"),
+        ),
+        False,
+    ),
+    "the_list_is_a_second_older": (
+        lambda world: (
+            world.facts.update(at(288 + 1 / 3600)),
+            world.statement["onExpiry"].update(action="suspend-ai-function"),
+        ),
+        True,
+    ),
+    "withdrawn_while_also_held": (
+        lambda world: (
+            world.notice("clinical", kind="hold", expiresAt="2026-06-04T12:00:00Z"),
+            world.notice("quality", "regulatory"),
+        ),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STOPS, ids=str)
+def test_what_runs_stops_exactly_when_it_must(world: Any, case: str) -> None:
+    bend, stops = STOPS[case]
+    bend(world)
+    world.facts["phase"] = Phase.CONTINUE
+    assert (judge(world.question()).capability == Capability.STAGE) is stops
+
+
+@pytest.mark.parametrize(("hours", "held"), [(1.999, True), (2, False)])
+def test_a_hold_ends_when_it_says(world: Any, hours: float, *, held: bool) -> None:
+    world.notice("clinical", kind="hold", expiresAt="2026-06-01T14:00:00Z")
+    world.facts.update(at(hours))
+    assert (judge(world.question()).primary == Reason.ELIGIBILITY_HELD) is held
+
+
+def test_why_a_list_holds_what_runs_is_told_apart(world: Any) -> None:
+    world.facts["phase"] = Phase.CONTINUE
+    world.listed = False
+    assert "no longer on the list" in judge(world.question()).checks[1].found
+    world.listed, world.index_status = True, "held"
+    assert "held without a notice" in judge(world.question()).checks[1].found
+
+
+def test_time_unknown_is_told_as_unknown(world: Any) -> None:
+    world.facts["clock"] = None
+    outcomes = {check.name: str(check.outcome) for check in judge(world.question()).checks}
+    assert outcomes["validity"] == outcomes["index-age"] == "unknown"
+
+
+def test_the_list_ages_by_proven_time_only_on_the_way_back(world: Any) -> None:
+    world.facts.update(at(240.5))
+    world.facts["phase"] = Phase.FALL_BACK
+    assert judge(world.question()).primary == Reason.TRUST_STALE_INDEX
+    world.facts["proven"] -= timedelta(hours=1)
+    assert judge(world.question()).capability == Capability.CLINICAL
