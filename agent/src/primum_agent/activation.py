@@ -8,7 +8,7 @@ from primum_agent.device import Device
 from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fail_points import FailPoint, fail_here
-from primum_agent.installer import Installer, ModelInstaller, generation_for
+from primum_agent.installer import generation_for
 from primum_agent.lifecycle import Stimulus
 from primum_agent.serving import serve
 from primum_verifier.core.question import Verdict
@@ -29,10 +29,10 @@ def activate(device: Device, verdict: Verdict, *, manifest: bytes) -> Generation
         manifest: the exact bytes of the manifest.
 
     Raises:
-        FailedError: the disk did not take it; the old generation is active.
+        FailedError: the disk did not take it.  The old generation is active, unless it was the
+            journal that did not take the switch: the caller asks the installer.
     """
     journal = device.journal
-    installer: Installer = ModelInstaller(device.store)
     generation = generation_for(journal.state(), verdict)
     journal.record(
         Entry(
@@ -49,8 +49,10 @@ def activate(device: Device, verdict: Verdict, *, manifest: bytes) -> Generation
         )
     )
     fail_here(FailPoint.ACTIVATING_BEFORE_GENERATION)
-    installer.lay_out(generation, manifest=manifest, verdict=verdict)
-    installer.switch(generation.number)
+    device.installer.lay_out(generation, manifest=manifest, verdict=verdict)
+    fail_here(FailPoint.ACTIVATING_BEFORE_SWITCH)
+    device.installer.switch(generation.number)
+    fail_here(FailPoint.ACTIVATING_AFTER_SWITCH)
     switched(device, generation)
     return generation
 

@@ -19,10 +19,11 @@ from primum_agent.children import end_with_parent
 from primum_agent.clock import Clock, SystemClock
 from primum_agent.collecting import collect
 from primum_agent.converging import converge
-from primum_agent.device import Device, open_device
+from primum_agent.device import Device, Ports, open_device
 from primum_agent.durable import make_folder
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
+from primum_agent.journal_port import JournalPort
 from primum_agent.judging import make_judge
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import State
@@ -126,8 +127,20 @@ def attempt(device: Device, *, reason: str) -> int:
     return poll(device)
 
 
-def run_attempt(*, settings: Settings, layout: Layout, clock: Clock, reason: str) -> int:
+def run_attempt(
+    *, settings: Settings, layout: Layout, clock: Clock, reason: str, ports: Ports | None = None
+) -> int:
     """Take the lock, open everything, attempt.
+
+    Args:
+        settings: the device's settings.
+        layout: the state folder's names.
+        clock: the clock port.
+        reason: see :func:`attempt`.
+        ports: what the device is put together from, instead of the real ones.
+
+    Returns:
+        An exit code of the one table.
 
     Raises:
         BusyError: another attempt holds the lock.
@@ -149,6 +162,7 @@ def run_attempt(*, settings: Settings, layout: Layout, clock: Clock, reason: str
                 clock=clock,
                 journal=journal,
                 attempt=uuid.uuid4().hex[:12],
+                ports=ports,
             )
             code = attempt(device, reason=reason)
             journal.clear_problem("attempt-error")
@@ -179,7 +193,7 @@ def unforeseen(error: Exception) -> FailedError:
     )
 
 
-def _record_failure(journal: Journal, error: PrimumError) -> None:
+def _record_failure(journal: JournalPort, error: PrimumError) -> None:
     """One event for an attempt that could not do its work; repetitions are counted."""
     try:
         if journal.note_problem(

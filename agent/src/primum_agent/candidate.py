@@ -155,7 +155,12 @@ class CandidateWork:
         if verdict.manifest is None:
             raise RuntimeError("a release without a manifest reached the self-test")
         device = self._device
-        proof = prove(verdict.manifest, store=device.store, scratch=device.layout.scratch)
+        proof = prove(
+            verdict.manifest,
+            store=device.store,
+            bench=device.bench,
+            scratch=device.layout.scratch,
+        )
         if proof.fact is SelfTestFact.PASSED:
             tested = replace(self._candidate, tested=True)
             self._say(
@@ -220,18 +225,21 @@ class CandidateWork:
         return conclusion
 
     def _activate(self, verdict: Verdict, manifest: bytes) -> Conclusion:
-        journal = self._device.journal
+        journal, installer = self._device.journal, self._device.installer
         try:
             generation = activate(self._device, verdict, manifest=manifest)
         except PrimumError as error:
-            if journal.state().lifecycle is State.ACTIVATING:
-                target = journal.state().target
+            state = journal.state()
+            if state.lifecycle is State.ACTIVATING:
+                # Where it was the journal that failed, the switch is done: it is taken back.
+                if installer.active() != state.active:
+                    installer.switch(state.active)
                 self._say(
                     EventKind.UPDATE_FAILED,
                     Stimulus.BROKEN_OFF,
                     result="failed",
                     reasons=(str(error.reason),),
-                    change={"candidate": None, "target": None, "collected": [target]},
+                    change={"candidate": None, "target": None, "collected": [state.target]},
                     detail={**error.as_dict()},
                 )
             raise

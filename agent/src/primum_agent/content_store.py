@@ -58,23 +58,41 @@ class StoredItem:
 
 
 class ContentStore(Protocol):
-    """The port: files by digest, and the generations made of them."""
+    """The port: files by digest."""
 
     def holds(self, sha256: str) -> bool:
         """Whether a file of this digest lies there; says nothing of its bytes since."""
 
+    def make_room(self, needed: int) -> None:
+        """Refuse before downloading what the storage cannot hold.
+
+        Args:
+            needed: bytes still to come.
+
+        Raises:
+            FailedError: ``resource.storage``; nothing was written.
+        """
+
     def add(self, pieces: Iterable[bytes], *, sha256: str, length: int) -> None:
-        """Take a file in, hashed as it comes; whole or not at all."""
+        """Take a file in, hashed as it comes; whole or not at all.
+
+        Raises:
+            RefusedError: ``artifact.size`` or ``artifact.digest``; nothing is left behind.
+            FailedError: the storage, or whatever ``pieces`` raises; nothing is left behind.
+        """
 
     def verify(self, sha256: str) -> bool:
         """Whether the file is there and its bytes still have the digest."""
 
+    def discard(self, sha256: str) -> None:
+        """Remove a file whose bytes are wrong, so that it is fetched again."""
+
     def path_of(self, sha256: str) -> Path:
-        """Where the file lies."""
+        """Where the file lies; a bench opens it there."""
 
 
 class FolderStore:
-    """The store in a device's state folder.
+    """The store in a device's state folder, and the generations made of its files.
 
     Args:
         layout: the state folder's names.
@@ -114,20 +132,13 @@ class FolderStore:
         return _digest_of(self.path_of(sha256)) == sha256
 
     def discard(self, sha256: str) -> None:
-        """Remove a file whose bytes are wrong, so that it is fetched again."""
+        """See :class:`ContentStore`."""
         with disk_errors(self._files):
             self.path_of(sha256).unlink(missing_ok=True)
             sync_folder(self._files)
 
     def make_room(self, needed: int) -> None:
-        """Refuse before downloading what the disk cannot hold.
-
-        Args:
-            needed: bytes still to come.
-
-        Raises:
-            FailedError: ``resource.storage``; nothing was written.
-        """
+        """See :class:`ContentStore`."""
         with disk_errors(self._files):
             free = shutil.disk_usage(self._files).free
         if free < needed + SPARE_BYTES:
@@ -141,12 +152,7 @@ class FolderStore:
             )
 
     def add(self, pieces: Iterable[bytes], *, sha256: str, length: int) -> None:
-        """See :class:`ContentStore`.
-
-        Raises:
-            RefusedError: ``artifact.size`` or ``artifact.digest``; nothing is left behind.
-            FailedError: the disk, or whatever ``pieces`` raises; nothing is left behind.
-        """
+        """See :class:`ContentStore`."""
         path = self.path_of(sha256)
         write_file(path, _checked(pieces, sha256=sha256, length=length), mode=0o440)
 
@@ -277,6 +283,38 @@ class FolderStore:
                 if path.name not in needed:
                     path.unlink(missing_ok=True)
         return gone
+
+
+class FakeContentStore(FolderStore):
+    """The double: the same store over a throw-away folder, on storage that fills up when told.
+
+    It keeps real files: a bench and an application open them by path, so a store in memory could
+    serve neither.
+
+    Args:
+        layout: the names of the throw-away folder.
+        room: bytes of files that still fit, whatever the disk itself says.
+    """
+
+    def __init__(self, layout: Layout, *, room: int) -> None:
+        super().__init__(layout)
+        self.room = room
+
+    def add(self, pieces: Iterable[bytes], *, sha256: str, length: int) -> None:
+        """See :class:`ContentStore`."""
+        super().add(self._fitting(pieces), sha256=sha256, length=length)
+
+    def _fitting(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            if len(piece) > self.room:
+                raise FailedError(
+                    "The storage is full.",
+                    reason=Reason.RESOURCE_STORAGE,
+                    where=str(self._files),
+                    found=f"{self.room} bytes free",
+                )
+            self.room -= len(piece)
+            yield piece
 
 
 def _checked(pieces: Iterable[bytes], *, sha256: str, length: int) -> Iterator[bytes]:

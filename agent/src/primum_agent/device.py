@@ -1,4 +1,7 @@
-"""Everything that an attempt knows of its device, read once and checked against the trust map."""
+"""Everything that an attempt knows of its device, read once and checked against the trust map.
+
+Here the parts are put together: behind each port stands the real thing, or what a caller brings.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from pathlib import Path
 
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
+from primum_agent.installer import Installer, ModelInstaller
 from primum_agent.journal import Journal
+from primum_agent.journal_port import JournalPort
 from primum_agent.layout import Layout
 from primum_agent.settings import Repository, Settings
 from primum_agent.signer import Signer, open_device_key
@@ -19,7 +24,27 @@ from primum_verifier.core.limits import MAX_DOCUMENT_BYTES
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL, ENGINEERING
 from primum_verifier.shell.authorities import Authorities, AuthorityAddress
+from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
 from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What a device does its work through, besides its clock and its journal.
+
+    Attributes:
+        fetcher: where documents and files come from.
+        store: where files and generations lie.
+        installer: how a generation is laid out and becomes the active one.
+        bench: what runs a model to prove it.
+        signer: the device's key.
+    """
+
+    fetcher: Fetcher
+    store: FolderStore
+    installer: Installer
+    bench: Bench
+    signer: Signer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +61,10 @@ class Device:
     settings: Settings
     layout: Layout
     clock: Clock
-    journal: Journal
+    journal: JournalPort
     store: FolderStore
+    installer: Installer
+    bench: Bench
     authorities: Authorities
     fetcher: Fetcher
     trust_map: TrustMap
@@ -81,6 +108,23 @@ def make_fetcher(settings: Settings) -> Fetcher:
     return HttpFetcher(allow_http=frozenset({"http"} if settings.transport.allow_http else ()))
 
 
+def real_ports(settings: Settings, layout: Layout) -> Ports:
+    """The ports of a device in use.
+
+    Raises:
+        UsageError: the device is not enrolled.
+        FailedError: the key cannot be used.
+    """
+    store = FolderStore(layout)
+    return Ports(
+        fetcher=make_fetcher(settings),
+        store=store,
+        installer=ModelInstaller(store),
+        bench=REFERENCE_BENCH,
+        signer=open_device_key(layout),
+    )
+
+
 def _address(repository: Repository) -> AuthorityAddress:
     return AuthorityAddress(
         metadata_url=repository.metadata_url,
@@ -96,9 +140,17 @@ def open_device(
     clock: Clock,
     journal: Journal,
     attempt: str,
-    signer: Signer | None = None,
+    ports: Ports | None = None,
 ) -> Device:
     """Read trust map, roots, context and key.
+
+    Args:
+        settings: the device's settings.
+        layout: the state folder's names.
+        clock: the clock port.
+        journal: the open journal; the trusted views lie in its database.
+        attempt: the id of this attempt.
+        ports: what to put the device together from, instead of the real ones.
 
     Raises:
         UsageError: the device is not provisioned or not enrolled, or for another component.
@@ -116,29 +168,33 @@ def open_device(
             found=settings.component,
             expected=trust_map.component,
         )
-    fetcher = make_fetcher(settings)
     names = (ENGINEERING, CLINICAL)
+    roots = {name: read_provisioned(settings.root_of(name)) for name in names}
+    context = read_provisioned(settings.context)
+    ports = ports or real_ports(settings, layout)
     return Device(
         settings=settings,
         layout=layout,
         clock=clock,
         journal=journal,
-        store=FolderStore(layout),
-        fetcher=fetcher,
+        store=ports.store,
+        installer=ports.installer,
+        bench=ports.bench,
+        fetcher=ports.fetcher,
         authorities=Authorities(
             trust_map=trust_map,
-            roots={name: read_provisioned(settings.root_of(name)) for name in names},
+            roots=roots,
             addresses={
                 ENGINEERING: _address(settings.repositories.engineering),
                 CLINICAL: _address(settings.repositories.clinical),
             },
-            fetcher=fetcher,
+            fetcher=ports.fetcher,
             stores={name: JournalTrustStore(journal, name) for name in names},
             # Not the system's temporary folder: on a device that is often a small RAM disk.
             scratch=layout.scratch if layout.scratch.is_dir() else None,
         ),
         trust_map=trust_map,
-        context=read_provisioned(settings.context),
-        device_key=(signer or open_device_key(layout)).public_key().public,
+        context=context,
+        device_key=ports.signer.public_key().public,
         attempt=attempt,
     )

@@ -42,7 +42,7 @@ def roll_back(
     Returns:
         The generation that runs now, or None: safe mode.
     """
-    journal, store = device.journal, device.store
+    journal = device.journal
     state = journal.state()
     # What was taken away stops now, not after the search.
     in_safe_mode = f"{notice} {_safe_notice(device)}".strip()
@@ -59,7 +59,7 @@ def roll_back(
     elif judge is None:
         tried["all"] = "no trusted view of both authorities"
     fail_here(FailPoint.ROLLING_BACK_BEFORE_SWITCH)
-    store.activate(None if found is None else found.number)
+    device.installer.switch(None if found is None else found.number)
     fail_here(FailPoint.ROLLING_BACK_AFTER_SWITCH)
     left = state.in_use
     detail: dict[str, object] = {
@@ -102,7 +102,7 @@ def roll_back(
     serve(
         device.layout,
         clock=device.clock,
-        store=store,
+        store=device.store,
         state=journal.state(),
         reasons=[str(reason) for reason in ended],
         notice=in_safe_mode if found is None else notice,
@@ -160,7 +160,12 @@ def _obstacle(device: Device, judge: Judge, held: Generation) -> str | None:
     verdict = judge.ask(held.release, phase=Phase.FALL_BACK, artifacts=artifacts)
     if verdict.capability < Capability.SELF_TEST or verdict.manifest is None:
         return str(verdict.primary or Reason.ELIGIBILITY_ABSENT)
-    proof = prove(verdict.manifest, store=device.store, scratch=device.layout.scratch)
+    proof = prove(
+        verdict.manifest,
+        store=device.store,
+        bench=device.bench,
+        scratch=device.layout.scratch,
+    )
     verdict = judge.ask(
         held.release,
         phase=Phase.FALL_BACK,

@@ -6,14 +6,16 @@ behind the same port.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from primum_agent.content_store import FolderStore, StoredItem
 from primum_agent.device_state import DeviceState, Generation
-from primum_agent.fail_points import FailPoint, fail_here
+from primum_verifier.core.errors import FailedError
 from primum_verifier.core.manifest import ItemKind, ReleaseManifest
 from primum_verifier.core.question import Verdict
+from primum_verifier.core.reasons import Reason
 
 TEST_ONLY = {ItemKind.SELF_TEST_SPECIFICATION, ItemKind.SELF_TEST_FIXTURES}
 """Kinds that the device tests itself with; the application has no use for them."""
@@ -23,10 +25,18 @@ class Installer(Protocol):
     """The port."""
 
     def lay_out(self, generation: Generation, *, manifest: bytes, verdict: Verdict) -> None:
-        """Make the generation ready beside the active one; nothing that runs is touched."""
+        """Make the generation ready beside the active one; nothing that runs is touched.
+
+        Raises:
+            FailedError: the device did not take it; nothing is left under the number.
+        """
 
     def switch(self, number: int | None) -> None:
-        """Make a generation the active one in one step; None leaves no active one."""
+        """Make a generation the active one in one step; None leaves no active one.
+
+        Raises:
+            FailedError: the device did not take it; the old one is active.
+        """
 
     def active(self) -> int | None:
         """What is active, by the disk and not by the journal."""
@@ -43,11 +53,7 @@ class ModelInstaller:
         self._store = store
 
     def lay_out(self, generation: Generation, *, manifest: bytes, verdict: Verdict) -> None:
-        """See :class:`Installer`.
-
-        Raises:
-            FailedError: the disk did not take it.
-        """
+        """See :class:`Installer`."""
         if verdict.manifest is None:
             raise RuntimeError("a release without a manifest reached the installer")
         record = {**asdict(generation), **terms_of(verdict)}
@@ -60,13 +66,61 @@ class ModelInstaller:
 
     def switch(self, number: int | None) -> None:
         """See :class:`Installer`."""
-        fail_here(FailPoint.ACTIVATING_BEFORE_SWITCH)
         self._store.activate(number)
-        fail_here(FailPoint.ACTIVATING_AFTER_SWITCH)
 
     def active(self) -> int | None:
         """See :class:`Installer`."""
         return self._store.active()
+
+
+class Step(StrEnum):
+    """What an installer is asked to do."""
+
+    LAY_OUT = "lay-out"
+    SWITCH = "switch"
+
+
+@dataclass
+class FakeInstaller:
+    """The double: lays nothing out, remembers what it was asked, and fails where it is told to.
+
+    Attributes:
+        fails_at: the step that the storage does not take; None lets all succeed.
+        asked: each step with the generation it was about, in order.
+        on_disk: what it says is active.
+    """
+
+    fails_at: Step | None = None
+    asked: list[tuple[Step, int | None]] = field(default_factory=list)
+    on_disk: int | None = None
+
+    def lay_out(
+        self,
+        generation: Generation,
+        *,
+        manifest: bytes,  # noqa: ARG002 - it keeps no files
+        verdict: Verdict,  # noqa: ARG002
+    ) -> None:
+        """See :class:`Installer`."""
+        self._take(Step.LAY_OUT, generation.number)
+
+    def switch(self, number: int | None) -> None:
+        """See :class:`Installer`."""
+        self._take(Step.SWITCH, number)
+        self.on_disk = number
+
+    def active(self) -> int | None:
+        """See :class:`Installer`."""
+        return self.on_disk
+
+    def _take(self, step: Step, number: int | None) -> None:
+        self.asked.append((step, number))
+        if step is self.fails_at:
+            raise FailedError(
+                f"The storage did not take the step {step}.",
+                reason=Reason.RESOURCE_STORAGE,
+                where="FakeInstaller",
+            )
 
 
 def items_of(manifest: ReleaseManifest) -> tuple[StoredItem, ...]:
@@ -99,6 +153,7 @@ def terms_of(verdict: Verdict) -> dict[str, object]:
         "notAfter": said.validity.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "onExpiry": str(said.on_expiry.action),
         "safeNotice": said.fail_safe.user_notice,
+        "statementDocument": (verdict.statement_bytes or b"").decode(),
     }
 
 

@@ -12,6 +12,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Self
 
 from primum_agent.clock import Clock
 from primum_agent.device_state import DeviceState, fold
@@ -52,7 +53,7 @@ class Journal(JournalOutbox):
         self._unused: int | None = None
 
     @classmethod
-    def open(cls, layout: Layout, *, clock: Clock, device_id: str) -> Journal:
+    def open(cls, layout: Layout, *, clock: Clock, device_id: str) -> Self:
         """Open the journal that the supervisor keeps; used by every process but the supervisor.
 
         Raises:
@@ -70,7 +71,7 @@ class Journal(JournalOutbox):
         clock: Clock,
         device_id: str,
         salvage: Callable[[], Mapping[str, object]] = dict,
-    ) -> Journal:
+    ) -> Self:
         """Open the journal, check it whole, and begin a new one where it is damaged or missing.
 
         Only the holder of the agent's lock may call this.
@@ -103,7 +104,7 @@ class Journal(JournalOutbox):
         return journal
 
     @classmethod
-    def open_to_read(cls, layout: Layout, *, clock: Clock, device_id: str = "") -> Journal:
+    def open_to_read(cls, layout: Layout, *, clock: Clock, device_id: str = "") -> Self:
         """Open the journal for looking only, also on a read-only disk.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Proving a release on this device: its self-test, run by the verifier's confined bench."""
+"""Proving a release on this device: its self-test, run on the device's bench."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from primum_agent.content_store import FolderStore
+from primum_agent.content_store import ContentStore
 from primum_agent.fail_points import FailPoint, fail_here
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.manifest import ItemKind, ReleaseManifest
 from primum_verifier.core.question import SelfTestFact
 from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.bench import Bench
 from primum_verifier.shell.selftest import self_test
 
 _SHOWN_TESTS = 5
@@ -37,12 +38,13 @@ class Proof:
     detail: dict[str, object]
 
 
-def prove(manifest: ReleaseManifest, *, store: FolderStore, scratch: Path) -> Proof:
+def prove(manifest: ReleaseManifest, *, store: ContentStore, bench: Bench, scratch: Path) -> Proof:
     """Run the self-test of a release whose files are whole in the store.
 
     Args:
         manifest: the signed manifest.
         store: the content store.
+        bench: what runs the model.
         scratch: an existing folder to work in; nothing is left in it.
 
     Nothing is learnt about the release where the device could not run the test: that is
@@ -62,6 +64,7 @@ def prove(manifest: ReleaseManifest, *, store: FolderStore, scratch: Path) -> Pr
                 spec=spec,
                 fixtures=store.path_of(fixtures.digest.sha256),
                 scratch=Path(folder),
+                bench=bench,
             )
     except RefusedError as error:
         return Proof(
