@@ -636,6 +636,13 @@ STOPS: dict[str, tuple[Bend, bool]] = {
         ),
         False,
     ),
+    "at_once_and_nobody_knows_the_time": (
+        lambda world: (
+            world.notice("clinical", "quality"),
+            world.facts.update(proven=None),
+        ),
+        True,
+    ),
     "moved_to_another_site": (within("context", "placement.siteId", "ward-8"), True),
     "moved_where_any_site_will_do": (
         lambda world: (
