@@ -246,11 +246,21 @@ class FolderStore:
             return tuple(StoredItem(**item) for item in files)
         return ()
 
-    def generation_is_whole(self, number: int) -> bool:
-        """Whether every file of a generation still has its digest."""
-        items = self.items_of(number)
+    def generation_is_whole(self, number: int, *, release: str) -> bool:
+        """Whether a generation holds the signed manifest, and every file that it names.
+
+        The record beside it is the agent's own note and signed by nobody: it is not asked.
+
+        Args:
+            number: the generation.
+            release: SHA-256 of the manifest, from the journal.
+        """
+        manifest = self.manifest_of(number)
+        if manifest is None or hashlib.sha256(manifest).hexdigest() != release:
+            return False
+        items = json.loads(manifest)["items"]
         folder = self.folder_of(number)
-        return bool(items) and all(_digest_of(folder / item.path) == item.sha256 for item in items)
+        return all(_digest_of(folder / item["path"]) == item["digest"]["sha256"] for item in items)
 
     def numbers(self) -> list[int]:
         """The generations on the disk, ascending."""

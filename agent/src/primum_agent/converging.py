@@ -76,7 +76,7 @@ def _follow_link(device: Device) -> None:
     target = state.generation(state.target)
     on_disk = device.store.active()
     if target is not None and on_disk == target.number:
-        if device.store.generation_is_whole(target.number):
+        if device.store.generation_is_whole(target.number, release=target.release):
             switched(device, target)
             return
         # Switched, and then the disk lost what it had promised to keep: back to the old one.

@@ -155,7 +155,7 @@ def _in_order(state: DeviceState, preferred: Sequence[str]) -> list[Generation]:
 
 def _obstacle(device: Device, judge: Judge, held: Generation) -> str | None:
     """Why a held release may not run again; None when it may."""
-    whole = device.store.generation_is_whole(held.number)
+    whole = device.store.generation_is_whole(held.number, release=held.release)
     artifacts = ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED
     verdict = judge.ask(held.release, phase=Phase.FALL_BACK, artifacts=artifacts)
     if verdict.capability < Capability.SELF_TEST or verdict.manifest is None:

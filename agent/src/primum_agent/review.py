@@ -31,7 +31,7 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
     if used is None:
         _serve_unchanged(device)
         return None
-    whole = device.store.generation_is_whole(used.number)
+    whole = device.store.generation_is_whole(used.number, release=used.release)
     if judge is None:
         if whole:
             _serve_unchanged(device)

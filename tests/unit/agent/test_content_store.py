@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -37,10 +39,21 @@ def item(data: bytes, path: str) -> StoredItem:
     return StoredItem(id=path, kind="model", path=path, length=len(data), sha256=digest)
 
 
+def manifest_of(*items: StoredItem) -> bytes:
+    listed = [{"path": made.path, "digest": {"sha256": made.sha256}} for made in items]
+    return json.dumps({"items": listed}).encode()
+
+
 def generation(store: FolderStore, number: int, data: bytes) -> None:
     made = item(data, "model.onnx")
     store.add([data], sha256=made.sha256, length=len(data))
-    store.make_generation(number, items=[made], manifest=b"{}", record={"number": number})
+    manifest = manifest_of(made)
+    store.make_generation(number, items=[made], manifest=manifest, record={"number": number})
+
+
+def is_whole(store: FolderStore, number: int, data: bytes) -> bool:
+    release = hashlib.sha256(manifest_of(item(data, "model.onnx"))).hexdigest()
+    return store.generation_is_whole(number, release=release)
 
 
 def test_what_is_added_lies_under_its_digest(layout: Layout, store: FolderStore) -> None:
@@ -129,8 +142,8 @@ def test_a_generation_is_there_whole_or_not_at_all(layout: Layout, store: Folder
         store.make_generation(1, items=[present, missing], manifest=b"{}", record={})
     assert list(layout.generations.iterdir()) == []
     generation(store, 1, DATA)
-    assert store.generation_is_whole(1)
-    assert store.manifest_of(1) == b"{}"
+    assert is_whole(store, 1, DATA)
+    assert store.manifest_of(1) == manifest_of(present)
 
 
 def test_switching_is_one_step_and_can_be_taken_back(layout: Layout, store: FolderStore) -> None:
@@ -159,18 +172,27 @@ def test_changed_bytes_are_found(store: FolderStore) -> None:
     path = store.folder_of(1) / "model.onnx"
     path.chmod(0o640)
     path.write_bytes(DATA[:-1] + b"?")
-    assert not store.generation_is_whole(1)
+    assert not is_whole(store, 1, DATA)
     assert not store.verify(DIGEST), "the link and the store share the bytes"
     store.discard(DIGEST)
     assert not store.holds(DIGEST)
 
 
-def test_a_record_that_cannot_be_read_is_a_generation_that_is_not_whole(
+def test_a_generation_is_held_to_the_signed_manifest_and_not_to_its_own_record(
     store: FolderStore,
 ) -> None:
+    """Whoever can write the folder changes model and record together; the manifest is signed."""
     generation(store, 1, DATA)
-    (store.folder_of(1) / "generation.json").unlink()
-    assert not store.generation_is_whole(1)
+    folder = store.folder_of(1)
+    for name, data in (("model.onnx", b"tampered"), ("manifest.json", b"")):
+        (folder / name).unlink()
+        (folder / name).write_bytes(data or manifest_of(item(b"tampered", "model.onnx")))
+        record = {"files": [asdict(item(b"tampered", "model.onnx"))]}
+        (folder / "generation.json").chmod(0o640)
+        (folder / "generation.json").write_text(json.dumps(record))
+        assert not is_whole(store, 1, DATA)
+    (folder / "manifest.json").unlink()
+    assert not is_whole(store, 1, DATA)
 
 
 def test_collecting_keeps_what_is_active_even_when_nobody_names_it(
@@ -182,8 +204,8 @@ def test_collecting_keeps_what_is_active_even_when_nobody_names_it(
     staged = hashlib.sha256(b"release 1").hexdigest()
     assert store.collect(keep=[4], keep_files=[staged]) == [1, 3]
     assert store.numbers() == [2, 4]
-    assert store.generation_is_whole(2)
-    assert store.generation_is_whole(4)
+    assert is_whole(store, 2, b"release 2")
+    assert is_whole(store, 4, b"release 4")
     assert store.holds(staged)
     assert len(files(layout)) == 3
 
@@ -196,9 +218,9 @@ def test_a_file_system_without_hard_links_gets_copies(
 
     monkeypatch.setattr("primum_agent.content_store.os.link", refuse)
     generation(store, 1, DATA)
-    assert store.generation_is_whole(1)
+    assert is_whole(store, 1, DATA)
     shutil.rmtree(layout.store)
-    assert store.generation_is_whole(1)
+    assert is_whole(store, 1, DATA)
 
 
 def test_a_digest_with_a_path_in_it_is_a_bug_of_ours(store: FolderStore) -> None:
