@@ -1,7 +1,8 @@
 """The resident supervisor: journal, socket, timers, reports, and one child at a time for updates.
 
 It stays small and decides nothing about a release: what may be done is judged in the attempt, a
-child that may crash, leak or hang and costs one attempt.  What it does itself:
+child that may crash, leak or hang and costs one attempt; :mod:`primum_agent.attempt_plan` says
+when.  What it does itself:
 
 1. One supervisor on a state folder; the journal is opened, or set aside when damaged.
 2. A child first converges what a cut left, before anything else.
@@ -25,6 +26,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from primum_agent import children
+from primum_agent.attempt_plan import RETRY_SECONDS, AttemptPlan, ended_or_hung
 from primum_agent.bell import Bell
 from primum_agent.children import Child, Task
 from primum_agent.clock import Clock
@@ -36,20 +38,16 @@ from primum_agent.health_window import HealthWindow
 from primum_agent.journal import Journal
 from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.layout import Layout
-from primum_agent.lifecycle import RESUME, Resume, State
+from primum_agent.lifecycle import State
 from primum_agent.locking import held
 from primum_agent.reporter import Link, Reporter
 from primum_agent.requests import Requests
 from primum_agent.salvage import salvage
 from primum_agent.settings import Settings
-from primum_agent.timing import backed_off, jittered
 from primum_agent.transitions import unhealthy
 from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, PrimumError
 
 LOG = logging.getLogger("primum.supervisor")
-
-RETRY_SECONDS = 2.0
-"""Before an attempt that was cut or found the lock taken is started again; it doubles."""
 
 REOPEN_SECONDS = 30.0
 """Between two looks at a state folder that could not be written."""
@@ -84,20 +82,19 @@ class Supervisor:
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     journal: Journal | None = None
     _desk: Desk | None = None
-    _attempt: Child | None = None
     _head: Child | None = None
-    _next_attempt: float = 0.0
-    _next_reason: str = "resume"
     _next_open: float = 0.0
     _next_head: float = 0.0
     _signed: float = 0.0
-    _failures: int = 0
-    _cuts: int = 0
-    _polls: int = 0
-    _ended: float = 0.0
-    _last_code: int = 0
+    _unusable: bool = False
     _bell: Bell = field(default_factory=Bell)
     _window: HealthWindow = field(default_factory=HealthWindow)
+    _plan: AttemptPlan = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._plan = AttemptPlan(
+            settings=self.settings, layout=self.layout, draw=self.draw, at_once=self.once
+        )
 
     def wake(self) -> None:
         """Let the loop look again; called from the network thread too."""
@@ -119,7 +116,9 @@ class Supervisor:
                     self._turn()
             finally:
                 self._close()
-        return self._last_code if self.once else 0
+        if not self.once:
+            return 0
+        return EXIT_FAILED if self._unusable else self._plan.last_code
 
     # Beginning and end
 
@@ -155,7 +154,7 @@ class Supervisor:
                 device_id=self.settings.device_id,
                 salvage=lambda: salvage(self.layout),
             )
-            self._failures = int(self.journal.counter("poll-failures", "0"))
+            self._plan.begin(self.journal, self.monotonic())
             self.journal.record(Entry(kind=EventKind.AGENT_STARTED))
             if self._desk is None:
                 self._desk = self._open_desk()
@@ -166,7 +165,6 @@ class Supervisor:
             self._next_open = self.monotonic() + REOPEN_SECONDS
             return
         self._report_reasons()
-        self._next_attempt, self._next_reason = self.monotonic(), "resume"
 
     def _open_desk(self) -> Desk:
         requests = Requests(
@@ -189,7 +187,7 @@ class Supervisor:
             self.reporter.reasons = reasons
 
     def _close(self) -> None:
-        for child in (self._attempt, self._head):
+        for child in (self._plan.child, self._head):
             if child is not None:
                 child.stop()
         if self._desk is not None:
@@ -246,27 +244,20 @@ class Supervisor:
             if now >= self._next_open:
                 self._open()
             due.append(self._next_open)
-        self._look_after_children(now)
+        self._plan.look_after(self.journal, now)
+        if self._head is not None and ended_or_hung(self._head, now) is not None:
+            self._head = None
         if self.journal is not None:
             due.append(self._watch_window(self.journal, now))
-            if self._attempt is None:
-                if now >= self._next_attempt:
-                    self._start_attempt(now)
-                due.append(self._next_attempt)
+            due.append(self._plan.start_if_due(now))
         if self.reporter is not None:
             due.append(self.reporter.work(self.journal, now=now))
         if self.journal is not None:
             due.append(self._sign_head_if_due(self.journal, now))
-        due += [child.deadline for child in (self._attempt, self._head) if child is not None]
+        due += [child.deadline for child in (self._plan.child, self._head) if child is not None]
         if self.once:
             due.append(now + 1.0)
         return min(due)
-
-    def _look_after_children(self, now: float) -> None:
-        if self._attempt is not None:
-            self._look_after_attempt(self._attempt, now)
-        if self._head is not None and self._ended_or_hung(self._head, now) is not None:
-            self._head = None
 
     def _sign_head_if_due(self, journal: Journal, now: float) -> float:
         """One signature for one drained batch, or now and then while nobody takes a batch.
@@ -299,23 +290,23 @@ class Supervisor:
         if not self.once:
             return False
         if self.journal is None:
-            self._last_code = EXIT_FAILED
+            self._unusable = True
             return True
         at_rest = self.journal.state().lifecycle in {State.IDLE, State.WAITING}
-        if self._polls == 0 or self._attempt is not None or not at_rest:
+        if self._plan.polls == 0 or self._plan.child is not None or not at_rest:
             return False
         reporter = self.reporter
         if reporter is None or (reporter.link is Link.DOWN and reporter.failures > 0):
             return True
         drained = reporter.link is Link.UP and reporter.is_drained(self.journal)
-        return drained or self.monotonic() > self._ended + _DRAIN_SECONDS
+        return drained or self.monotonic() > self._plan.ended + _DRAIN_SECONDS
 
     # Attempts
 
     def poll_now(self) -> None:
         """Poll as soon as no attempt is under way."""
-        self._next_attempt, self._next_reason = self.monotonic(), "poll"
-        self._failures = 0
+        self._plan.poll(self.monotonic())
+        self._plan.failures = 0
         self.wake()
 
     def look_again(self) -> None:
@@ -323,84 +314,8 @@ class Supervisor:
         busy = self._desk is not None and self._desk.episodes() > 0
         waits = self.journal is not None and self.journal.state().lifecycle is State.WAITING
         if waits and not busy:
-            self._next_attempt, self._next_reason = self.monotonic(), "poll"
+            self._plan.poll(self.monotonic())
         self.wake()
-
-    def _start_attempt(self, now: float) -> None:
-        arguments = ["--state", str(self.layout.root)]
-        arguments += ["--provisioning", str(self.settings.folder)]
-        arguments += ["--reason", self._next_reason]
-        self._attempt = children.start(
-            Task.ATTEMPT,
-            arguments,
-            deadline=now + self.settings.timing.attempt_seconds,
-            reason=self._next_reason,
-        )
-        self._next_attempt = now + _LONGEST_SLEEP
-
-    def _ended_or_hung(self, child: Child, now: float) -> int | None:
-        """Its exit code once it has ended; one that hangs is ended here."""
-        code = child.process.poll()
-        if code is None and now >= child.deadline:
-            LOG.warning("%s took too long and is ended", child.task)
-            child.stop()
-            code = child.process.poll()
-        return code
-
-    def _look_after_attempt(self, child: Child, now: float) -> None:
-        code = self._ended_or_hung(child, now)
-        if code is None or self.journal is None:
-            return
-        self._attempt, self._ended = None, now
-        if child.reason == "poll":
-            self._polls += 1
-            self._last_code = code if code >= 0 else EXIT_FAILED
-        if code < 0 or code > EXIT_FAILED + 2:
-            self._note_crash(self.journal, code)
-        left_in_the_middle = RESUME.get(self.journal.state().lifecycle) in {
-            None,
-            Resume.BEGIN_AGAIN,
-            Resume.FOLLOW_LINK,
-            Resume.ROLL_BACK,
-        }
-        if code < 0 or code == EXIT_BUSY or left_in_the_middle:
-            self._cuts += 1
-            delay = backed_off(RETRY_SECONDS, failures=self._cuts - 1, jitter=0.2, draw=self.draw())
-            self._next_attempt, self._next_reason = now + delay, "resume"
-            return
-        self._cuts = 0
-        self._plan_poll(self.journal, now, reason=child.reason, code=code)
-
-    def _note_crash(self, journal: Journal, code: int) -> None:
-        text = f"signal {-code}" if code < 0 else f"exit code {code}"
-        if journal.note_problem(topic="attempt", what=text, text="the attempt ended abnormally"):
-            journal.record(
-                Entry(kind=EventKind.ATTEMPT_FAILED, result="failed", detail={"ended": text})
-            )
-
-    def _plan_poll(self, journal: Journal, now: float, *, reason: str, code: int) -> None:
-        timing = self.settings.timing
-        self._next_reason = "poll"
-        if reason == "resume":
-            # After a power cut in a whole house the devices must not all ask at once.
-            spread = 0.0 if self.once else min(timing.poll_seconds * timing.poll_jitter, 60.0)
-            self._next_attempt = now + spread * self.draw()
-            return
-        failures = self._failures + 1 if code == EXIT_FAILED else 0
-        if failures != self._failures:
-            journal.set_counters(poll_failures=str(failures))
-        self._failures = failures
-        if failures:
-            delay = backed_off(
-                timing.poll_seconds,
-                failures=failures - 1,
-                jitter=timing.poll_jitter,
-                draw=self.draw(),
-            )
-        else:
-            delay = jittered(timing.poll_seconds, jitter=timing.poll_jitter, draw=self.draw())
-            journal.clear_problem("attempt")
-        self._next_attempt = now + delay
 
     def _watch_window(self, journal: Journal, now: float) -> float:
         """Roll back what does not prove health in its window; when to look again."""
@@ -411,8 +326,9 @@ class Supervisor:
             journal.record(unhealthy(state, state.in_use, why=why, own_fault=False))
             self._window.close()
             state = journal.state()
-        if state.lifecycle is State.ROLLING_BACK and self._attempt is None and self._cuts == 0:
-            self._next_attempt, self._next_reason = now, "resume"
+        plan = self._plan
+        if state.lifecycle is State.ROLLING_BACK and plan.child is None and plan.cuts == 0:
+            plan.resume(now)
         return look_again
 
     # What the socket tells
@@ -423,9 +339,9 @@ class Supervisor:
         answer: dict[str, Any] = {
             "pid": os.getpid(),
             "clinicalUse": "in-use" if self._desk and self._desk.episodes() else "idle",
-            "attempt": None if self._attempt is None else self._attempt.reason,
-            "nextPollSeconds": round(max(0.0, self._next_attempt - now), 1),
-            "pollFailures": self._failures,
+            "attempt": None if self._plan.child is None else self._plan.child.reason,
+            "nextPollSeconds": round(max(0.0, self._plan.due - now), 1),
+            "pollFailures": self._plan.failures,
             "clock": str(self.clock.quality()),
         }
         left = self._window.seconds_left(now)

@@ -1,0 +1,161 @@
+"""When the next attempt is due, starting it, and what follows from how it ended.
+
+One attempt at a time.  A poll that went well is followed by the next after the poll period; one
+that failed backs off; one that was cut, or left something in the middle, is followed by an offline
+attempt that converges.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from primum_agent import children
+from primum_agent.children import Child, Task
+from primum_agent.events import Entry, EventKind
+from primum_agent.journal_port import JournalPort
+from primum_agent.layout import Layout
+from primum_agent.lifecycle import RESUME, Resume
+from primum_agent.settings import Settings
+from primum_agent.timing import backed_off, jittered
+from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED
+
+LOG = logging.getLogger("primum.supervisor")
+
+RETRY_SECONDS = 2.0
+"""Before an attempt that was cut or found the lock taken is started again; it doubles."""
+
+_FAR = 3600.0
+_MOST_SPREAD = 60.0
+_LAST_CODE = EXIT_FAILED + 2  # of the one table of exit codes
+_MIDDLE = {None, Resume.BEGIN_AGAIN, Resume.FOLLOW_LINK, Resume.ROLL_BACK}
+
+
+@dataclass(eq=False, kw_only=True)
+class AttemptPlan:
+    """The attempts of one supervisor.
+
+    Attributes:
+        settings: the device's settings.
+        layout: the state folder's names.
+        draw: numbers in [0, 1) for jitter.
+        at_once: the first poll follows the first start without a spread.
+        child: the attempt under way.
+        due: when the next one is started, on the supervisor's clock.
+        failures: polls that failed in a row.
+        cuts: attempts in a row that were cut or left something in the middle.
+        polls: polls that ended.
+        ended: when the last attempt ended.
+        last_code: exit code of the last poll.
+    """
+
+    settings: Settings
+    layout: Layout
+    draw: Callable[[], float]
+    at_once: bool
+    child: Child | None = None
+    due: float = 0.0
+    failures: int = 0
+    cuts: int = 0
+    polls: int = 0
+    ended: float = 0.0
+    last_code: int = 0
+    _reason: str = "resume"
+
+    def begin(self, journal: JournalPort, now: float) -> None:
+        """A journal was opened: what a cut left is converged first."""
+        self.failures = int(journal.counter("poll-failures", "0"))
+        self.resume(now)
+
+    def resume(self, now: float) -> None:
+        """Converge and review, offline, as soon as no attempt is under way."""
+        self.due, self._reason = now, "resume"
+
+    def poll(self, now: float) -> None:
+        """Poll as soon as no attempt is under way."""
+        self.due, self._reason = now, "poll"
+
+    def start_if_due(self, now: float) -> float:
+        """Start the next attempt when it is due; when to look again at the latest."""
+        if self.child is not None:
+            return self.child.deadline
+        if now >= self.due:
+            arguments = ["--state", str(self.layout.root)]
+            arguments += ["--provisioning", str(self.settings.folder)]
+            arguments += ["--reason", self._reason]
+            self.child = children.start(
+                Task.ATTEMPT,
+                arguments,
+                deadline=now + self.settings.timing.attempt_seconds,
+                reason=self._reason,
+            )
+            self.due = now + _FAR
+        return self.due
+
+    def look_after(self, journal: JournalPort | None, now: float) -> None:
+        """End an attempt that hangs; once it has ended, plan what follows.
+
+        Args:
+            journal: the open journal; without one an attempt that ended waits to be noted.
+            now: seconds of a clock that never goes back.
+        """
+        child = self.child
+        code = None if child is None else ended_or_hung(child, now)
+        if child is None or code is None or journal is None:
+            return
+        self.child, self.ended = None, now
+        if child.reason == "poll":
+            self.polls += 1
+            self.last_code = code if code >= 0 else EXIT_FAILED
+        if code < 0 or code > _LAST_CODE:
+            _note_crash(journal, code)
+        left_in_the_middle = RESUME.get(journal.state().lifecycle) in _MIDDLE
+        if code < 0 or code == EXIT_BUSY or left_in_the_middle:
+            self.cuts += 1
+            delay = backed_off(RETRY_SECONDS, failures=self.cuts - 1, jitter=0.2, draw=self.draw())
+            self.resume(now + delay)
+            return
+        self.cuts = 0
+        if child.reason == "resume":
+            # After a power cut in a whole house the devices must not all ask at once.
+            timing = self.settings.timing
+            spread = min(timing.poll_seconds * timing.poll_jitter, _MOST_SPREAD)
+            self.poll(now + (0.0 if self.at_once else spread) * self.draw())
+        else:
+            self.poll(now + self._until_next_poll(journal, code=code))
+
+    def _until_next_poll(self, journal: JournalPort, *, code: int) -> float:
+        """Seconds until the next poll, after one that ended with ``code``."""
+        timing = self.settings.timing
+        failures = self.failures + 1 if code == EXIT_FAILED else 0
+        if failures != self.failures:
+            journal.set_counters(poll_failures=str(failures))
+        self.failures = failures
+        if failures:
+            return backed_off(
+                timing.poll_seconds,
+                failures=failures - 1,
+                jitter=timing.poll_jitter,
+                draw=self.draw(),
+            )
+        journal.clear_problem("attempt")
+        return jittered(timing.poll_seconds, jitter=timing.poll_jitter, draw=self.draw())
+
+
+def ended_or_hung(child: Child, now: float) -> int | None:
+    """A child's exit code once it has ended; one that hangs is ended here."""
+    code = child.process.poll()
+    if code is None and now >= child.deadline:
+        LOG.warning("%s took too long and is ended", child.task)
+        child.stop()
+        code = child.process.poll()
+    return code
+
+
+def _note_crash(journal: JournalPort, code: int) -> None:
+    text = f"signal {-code}" if code < 0 else f"exit code {code}"
+    if journal.note_problem(topic="attempt", what=text, text="the attempt ended abnormally"):
+        journal.record(
+            Entry(kind=EventKind.ATTEMPT_FAILED, result="failed", detail={"ended": text})
+        )

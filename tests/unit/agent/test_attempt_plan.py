@@ -1,0 +1,94 @@
+"""When attempts follow one another: backed off, spread, and never polling over what was cut."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from primum_agent import children
+from primum_agent.attempt_plan import RETRY_SECONDS, AttemptPlan
+from primum_agent.children import Child, Task
+from primum_agent.journal import Journal
+from primum_agent.settings import read_settings
+
+
+@pytest.fixture
+def plan(in_the_field: Any) -> AttemptPlan:
+    """A plan whose jitter always draws the middle."""
+    settings = read_settings(in_the_field.provisioning)
+    return AttemptPlan(
+        settings=settings, layout=in_the_field.layout, draw=lambda: 0.5, at_once=False
+    )
+
+
+@pytest.fixture
+def ends_with(plan: AttemptPlan, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the attempt that is due end with an exit code; how it was started, and when is next."""
+
+    def run(code: int) -> tuple[str, float]:
+        def start(task: Task, _: list[str], *, deadline: float, reason: str) -> Child:
+            script = f"kill -{-code} $$" if code < 0 else f"exit {code}"
+            process = subprocess.Popen(["sh", "-c", script])
+            process.wait()
+            return Child(task=task, process=process, deadline=deadline, reason=reason)
+
+        monkeypatch.setattr(children, "start", start)
+        now = plan.due
+        plan.start_if_due(now)
+        assert plan.child is not None
+        reason = plan.child.reason
+        plan.look_after(journal, now)
+        return reason, plan.due - now
+
+    return run
+
+
+def test_polls_that_fail_are_backed_off_and_a_good_one_begins_anew(
+    plan: AttemptPlan, journal: Journal, ends_with: Any
+) -> None:
+    period = plan.settings.timing.poll_seconds
+    plan.begin(journal, 0.0)
+    assert ends_with(0)[0] == "resume"
+    waits = [ends_with(3) for _ in range(3)]
+    assert [reason for reason, _ in waits] == ["poll"] * 3
+    assert waits[0][1] < waits[1][1] < waits[2][1]
+    assert journal.counter("poll-failures", "0") == "3", "a restart does not begin anew"
+    assert ends_with(0) == ("poll", period)
+    assert plan.failures == 0
+    assert ends_with(1) == ("poll", period), "refused is not failed"
+    assert (plan.polls, plan.last_code) == (5, 1)
+
+
+def test_an_attempt_that_was_cut_is_converged_before_the_next_poll(
+    plan: AttemptPlan, journal: Journal, ends_with: Any
+) -> None:
+    plan.poll(0.0)
+    reason, wait = ends_with(-9)
+    assert reason == "poll"
+    assert wait == pytest.approx(RETRY_SECONDS, rel=0.3)
+    again, longer = ends_with(-9)
+    assert again == "resume"
+    assert longer > wait
+    assert journal.problems()[0].times == 2
+    assert ends_with(0)[0] == "resume"
+    assert plan.cuts == 0
+
+
+def test_an_attempt_that_hangs_is_ended(
+    plan: AttemptPlan, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(task: Task, _: list[str], *, deadline: float, reason: str) -> Child:
+        process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        return Child(task=task, process=process, deadline=deadline, reason=reason)
+
+    monkeypatch.setattr(children, "start", start)
+    plan.poll(0.0)
+    plan.start_if_due(0.0)
+    assert plan.child is not None
+    process = plan.child.process
+    plan.look_after(journal, plan.child.deadline - 1.0)
+    assert process.poll() is None
+    plan.look_after(journal, plan.child.deadline)
+    assert process.poll() == -15
