@@ -726,3 +726,20 @@ def test_the_list_ages_by_proven_time_only_on_the_way_back(world: Any) -> None:
     assert judge(world.question()).primary == Reason.TRUST_STALE_INDEX
     world.facts["proven"] -= timedelta(hours=1)
     assert judge(world.question()).capability == Capability.CLINICAL
+
+
+def test_a_withdrawn_release_comes_back_by_a_new_statement_that_answers_the_notice(
+    world: Any,
+) -> None:
+    world.notice("clinical", "quality")
+    notice = world.notices[0][0]["id"]
+    assert judge(world.question()).primary == Reason.ELIGIBILITY_WITHDRAWN
+    world.statement["answers"] = [notice]
+    assert judge(world.question()).capability == Capability.CLINICAL
+    drop_approval("quality")(world)
+    assert judge(world.question()).primary == Reason.ELIGIBILITY_APPROVALS
+    world.index_status = "withdrawn"
+    assert judge(world.question()).primary == Reason.ELIGIBILITY_WITHDRAWN
+    world.index_status = "eligible"
+    world.notice("clinical", "regulatory")
+    assert judge(world.question()).primary == Reason.ELIGIBILITY_WITHDRAWN

@@ -137,7 +137,11 @@ class Exposure(Document):
 
 
 class Eligibility(Document):
-    """The predicate: every member that a device enforces before or while the release runs."""
+    """The predicate: every member that a device enforces before or while the release runs.
+
+    ``answers`` names the safety notices that this statement answers: what was withdrawn comes
+    back by a new statement with every approval, which says of what it was cleared, and no other way.
+    """
 
     schema_version: SchemaVersion
     id: Urn
@@ -157,6 +161,7 @@ class Eligibility(Document):
     fail_safe: FailSafe
     evidence: tuple[ResourceDescriptor, ...] = Field(default=(), max_length=MAX_LIST)
     baselines: Baselines | None = None
+    answers: tuple[Urn, ...] = Field(default=(), max_length=MAX_LIST)
 
     @model_validator(mode="after")
     def _decision_and_mode_agree(self) -> Eligibility:

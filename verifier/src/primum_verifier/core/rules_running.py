@@ -85,7 +85,17 @@ def _counts(notice: SignedNotice, question: Question, reading: Reading) -> bool:
         jurisdiction = context.placement.jurisdiction
         if not said.scope.covers(jurisdiction):
             return False
+    if said.id in _answered(reading):
+        return False
     return _has_begun(said, question) and not _has_ended(said, question)
+
+
+def _answered(reading: Reading) -> tuple[str, ...]:
+    """The notices that the listed statement answers; a dropped or marked entry answers none."""
+    listed = reading.entry is not None and reading.entry.status == IndexStatus.ELIGIBLE
+    if not listed or reading.statement is None:
+        return ()
+    return reading.statement.predicate.answers
 
 
 def _has_begun(said: SafetyNotice, question: Question) -> bool:
