@@ -140,7 +140,7 @@ class Eligibility(Document):
     """The predicate: every member that a device enforces before or while the release runs.
 
     ``answers`` names the safety notices that this statement answers: what was withdrawn comes
-    back by a new statement with every approval, which says of what it was cleared, and no other way.
+    back only by a new statement with every approval, which says of what it was cleared.
     """
 
     schema_version: SchemaVersion
