@@ -16,6 +16,7 @@ from primum_repo_tools.files import write_durably
 from primum_repo_tools.keys import sign_envelope
 from primum_repo_tools.peer_release import PeerRelease
 from primum_repo_tools.people import Approver
+from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.approval import (
     POLICY_TARGET,
@@ -121,6 +122,7 @@ def sign_approval(
 
     A person who signs again replaces what that person said before; both stay in the records.
     """
+    AuthorityRepository(workbench, now=now).check_clock()
     envelope = sign_envelope(
         statement.to_bytes(), payload_type=INTOTO_PAYLOAD_TYPE, signers=[approver.signer]
     )
@@ -142,7 +144,8 @@ def sign_approval(
 def given_approvals(draft: StatementDraft, policy: ApprovalPolicy) -> list[GivenApproval]:
     """What each person said about a draft; ``counts`` where the policy's key signed it."""
     found = []
-    keys = [person.key for person in policy.active_people()]
+    counted = policy.approvers_of(draft.sha256)
+    keys = [person.key for person in counted]
     for envelope in draft.envelopes():
         where = str(draft.folder / "approvals")
         opened = open_envelope(envelope, payload_type=INTOTO_PAYLOAD_TYPE, keys=keys, where=where)
@@ -150,7 +153,7 @@ def given_approvals(draft: StatementDraft, policy: ApprovalPolicy) -> list[Given
         said = statement.predicate
         listed = {
             person.key.public
-            for person in policy.active_people()
+            for person in counted
             if person.person_id == said.person_id and person.function == said.function
         }
         counts = (

@@ -26,6 +26,7 @@ from primum_verifier.core.document import canonical_json, parse_document
 from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, INDEX_TARGET, EligibilityIndex
 from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.errors import UsageError
+from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE
 from primum_verifier.core.reasons import Reason
 
 
@@ -97,6 +98,9 @@ def create_authority(
     if ELIGIBILITY_ROLE in delegated:
         # An empty list says "nothing is eligible"; a missing one says only "unknown".
         repository.put_target(ELIGIBILITY_ROLE, INDEX_TARGET, first_index(now=now).to_bytes())
+    if SAFETY_ROLE in delegated:
+        # An empty file says "no notice"; to devices a missing one says only "unknown".
+        repository.put_target(SAFETY_ROLE, NOTICES_TARGET, b"")
     _sign_targets(workbench, repository, keys)
     _put_first_documents(workbench, repository, provisioning, now=now)
     publish_roles(workbench, repository, roles=["root", "targets", *delegated], now=now)

@@ -5,6 +5,7 @@ A draft may be built again until it is signed; a signed version is never reused.
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from primum_repo_tools.releases import (
 )
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.settings import parse_settings
+from primum_repo_tools.standing_releases import check_baselines, check_counter
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
 from primum_verifier.core.errors import RefusedError, UsageError
@@ -52,16 +54,18 @@ _ITEM_NAMES = {
 """Item id and path by kind: one name on every device, whatever the file was called here."""
 
 
-def build_release(workbench: Workbench, plan_file: Path) -> Draft:
+def build_release(workbench: Workbench, plan_file: Path, *, now: datetime) -> Draft:
     """Build a release from its plan; the caller holds the workbench's lock.
 
     Args:
         workbench: of engineering; holds the earlier releases that the plan names.
         plan_file: ``release.toml``; the files it names are relative to its folder.
+        now: the moment at which clinical's list is read; it does not enter the release.
 
     Raises:
         UsageError: the plan or a file it names is wrong.
-        RefusedError: this version was signed already with other bytes.
+        RefusedError: this version was signed already with other bytes, or the plan does not name
+            the releases that it must be compared with.
     """
     plan_bytes = read_input(plan_file, what="release plan")
     plan = parse_settings(ReleasePlan, plan_bytes, where=str(plan_file))
@@ -70,6 +74,9 @@ def build_release(workbench: Workbench, plan_file: Path) -> Draft:
     manifest = _manifest(workbench, plan, contents, sha256_hex(intended_use.encode()))
     data = manifest.to_bytes()
     _refuse_reuse(workbench, plan, data)
+    repository = AuthorityRepository(workbench, now=now)
+    check_counter(repository, manifest, sha256_hex(data))
+    check_baselines(workbench, repository, manifest, sha256_hex(data), now=now)
     folder = workbench.release(plan.component, plan.version)
     making = folder.with_name(f".{folder.name}.new")
     remove_tree(making)

@@ -19,8 +19,10 @@ from primum_repo_tools.eligibility import (
 from primum_repo_tools.keys import Secrets
 from primum_repo_tools.peer_release import read_peer_release
 from primum_repo_tools.people import published_policy
+from primum_repo_tools.published_notices import ensure_notices, marked, published_notices
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.standing_releases import require_place
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.document import DigestSet
 from primum_verifier.core.eligibility import (
@@ -32,8 +34,10 @@ from primum_verifier.core.eligibility import (
     statement_target,
 )
 from primum_verifier.core.errors import RefusedError, UsageError
+from primum_verifier.core.notice import SAFETY_ROLE
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import IndexStatus
+from primum_verifier.shell.tuf_keys import public_of
 
 
 def clinical_public_keys(repository: AuthorityRepository) -> frozenset[str]:
@@ -43,7 +47,7 @@ def clinical_public_keys(repository: AuthorityRepository) -> frozenset[str]:
     keys = list(root.keys.values()) if root else []
     if targets is not None and targets.delegations is not None:
         keys += targets.delegations.keys.values()
-    return frozenset(str(key.keyval) for key in keys)
+    return frozenset(public_of(key) for key in keys)
 
 
 def next_index(
@@ -98,6 +102,37 @@ def chosen_drafts(
     return found
 
 
+def gate_statements(
+    workbench: Workbench,
+    repository: AuthorityRepository,
+    drafts: Sequence[StatementDraft],
+    *,
+    now: datetime,
+) -> EligibilityIndex:
+    """Ask everything that is asked before drafts are listed; nothing is signed or changed.
+
+    Returns:
+        The index as it would be published.
+
+    Raises:
+        RefusedError: approvals or the comparison are missing, or a rule of devices refuses.
+    """
+    # What a notice took away is withdrawn, whether or not the index says so already.
+    before = marked(published_index(repository), published_notices(repository))
+    index = next_index(before, [_entry(draft, now=now) for draft in drafts], now=now)
+    policy, keys = published_policy(repository), clinical_public_keys(repository)
+    for draft in drafts:
+        bundle = draft.manifest.bundle
+        release = read_peer_release(workbench, bundle.component, bundle.version, now=now)
+        require_place(workbench, release, before=before.entries, after=index.entries, now=now)
+        require_met_comparison(draft.folder, release.manifest, release.sha256)
+        _refuse_withdrawn(before, draft)
+        require_approvals(
+            draft, release=release, index=index, policy=policy, clinical_keys=keys, now=now
+        )
+    return index
+
+
 def publish_statements(
     workbench: Workbench,
     drafts: Sequence[StatementDraft],
@@ -115,17 +150,7 @@ def publish_statements(
             published.
     """
     repository = AuthorityRepository(workbench, now=now, secrets=secrets)
-    policy, before = published_policy(repository), published_index(repository)
-    index = next_index(before, [_entry(draft, now=now) for draft in drafts], now=now)
-    keys = clinical_public_keys(repository)
-    for draft in drafts:
-        bundle = draft.manifest.bundle
-        release = read_peer_release(workbench, bundle.component, bundle.version, now=now)
-        require_met_comparison(draft.folder, release.manifest, release.sha256)
-        _refuse_withdrawn(before, draft)
-        require_approvals(
-            draft, release=release, index=index, policy=policy, clinical_keys=keys, now=now
-        )
+    index = gate_statements(workbench, repository, drafts, now=now)
     repository.discard(ELIGIBILITY_ROLE)
     for draft in drafts:
         repository.put_target(ELIGIBILITY_ROLE, statement_target(draft.sha256), draft.data)
@@ -147,7 +172,10 @@ def publish_statements(
 def renew_roles(
     workbench: Workbench, roles: Sequence[str], *, secrets: Secrets, now: datetime
 ) -> int:
-    """Sign roles again before they expire; a renewed index is a new one with the same entries.
+    """Sign roles again before they expire.
+
+    A renewed index is a new one with the same entries; what a notice took away meanwhile is
+    marked on it as withdrawn.
 
     Raises:
         UsageError: a role that is no delegated role or ``targets``.
@@ -165,11 +193,14 @@ def renew_roles(
     repository.discard(*roles)
     for role in roles:
         if role == ELIGIBILITY_ROLE:
-            index = next_index(published_index(repository), [], now=now)
+            before = marked(published_index(repository), published_notices(repository))
+            index = next_index(before, [], now=now)
             repository.put_target(role, INDEX_TARGET, index.to_bytes())
         else:
             with repository.edit_targets(role):
                 pass
+        if role == SAFETY_ROLE:
+            ensure_notices(repository)
     version = publish_roles(workbench, repository, roles=list(roles), now=now)
     workbench.record("roles.renewed", at=now, roles=sorted(roles))
     return version

@@ -26,6 +26,7 @@ from primum_repo_tools.peer_release import PeerRelease
 from primum_repo_tools.releases import COMPARISON_FILE, read_intended_use
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.settings import read_settings
+from primum_repo_tools.standing_releases import require_place
 from primum_repo_tools.terms import Terms
 from primum_repo_tools.workbench import Workbench, draft_bytes
 from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
@@ -102,8 +103,13 @@ def draft_statement(
         now: the moment from which it is valid.
 
     Raises:
-        RefusedError: terms and manifest contradict each other.
+        RefusedError: terms and manifest contradict each other, or the release is not compared
+            with what patients last got.
     """
+    repository = AuthorityRepository(workbench, now=now)
+    repository.check_clock()
+    entries = published_index(repository).entries
+    require_place(workbench, release, before=entries, after=entries, now=now)
     terms = read_settings(Terms, terms_file, what="terms of eligibility")
     intended_use = read_intended_use(terms_file.parent / terms.intended_use.file)
     _check_terms(terms, release, sha256_hex(intended_use.encode()), where=str(terms_file))

@@ -10,14 +10,17 @@ from primum_repo_tools.keys import Secrets
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.releases import Draft, open_draft, signed_digests
 from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.standing_releases import check_baselines, check_counter
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.manifest import MANIFEST_ROLE, manifest_target
 from primum_verifier.core.reasons import Reason
 
 
-def check_signable(workbench: Workbench, draft: Draft, repository: AuthorityRepository) -> None:
-    """See to it that a draft may be signed: whole, and its version not taken by other bytes.
+def check_signable(
+    workbench: Workbench, draft: Draft, repository: AuthorityRepository, *, now: datetime
+) -> None:
+    """See to it that a draft may be signed: whole, new, and compared with the right releases.
 
     Raises:
         RefusedError: it may not.
@@ -48,6 +51,8 @@ def check_signable(workbench: Workbench, draft: Draft, repository: AuthorityRepo
                 found=f"{counter}, the counter of {version}",
                 expected="a counter of its own",
             )
+    check_counter(repository, draft.manifest, draft.sha256)
+    check_baselines(workbench, repository, draft.manifest, draft.sha256, now=now)
 
 
 def sign_release(
@@ -58,7 +63,7 @@ def sign_release(
     Nothing is published; other staged releases stay staged.
     """
     repository = AuthorityRepository(workbench, now=now, secrets=secrets)
-    check_signable(workbench, draft, repository)
+    check_signable(workbench, draft, repository, now=now)
     bundle = draft.manifest.bundle
     repository.put_target(
         MANIFEST_ROLE, manifest_target(bundle.component, bundle.version), draft.data
@@ -125,7 +130,9 @@ def publish_releases(
             remedy="Sign a release first: primum-repo release sign COMPONENT VERSION",
         )
     outcomes = {
-        draft.manifest.name: gate_release(workbench, draft, overrides=overrides, now=now)
+        draft.manifest.name: gate_release(
+            workbench, repository, draft, overrides=overrides, now=now
+        )
         for draft in drafts
     }
     artifacts = {sha256: path for draft in drafts for sha256, path in draft.artifacts().items()}

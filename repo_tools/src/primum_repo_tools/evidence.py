@@ -16,6 +16,8 @@ from primum_repo_tools.comparison import require_met
 from primum_repo_tools.comparison_report import ComparisonReport
 from primum_repo_tools.files import digest_of, read_input, write_durably
 from primum_repo_tools.releases import COMPARISON_FILE, SELF_TEST_FILE, Draft
+from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.standing_releases import check_baselines, check_counter
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import RefusedError
@@ -156,7 +158,12 @@ def require_comparison(
 
 
 def gate_release(
-    workbench: Workbench, draft: Draft, *, overrides: frozenset[Override], now: datetime
+    workbench: Workbench,
+    repository: AuthorityRepository,
+    draft: Draft,
+    *,
+    overrides: frozenset[Override],
+    now: datetime,
 ) -> Mapping[str, str]:
     """Every gate before a release is published; what was overridden is logged.
 
@@ -168,8 +175,10 @@ def gate_release(
     """
     check_artifacts(draft)
     manifest = draft.manifest
+    check_counter(repository, manifest, draft.sha256)
 
     def comparison() -> object:
+        check_baselines(workbench, repository, manifest, draft.sha256, now=now)
         return require_comparison(
             draft.folder / COMPARISON_FILE,
             release=draft.sha256,

@@ -1,7 +1,8 @@
 """Safety notices: a hold by one function, a withdrawal by two, each signed by people's own keys.
 
-What is done in a hurry only narrows.  A withdrawal publishes the notice and marks the release on
-the index in one step, so that a device never sees one without the other.
+What is done in a hurry only narrows, and needs no more keys than it must: the notice is published
+first, by the near-line role alone.  Then the release is marked on the index, if the offline keys
+are at hand; until they are, the status shows what remains to be done.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from primum_repo_tools.clinical import next_index
 from primum_repo_tools.eligibility import published_index
 from primum_repo_tools.keys import Secrets, sign_envelope
 from primum_repo_tools.people import Approver, published_policy
+from primum_repo_tools.published_notices import (
+    kept_lines,
+    left_to_mark,
+    marked,
+    notice_lines,
+    notices_file,
+    published_notices,
+)
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.workbench import Workbench
@@ -26,13 +35,14 @@ from primum_verifier.core.eligibility import (
     EligibilityIndex,
     IndexEntry,
 )
-from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, envelope_lines
+from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE
 from primum_verifier.core.errors import RefusedError, UsageError
+from primum_verifier.core.limits import MAX_HOLD_HOURS
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNoticeStatement
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.vocabulary import IndexStatus, NoticeAction, NoticeKind
+from primum_verifier.core.vocabulary import NoticeAction, NoticeKind
 
-HOLD_LIFE = timedelta(hours=72)
+HOLD_LIFE = timedelta(hours=MAX_HOLD_HOURS)
 """A hold that nobody confirms ends: one key must not withhold a function for ever."""
 
 
@@ -151,15 +161,17 @@ def publish_notice(
     secrets: Secrets,
     now: datetime,
 ) -> int:
-    """Sign a notice and publish it; a withdrawal marks its releases on the index as well.
+    """Sign a notice and publish it by the role safety alone.
 
     Returns:
         The version of the new timestamp.
 
     Raises:
-        RefusedError: too few functions sign.
+        RefusedError: too few functions sign, there are more notices than devices read, or the
+            clock is wrong.
     """
     repository = AuthorityRepository(workbench, now=now, secrets=secrets)
+    repository.check_clock()
     kind = statement.predicate.kind
     require_functions(workbench, repository, people, kind)
     envelope = sign_envelope(
@@ -167,24 +179,11 @@ def publish_notice(
         payload_type=INTOTO_PAYLOAD_TYPE,
         signers=[person.signer for person in people],
     )
-    before = repository.document(SAFETY_ROLE, NOTICES_TARGET) or b""
-    # Read as a device reads it: a file that devices would refuse must never be published.
-    lines = envelope_lines(before + envelope, where=NOTICES_TARGET)
-    roles = [SAFETY_ROLE]
-    repository.discard(SAFETY_ROLE, ELIGIBILITY_ROLE)
-    if kind != NoticeKind.HOLD:
-        index = published_index(repository)
-        entries = [
-            entry.model_copy(update={"status": IndexStatus.WITHDRAWN, "effective_at": now})
-            for entry in index.entries
-            if statement.names(entry.release.sha256)
-        ]
-        changed = next_index(index, entries, now=now)
-        repository.put_target(ELIGIBILITY_ROLE, INDEX_TARGET, changed.to_bytes())
-        roles.append(ELIGIBILITY_ROLE)
-    data = b"".join(line + b"\n" for line in lines)
+    lines = kept_lines(notice_lines(repository), now=now)
+    data = notices_file([*lines, envelope], kind=kind)
+    repository.discard(SAFETY_ROLE)
     repository.put_target(SAFETY_ROLE, NOTICES_TARGET, data)
-    version = publish_roles(workbench, repository, roles=roles, now=now)
+    version = publish_roles(workbench, repository, roles=[SAFETY_ROLE], now=now)
     workbench.record(
         "notice.published",
         at=now,
@@ -195,3 +194,44 @@ def publish_notice(
         reason=statement.predicate.reason.text,
     )
     return version
+
+
+@dataclass(frozen=True)
+class Marking:
+    """What became of the index after a notice.
+
+    Attributes:
+        marked: the releases that the index now calls withdrawn.
+        remaining: the releases that it still calls eligible, although a notice is in force.
+        why: why they remain.
+    """
+
+    marked: tuple[str, ...] = ()
+    remaining: tuple[str, ...] = ()
+    why: str = ""
+
+
+def mark_index(workbench: Workbench, *, secrets: Secrets, now: datetime) -> Marking:
+    """Mark on the index what notices took away, if the keys of the role eligibility can be opened.
+
+    The notice is out already and devices obey it, so a key that is locked away is no failure.
+    """
+    repository = AuthorityRepository(workbench, now=now, secrets=secrets)
+    index, notices = published_index(repository), published_notices(repository)
+    releases = tuple(
+        f"{entry.component} {entry.version}" for entry in left_to_mark(index, notices).values()
+    )
+    if not releases:
+        return Marking()
+    try:
+        repository.signers(ELIGIBILITY_ROLE)
+    except UsageError as error:
+        why = f"{error.message} {error.where}".strip()
+        workbench.record("index.left-to-mark", at=now, releases=releases, why=why)
+        return Marking(remaining=releases, why=why)
+    repository.discard(ELIGIBILITY_ROLE)
+    changed = next_index(marked(index, notices), [], now=now)
+    repository.put_target(ELIGIBILITY_ROLE, INDEX_TARGET, changed.to_bytes())
+    publish_roles(workbench, repository, roles=[ELIGIBILITY_ROLE], now=now)
+    workbench.record("index.marked", at=now, releases=releases, index=changed.number)
+    return Marking(marked=releases)

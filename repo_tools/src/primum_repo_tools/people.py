@@ -126,9 +126,7 @@ def add_person(
     content["people"].append(listed.model_dump(mode="json", by_alias=True))
     content |= {"number": policy.number + 1, "id": uuid4().urn, "issuedAt": now.isoformat()}
     changed = parse_document(ApprovalPolicy, canonical_json(content), where=POLICY_TARGET)
-    repository.discard(Targets.type)
-    repository.put_target(Targets.type, POLICY_TARGET, changed.to_bytes())
-    publish_roles(workbench, repository, roles=[Targets.type], now=now)
+    publish_policy(workbench, repository, changed, now=now)
     workbench.record(
         "person.added",
         at=now,
@@ -138,6 +136,15 @@ def add_person(
         policy=changed.number,
     )
     return changed
+
+
+def publish_policy(
+    workbench: Workbench, repository: AuthorityRepository, policy: ApprovalPolicy, *, now: datetime
+) -> None:
+    """Sign a changed policy by clinical's top role and publish it."""
+    repository.discard(Targets.type)
+    repository.put_target(Targets.type, POLICY_TARGET, policy.to_bytes())
+    publish_roles(workbench, repository, roles=[Targets.type], now=now)
 
 
 def open_approver(folder: Path, *, policy: ApprovalPolicy, secrets: Secrets) -> Approver:

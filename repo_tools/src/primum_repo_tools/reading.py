@@ -48,6 +48,18 @@ def read_web(
     with client.session(at=now) as session:
         session.refresh()
         yield session
+        session.complete()
+
+
+def is_peer_known(workbench: Workbench) -> bool:
+    """Whether the other authority is there to be read, or was: what was seen once is never ignored.
+
+    A workbench may name a peer that has not begun yet.
+    """
+    web = workbench.peer
+    return web is not None and (
+        (web / "metadata" / FIRST_ROOT).is_file() or _pinned_root(workbench).is_file()
+    )
 
 
 @contextmanager
@@ -74,7 +86,7 @@ def read_peer(workbench: Workbench, *, now: datetime) -> Iterator[TufSession]:
     root = read_input(
         web / "metadata" / FIRST_ROOT, what="other authority's root", max_bytes=MAX_ROOT_BYTES
     )
-    pinned = workbench.folder / "peer" / FIRST_ROOT
+    pinned = _pinned_root(workbench)
     if not pinned.exists():
         write_durably(pinned, root)
         workbench.record("peer.pinned", at=now, authority=other, sha256=sha256_hex(root))
@@ -93,3 +105,7 @@ def read_peer(workbench: Workbench, *, now: datetime) -> Iterator[TufSession]:
         web, authority=other, root=root, store=FolderTrustStore(trusted), now=now
     ) as session:
         yield session
+
+
+def _pinned_root(workbench: Workbench) -> Path:
+    return workbench.folder / "peer" / FIRST_ROOT

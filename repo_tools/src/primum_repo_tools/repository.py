@@ -27,9 +27,10 @@ from tuf.api.metadata import (
 from tuf.api.serialization.json import JSONSerializer
 from tuf.repository import Repository
 
+from primum_repo_tools.clock import require_not_after, require_not_before
 from primum_repo_tools.files import read_input, remove_tree, write_durably
 from primum_repo_tools.keys import Secrets, Signer, open_signer
-from primum_repo_tools.moments import plain
+from primum_repo_tools.moments import parse_moment, plain
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.limits import MAX_TARGETS_BYTES
@@ -163,6 +164,19 @@ class AuthorityRepository(Repository):
         """Drop everything staged."""
         remove_tree(self._workbench.staging)
 
+    def check_clock(self) -> None:
+        """Refuse to sign with a clock that stands before what this authority signed already.
+
+        Devices take issue times as proof of time; a time that went back proves nothing.
+
+        Raises:
+            RefusedError: ``trust.time-unknown``.
+        """
+        timestamp = self.published(Timestamp.type, Timestamp)
+        signed = None if timestamp is None else timestamp.unrecognized_fields.get(ISSUED_AT)
+        if signed is not None:
+            require_not_before(self._now, signed=parse_moment(str(signed)))
+
     # The three things tuf's editing helper asks for
 
     def open(self, role: str) -> Metadata[Any]:
@@ -173,10 +187,16 @@ class AuthorityRepository(Repository):
         return _metadata(data, self.staged_path(role))
 
     def close(self, role: str, md: Metadata[Any]) -> None:
-        """Number, date and sign an edited role with every key of it, and stage it."""
+        """Number, date and sign an edited role with every key of it, and stage it.
+
+        Raises:
+            RefusedError: ``trust.time-unknown``; the clock cannot be right.
+        """
+        self.check_clock()
         md.signed.version = self.published_version(role) + 1
         md.signed.expires = self._now + self._life(role)
         if isinstance(md.signed, Timestamp):
+            require_not_after(self._now, end=md.signed.expires)
             md.signed.unrecognized_fields[ISSUED_AT] = plain(self._now)
         md.signatures.clear()
         for signer in self.signers(role):

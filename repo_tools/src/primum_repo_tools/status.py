@@ -18,6 +18,7 @@ from primum_repo_tools.evidence import UNSAFE_ACT, read_comparison
 from primum_repo_tools.files import read_input
 from primum_repo_tools.moments import plain
 from primum_repo_tools.people import published_policy
+from primum_repo_tools.published_notices import end_of, left_to_mark, published_notices
 from primum_repo_tools.releases import COMPARISON_FILE, SELF_TEST_FILE, Draft, drafts
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.rollout import published_plan
@@ -27,6 +28,7 @@ from primum_verifier.core.document import parse_document
 from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, EligibilityIndex, statement_target
 from primum_verifier.core.manifest import MANIFEST_ROLE, manifest_target
 from primum_verifier.core.selftest_result import SelfTestReport
+from primum_verifier.core.vocabulary import NoticeKind
 
 
 def workbench_status(workbench: Workbench, *, now: datetime) -> dict[str, object]:
@@ -54,6 +56,7 @@ def workbench_status(workbench: Workbench, *, now: datetime) -> dict[str, object
     else:
         policy, index = published_policy(repository), published_index(repository)
         status["people"] = people_status(policy)
+        status["notices"] = notices_status(index, repository, now=now)
         status["index"] = index.model_dump(mode="json", by_alias=True)
         status["statements"] = [
             statement_status(draft, policy, index, repository)
@@ -98,6 +101,33 @@ def people_status(policy: ApprovalPolicy) -> list[dict[str, object]]:
         }
         for person in policy.people
     ]
+
+
+def notices_status(
+    index: EligibilityIndex, repository: AuthorityRepository, *, now: datetime
+) -> list[dict[str, object]]:
+    """The notices that have not ended, and what of them the index does not say yet."""
+    notices = published_notices(repository)
+    left = left_to_mark(index, notices)
+    found: list[dict[str, object]] = []
+    for statement in notices:
+        said, ends = statement.predicate, end_of(statement)
+        if ends is not None and ends <= now:
+            continue
+        unmarked = [item.name for item in statement.subject if item.digest.sha256 in left]
+        found.append(
+            {
+                "id": said.id,
+                "kind": str(said.kind),
+                "action": str(said.action),
+                "releases": [item.name for item in statement.subject],
+                "reason": said.reason.text,
+                "issuedAt": plain(said.issued_at),
+                "ends": None if ends is None else plain(ends),
+                "leftToMark": [] if said.kind == NoticeKind.HOLD else unmarked,
+            }
+        )
+    return found
 
 
 def statement_status(

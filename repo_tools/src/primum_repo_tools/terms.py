@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from primum_repo_tools.release_plan import FileName
 from primum_verifier.core.document import Country, Document, SchemaVersion, Slug
 from primum_verifier.core.eligibility import ActionOrdered, FailSafe
 from primum_verifier.core.vocabulary import Decision, Stage
+
+MODES = {
+    Decision.ELIGIBLE: "clinical",
+    Decision.ELIGIBLE_WITH_CONDITIONS: "clinical",
+    Decision.INVESTIGATIONAL: "investigational",
+    Decision.SHADOW_ONLY: "shadow",
+}
+"""The one mode of use that each decision allows; devices refuse every other pair."""
 
 
 class IntendedUseTerms(Document):
@@ -44,3 +52,12 @@ class Terms(Document):
     on_expiry: ActionOrdered
     on_withdrawal: ActionOrdered
     fail_safe: FailSafe
+
+    @model_validator(mode="after")
+    def _decision_and_mode_agree(self) -> Terms:
+        if self.mode != MODES[self.decision]:
+            raise ValueError(
+                f"decision {self.decision} goes with mode {MODES[self.decision]}, "
+                f"not with mode {self.mode}"
+            )
+        return self

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from primum_repo_tools.cli import main
-from primum_verifier.core.document import sha256_hex
+from primum_verifier.core.device import TrustMap
+from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.envelope import public_key_of
+from primum_verifier.core.question import ArtifactsFact, Question, SelfTestFact
+from primum_verifier.core.verdict import judge
+from primum_verifier.core.view import proven_time
+from primum_verifier.core.vocabulary import Phase
+from primum_verifier.shell.authorities import Authorities, AuthorityAddress
+from primum_verifier.shell.fetching import FolderFetcher
+from primum_verifier.shell.trust_store import MemoryTrustStore
 
 DATA = Path(__file__).parent / "data"
 PASSPHRASE = "correct horse battery"  # noqa: S105 - of keys that live for one test
@@ -205,6 +214,8 @@ class Story:
         weights: tuple[float, float] = (2.0, -1.0),
         expected: tuple[float, float] | None = None,
         previous: str | None = None,
+        original: str = "1.0.0",
+        counter: int | None = None,
         folder: Path | None = None,
     ) -> Path:
         """Write a release as code; ``expected``: the weights that the fixtures were made with."""
@@ -213,10 +224,10 @@ class Story:
         (source / "model.onnx").write_bytes(tiny_model(weights))
         (source / "fixtures.npz").write_bytes(tiny_fixtures(expected or weights))
         (source / "intended-use.txt").write_text("Aid the reading of single-lead ECG.\n")
-        counter = sum(
+        counter = counter or sum(
             int(part) * 100**place for place, part in enumerate(reversed(version.split(".")))
         )
-        baselines = f'previous = "{previous}"\noriginal = "1.0.0"' if previous else ""
+        baselines = f'previous = "{previous}"\noriginal = "{original}"' if previous else ""
         plan = source / "release.toml"
         plan.write_text(PLAN.format(version=version, counter=counter, baselines=baselines))
         return plan
@@ -294,6 +305,74 @@ def predictions(
     return path
 
 
+class Device:
+    """What a device concludes from the two web roots and its provisioning folder."""
+
+    def __init__(self, folder: Path, provisioning: Path, key: str) -> None:
+        self.folder, self.provisioning, self.key = folder, provisioning, key
+        where = "trust-map.json"
+        self.trust_map = parse_document(TrustMap, (provisioning / where).read_bytes(), where=where)
+        self.authorities = Authorities(
+            trust_map=self.trust_map,
+            roots={
+                name: (provisioning / f"{name}.root.json").read_bytes()
+                for name in ("engineering", "clinical")
+            },
+            addresses={
+                name: AuthorityAddress(
+                    *(
+                        f"{(folder / name / 'web').as_uri()}/{part}/"
+                        for part in ("metadata", "targets", "artifacts")
+                    )
+                )
+                for name in ("engineering", "clinical")
+            },
+            fetcher=FolderFetcher(folder),
+            stores={name: MemoryTrustStore() for name in ("engineering", "clinical")},
+        )
+
+    def verdict(self, version: str, *, phase: Phase = Phase.INSTALL) -> Any:
+        now = datetime.now(UTC).replace(microsecond=0)
+        seen = self.authorities.refresh(
+            now=now, device_id="wearable-001", held=[("pvc-classifier", version)]
+        )
+        assert not seen.problems
+        assert seen.engineering is not None
+        assert seen.clinical is not None
+        manifest = self.folder / f"engineering/releases/pvc-classifier/{version}/manifest.json"
+        return judge(
+            Question(
+                phase=phase,
+                release=sha256_hex(manifest.read_bytes()),
+                trust_map=self.trust_map,
+                engineering=seen.engineering,
+                clinical=seen.clinical,
+                device_context=(self.provisioning / "device-context.dsse.json").read_bytes(),
+                agent_version="0.1.0",
+                hardware_id="cardiowear-2",
+                device_key=self.key,
+                clock=now,
+                proven=proven_time(seen.engineering, seen.clinical, powered_seconds=0),
+                artifacts=ArtifactsFact.WHOLE,
+                self_test=SelfTestFact.PASSED,
+            )
+        )
+
+
+def provisioned(story: Story, enrolment: Path) -> Device:
+    output = story.folder / "provisioning"
+    story.run(
+        "device", "provision", "--engineering", story.engineering, "--clinical", story.clinical,
+        "--as", story.folder / "station-1", "--as", story.folder / "station-2",
+        "--enrolment", enrolment, "--component", "pvc-classifier", "--jurisdiction", "DE",
+        "--site", "site-a", "--care-setting", "home", "--udi", "04012345678901",
+        "--engineering-url", "http://127.0.0.1:8001/", "--clinical-url", "http://127.0.0.1:8002",
+        "--broker", "127.0.0.1:18830", "--output", output, "--poll-seconds", "2",
+    )  # fmt: skip
+    key = json.loads(enrolment.read_text())["publicKey"]["public"]
+    return Device(story.folder, output, key)
+
+
 @pytest.fixture(scope="session")
 def _born(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both authorities, made once and copied for each test."""
@@ -363,6 +442,12 @@ def enrolment(tmp_path: Path) -> Path:
     }
     path.write_text(json.dumps(content))
     return path
+
+
+@pytest.fixture
+def device(story: Story, enrolment: Path) -> Device:
+    """A provisioned device of the story."""
+    return provisioned(story, enrolment)
 
 
 @pytest.fixture

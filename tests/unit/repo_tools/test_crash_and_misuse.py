@@ -41,6 +41,7 @@ def versions(web: Path, authority: str) -> dict[str, int]:
         for name in (
             f"releases/{COMPONENT}/1.0.0/manifest.json", "eligibility/index.json",
             "rollout/plan.json", "policy/approval-policy.json", "provisioning/keys.json",
+            "safety/notices.jsonl",
         ):  # fmt: skip
             session.document(name)
         view = session.view({})
@@ -114,17 +115,19 @@ def test_creating_an_authority_cut_at_every_write_can_be_finished(
         assert versions(folder / "web", "clinical")["timestamp"] == 1
 
 
-def test_a_withdrawal_cut_at_every_write_is_whole_or_absent(
+def test_a_withdrawal_cut_at_every_write_is_obeyed_or_absent(
     published: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Notice and index come together: no device sees one without the other."""
+    """The notice comes first and alone; no device ever sees the index marked without it."""
     start = shutil.copytree(published.clinical, published.folder / "start")
     people = [published.folder / "people" / name for name in ("a.berg", "q.lee")]
     command = [
         "withdraw", published.clinical, "--component", COMPONENT, "--version", "1.0.0",
         "--reason", "x", "--hazard", "HAZ-1", "--yes", "--as", people[0], "--as", people[1],
     ]  # fmt: skip
-    old = versions(published.clinical / "web", "clinical")
+    web = published.clinical / "web"
+    old = versions(web, "clinical")
+    stages = set()
     for count in range(100):
         shutil.rmtree(published.clinical)
         shutil.copytree(start, published.clinical)
@@ -136,14 +139,19 @@ def test_a_withdrawal_cut_at_every_write_is_whole_or_absent(
                 code = -1
         if code == 0:
             break
-        web = published.clinical / "web"
         seen = versions(web, "clinical")
-        assert (seen["timestamp"] > old["timestamp"]) == (seen["eligibility"] > old["eligibility"])
+        noticed, listed = (seen[role] - old[role] for role in ("safety", "eligibility"))
+        assert noticed >= listed
+        stages.add((noticed, listed))
         published.run("authority", "refresh", published.clinical)
         after = versions(web, "clinical")
-        assert after["eligibility"] == seen["eligibility"], "refresh can change nothing else"
+        for role in ("safety", "eligibility"):
+            assert after[role] == seen[role], "refresh can change nothing else"
         published.run(*command)
-    whole = versions(published.clinical / "web", "clinical")
+        assert versions(web, "clinical")["eligibility"] == old["eligibility"] + 1
+    assert stages == {(0, 0), (1, 0)}, "the last write is the one that shows the index"
+    whole = versions(web, "clinical")
+    assert whole["safety"] == old["safety"] + 1
     assert whole["eligibility"] == old["eligibility"] + 1, "the index says it as well"
 
 

@@ -158,6 +158,8 @@ def renew(
 ) -> None:
     """Sign offline roles again before they expire; what they say does not change.
 
+    A renewed index also marks as withdrawn what a notice took away.
+
     Example:
       primum-repo authority renew clinical --role safety --role eligibility
     """

@@ -61,7 +61,10 @@ def withdraw(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    r"""Take an eligible release away: a notice signed by two functions, and the index.
+    r"""Take an eligible release away: a notice signed by two functions, then the index.
+
+    The notice needs the near-line key of the role safety alone and comes first. The index is
+    marked as well where the offline keys of the role eligibility can be opened.
 
     Example:
       primum-repo withdraw clinical --component pvc-classifier --version 1.1.0 \
@@ -158,6 +161,7 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
     from primum_repo_tools.people import open_approver, published_policy
     from primum_repo_tools.repository import AuthorityRepository
     from primum_repo_tools.workbench import open_created
+    from primum_verifier.core.eligibility import ELIGIBILITY_ROLE
 
     bench = open_created(workbench, authority="clinical")
     now = now_utc()
@@ -182,11 +186,27 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
         if not as_json:
             tell({}, shown, as_json=False)
         confirm("Sign and publish this notice?", yes=yes)
-        timestamp = notices.publish_notice(
-            bench, statement, approvers, secrets=secrets_from(passphrase_file), now=now
-        )
+        secrets = secrets_from(passphrase_file)
+        timestamp = notices.publish_notice(bench, statement, approvers, secrets=secrets, now=now)
+        marking = notices.mark_index(bench, secrets=secrets, now=now)
+    lines = [f"{terms.kind} of {' '.join(release)} is published, timestamp {timestamp}."]
+    if marking.marked:
+        lines.append(f"Withdrawn on the index: {', '.join(marking.marked)}.")
+    if marking.remaining:
+        left = ", ".join(marking.remaining)
+        lines.append(f"REMAINS TO BE DONE: the index still lists {left}. {marking.why}")
+        renew = f"primum-repo authority renew {workbench} --role {ELIGIBILITY_ROLE}"
+        lines.append(f"Devices obey the notice. When the eligibility keys are there: {renew}")
     tell(
-        {**data, "timestamp": timestamp},
-        f"{terms.kind} of {' '.join(release)} is published, timestamp {timestamp}.",
+        {
+            **data,
+            "timestamp": timestamp,
+            "index": {
+                "marked": list(marking.marked),
+                "remaining": list(marking.remaining),
+                "why": marking.why,
+            },
+        },
+        *lines,
         as_json=as_json,
     )

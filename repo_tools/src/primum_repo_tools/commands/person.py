@@ -1,4 +1,4 @@
-"""``primum-repo person``: add, list."""
+"""``primum-repo person``: add, retire, list."""
 
 # ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
 from __future__ import annotations
@@ -82,6 +82,72 @@ def add(
         f"The key is in {output}; it is the person's own.",
         as_json=as_json,
     )
+
+
+@command(app)
+def retire(
+    workbench: WorkbenchFolder,
+    *,
+    person_id: Annotated[str, typer.Option("--id", help="Short name of the person.")],
+    compromised: Annotated[
+        bool,
+        typer.Option(
+            "--compromised", help="The key may be in other hands: nothing it signed counts."
+        ),
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """End a person's key: who left is still honoured for what is listed, a stolen key is not.
+
+    Example:
+      primum-repo person retire clinical --id a.berg
+      primum-repo person retire clinical --id q.lee --compromised
+    """
+    from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.repository import AuthorityRepository
+    from primum_repo_tools.retiring import plan_retirement, retire_person
+    from primum_repo_tools.workbench import open_created
+    from primum_verifier.core.approval import PersonStatus
+
+    bench = open_created(workbench, authority="clinical")
+    status = PersonStatus.COMPROMISED if compromised else PersonStatus.LEFT
+    now = now_utc()
+    with bench.locked():
+        repository = AuthorityRepository(bench, now=now)
+        planned = plan_retirement(repository, person_id=person_id, status=status, now=now)
+        if not dry_run:
+            planned = retire_person(
+                bench,
+                person_id=person_id,
+                status=status,
+                secrets=secrets_from(passphrase_file),
+                now=now,
+            )
+    data: dict[str, object] = {
+        "personId": person_id,
+        "status": status,
+        "policy": planned.policy.number,
+        "approved": list(planned.approved),
+        "notices": list(planned.notices),
+    }
+    releases = ", ".join(planned.approved) or "nothing that is listed"
+    lines = [f"{planned.person.printed_name} ({planned.person.function}): {status}."]
+    if compromised:
+        lines.append(f"Approvals that count no more: {releases}. Prepare and approve them again.")
+        if planned.notices:
+            lines.append(
+                f"Notices that may count no more: {', '.join(planned.notices)}. Sign them again "
+                "by other people: primum-repo withdraw --help"
+            )
+    else:
+        lines.append(f"Approvals that stay honoured: {releases}.")
+    if dry_run:
+        tell({**data, "dryRun": True}, *lines, "Nothing was signed.", as_json=as_json)
+        return
+    lines.append(f"Policy {planned.policy.number} is published.")
+    tell(data, *lines, as_json=as_json)
 
 
 @command(app, "list")

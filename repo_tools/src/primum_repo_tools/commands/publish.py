@@ -135,7 +135,7 @@ def _clinical(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from primum_repo_tools.clinical import chosen_drafts, publish_statements
+    from primum_repo_tools.clinical import chosen_drafts, gate_statements, publish_statements
     from primum_repo_tools.moments import now_utc
     from primum_repo_tools.repository import AuthorityRepository
 
@@ -144,7 +144,8 @@ def _clinical(
     drafts = chosen_drafts(bench, repository, component=component, version=version)
     names = [draft.manifest.name for draft in drafts]
     if dry_run:
-        told = f"Would list as eligible: {', '.join(names)}; nothing was signed."
+        gate_statements(bench, repository, drafts, now=now)
+        told = f"Would list as eligible, all gates passed: {', '.join(names)}. Nothing was signed."
         tell({"releases": names, "dryRun": True}, told, as_json=as_json)
         return
     timestamp = publish_statements(bench, drafts, secrets=secrets_from(passphrase_file), now=now)

@@ -39,11 +39,12 @@ def build(
       primum-repo release build engineering model/release.toml
     """
     from primum_repo_tools.building import build_release
+    from primum_repo_tools.moments import now_utc
     from primum_repo_tools.workbench import open_created
 
     bench = open_created(workbench, authority="engineering")
     with bench.locked():
-        draft = build_release(bench, plan)
+        draft = build_release(bench, plan, now=now_utc())
     bundle = draft.manifest.bundle
     rows = [(item.id, item.kind, item.length, item.digest.sha256) for item in draft.manifest.items]
     tell(
@@ -144,7 +145,8 @@ def sign(
     )
     now = now_utc()
     if dry_run:
-        check_signable(bench, draft, AuthorityRepository(bench, now=now))
+        with bench.locked():
+            check_signable(bench, draft, AuthorityRepository(bench, now=now), now=now)
         tell(
             {**data, "dryRun": True},
             *shown,

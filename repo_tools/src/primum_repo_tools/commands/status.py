@@ -27,11 +27,15 @@ def status(workbench: WorkbenchFolder, *, as_json: AsJson = False) -> None:
     if "releases" in found:
         parts += [releases_table(found["releases"]), _rollout(found["rollout"])]
     if "statements" in found:
-        people = [(p["personId"], p["printedName"], p["function"]) for p in found["people"]]
+        people = [
+            (p["personId"], p["printedName"], p["function"], p["status"]) for p in found["people"]
+        ]
         parts += [
-            table("People", ("id", "name", "function"), people),
+            table("People", ("id", "name", "function", "status"), people),
             statements_table(found["statements"]),
         ]
+        if found["notices"]:
+            parts.append(notices_table(found["notices"]))
     if found["unsafe"]:
         rows = [(u["at"], u["release"], u["override"], u["refused"]) for u in found["unsafe"]]
         parts.append(table("OVERRIDDEN GATES", ("at", "release", "override", "refused"), rows))
@@ -93,6 +97,27 @@ def statements_table(statements: Any) -> Table:  # noqa: ANN401 - as roles_table
                 item["index"] or "-",
             )
             for item in statements
+        ],
+    )
+
+
+def notices_table(notices: Any) -> Table:  # noqa: ANN401 - as roles_table
+    """Notices in force as people read them."""
+    return table(
+        "Notices in force",
+        ("kind", "releases", "since", "ends", "reason", "index"),
+        [
+            (
+                item["kind"],
+                ", ".join(item["releases"]),
+                item["issuedAt"],
+                item["ends"] or "-",
+                item["reason"],
+                f"NOT YET MARKED: {', '.join(item['leftToMark'])}"
+                if item["leftToMark"]
+                else ("marked" if item["kind"] != "hold" else "-"),
+            )
+            for item in notices
         ],
     )
 

@@ -1,0 +1,139 @@
+"""The safety notices that are published: what they say, what may drop out, what is left to mark.
+
+The notice is near-line and comes first; the index is offline and follows.  Whatever a notice took
+away and the index does not say yet is found here, and the next index that is signed says it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from primum_repo_tools.repository import AuthorityRepository
+from primum_verifier.core.document import parse_document
+from primum_verifier.core.eligibility import EligibilityIndex, IndexEntry
+from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, envelope_lines, open_envelope
+from primum_verifier.core.errors import PrimumError, RefusedError
+from primum_verifier.core.limits import MAX_DOCUMENT_BYTES, MAX_HOLD_HOURS, MAX_NOTICES
+from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNoticeStatement
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.vocabulary import IndexStatus, NoticeKind
+
+KEPT_AFTER_END = timedelta(days=30)
+"""How long a hold that ended stays in the file; the workbench's records keep it for ever."""
+
+_SHARE_OF_HOLDS = 0.9
+"""Of the file's room: holds, which one function signs, never crowd out a withdrawal."""
+
+_TAKES_AWAY = frozenset({NoticeKind.WITHDRAWAL, NoticeKind.FIELD_ACTION})
+
+
+def notice_lines(repository: AuthorityRepository) -> list[bytes]:
+    """The envelopes that are published, each still unopened; none where there is no file yet."""
+    data = repository.document(SAFETY_ROLE, NOTICES_TARGET) or b""
+    return [line for line in data.split(b"\n") if line.strip()]
+
+
+def opened(line: bytes) -> SafetyNoticeStatement | None:
+    """What a published envelope says, or None when it cannot be read.
+
+    Whose signatures count is the device's to judge; here it is only asked what was published.
+    """
+    try:
+        payload = open_envelope(
+            line, payload_type=INTOTO_PAYLOAD_TYPE, keys=(), where=NOTICES_TARGET
+        ).payload
+        return parse_document(SafetyNoticeStatement, payload, where=NOTICES_TARGET)
+    except PrimumError:
+        return None
+
+
+def published_notices(repository: AuthorityRepository) -> list[SafetyNoticeStatement]:
+    """Every published notice that can be read, oldest first."""
+    return [said for line in notice_lines(repository) if (said := opened(line)) is not None]
+
+
+def end_of(statement: SafetyNoticeStatement) -> datetime | None:
+    """When a notice ends as devices see it; None: only a new statement ends it."""
+    said = statement.predicate
+    if said.kind != NoticeKind.HOLD:
+        return said.expires_at
+    longest = said.issued_at + timedelta(hours=MAX_HOLD_HOURS)
+    return longest if said.expires_at is None else min(said.expires_at, longest)
+
+
+def kept_lines(lines: list[bytes], *, now: datetime) -> list[bytes]:
+    """The envelopes without holds that ended long ago; what cannot be read is kept."""
+    return [line for line in lines if not _ended_long_ago(opened(line), now=now)]
+
+
+def _ended_long_ago(statement: SafetyNoticeStatement | None, *, now: datetime) -> bool:
+    if statement is None or statement.predicate.kind != NoticeKind.HOLD:
+        return False
+    ends = end_of(statement)
+    return ends is not None and ends + KEPT_AFTER_END < now
+
+
+def notices_file(lines: list[bytes], *, kind: NoticeKind) -> bytes:
+    """The file of these envelopes, as large as devices read it.
+
+    Args:
+        lines: the envelopes, the new one last.
+        kind: of the new one; holds leave room for what takes away.
+
+    Raises:
+        RefusedError: ``trust.limit``; devices would read none of them.
+    """
+    data = b"".join(line.strip() + b"\n" for line in lines)
+    share = _SHARE_OF_HOLDS if kind == NoticeKind.HOLD else 1.0
+    at_most, room = int(MAX_NOTICES * share), int(MAX_DOCUMENT_BYTES * share)
+    if len(lines) > at_most or len(data) > room:
+        raise RefusedError(
+            "There are more safety notices than devices read; this one was not published.",
+            reason=Reason.TRUST_LIMIT,
+            where=NOTICES_TARGET,
+            found=f"{len(lines)} notices, {len(data)} bytes",
+            expected=f"at most {at_most} notices and {room} bytes for a {kind}",
+            remedy=f"A hold drops out {KEPT_AFTER_END.days} days after its end. What must be "
+            "taken away for good needs no hold before: withdraw it.",
+        )
+    # Read as a device reads it: a file that devices would refuse must never be published.
+    envelope_lines(data, where=NOTICES_TARGET, at_most=MAX_NOTICES)
+    return data
+
+
+def ensure_notices(repository: AuthorityRepository) -> None:
+    """Put the notices into the open edit of the role safety, empty where none was published."""
+    if NOTICES_TARGET not in repository.published_targets(SAFETY_ROLE):
+        repository.put_target(SAFETY_ROLE, NOTICES_TARGET, b"")
+
+
+def left_to_mark(
+    index: EligibilityIndex, notices: list[SafetyNoticeStatement]
+) -> dict[str, IndexEntry]:
+    """Entries that a notice took away and that the index still calls eligible, as they should be.
+
+    A release that was listed after the notice came back by a statement of its own.
+
+    Returns:
+        The changed entry by the SHA-256 of its release.
+    """
+    found = {}
+    for entry in index.entries:
+        since = [
+            item.predicate.effective_at
+            for item in notices
+            if item.predicate.kind in _TAKES_AWAY
+            and item.names(entry.release.sha256)
+            and item.predicate.issued_at >= entry.effective_at
+        ]
+        if since and entry.status == IndexStatus.ELIGIBLE:
+            update = {"status": IndexStatus.WITHDRAWN, "effective_at": min(since)}
+            found[entry.release.sha256] = entry.model_copy(update=update)
+    return found
+
+
+def marked(index: EligibilityIndex, notices: list[SafetyNoticeStatement]) -> EligibilityIndex:
+    """The index with every entry marked that a notice took away; its number stands."""
+    changed = left_to_mark(index, notices)
+    entries = tuple(changed.get(entry.release.sha256, entry) for entry in index.entries)
+    return index.model_copy(update={"entries": entries})
