@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from primum_verifier.core.errors import EXIT_DONE, FailedError, PrimumError, UsageError
+from primum_verifier.core.errors import EXIT_DONE, EXIT_USAGE, FailedError, PrimumError, UsageError
 from primum_verifier.core.reasons import Reason
 
 EXITS = "Exit codes: 0 done, 1 refused, 2 usage, 3 failed, 4 busy, 5 waiting."
@@ -57,7 +57,7 @@ def demo(
     """
     from primum_device_sim.demo.performance import perform  # noqa: PLC0415 - costs a second
 
-    console = Console(stderr=True) if json_ else Console()
+    console = Console(stderr=json_, soft_wrap=True)
     home = _fresh(folder.resolve())
     performance = perform(home, console)
     if json_:
@@ -143,7 +143,14 @@ def broker(
     _end_on_sigterm()
     with running_broker(find_broker(), folder, port=port) as handle:
         typer.echo(f"listening on {handle.host}:{handle.port}, log in {handle.log}")
-        handle.process.wait()
+        code = handle.process.wait()
+        raise FailedError(
+            "The broker ended, and nobody asked it to.",
+            reason=Reason.BROKER_UNREACHABLE,
+            where=f"{handle.host}:{handle.port}",
+            found=f"exit code {code}",
+            remedy=f"Look into {handle.log}, then start it again.",
+        )
 
 
 @app.command(epilog=EXITS)
@@ -206,11 +213,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PrimumError as error:
         typer.echo(error.for_people(), err=True)
         return error.exit_code
+    except typer.TyperException as error:
+        text = " ".join(str(error).split())
+        typer.echo(f"{Reason.USAGE}: {text}\n  remedy:   See --help.", err=True)
+        return EXIT_USAGE
     except typer.Exit as ended:
         return ended.exit_code
     except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        # Typer answers this, instead of raising, when Ctrl-C was pressed.
         typer.echo("interrupted: everything that was started is ended", err=True)
-        return _INTERRUPTED
     return code if isinstance(code, int) else EXIT_DONE
 
 

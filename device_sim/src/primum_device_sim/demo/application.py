@@ -160,8 +160,17 @@ def run_application(*, state: Path, output: Path) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("a", encoding="utf-8") as file:
             application = Application(state=state, output=file)
-            signal.signal(signal.SIGTERM, lambda *_: application.stop())
-            signal.signal(signal.SIGINT, lambda *_: application.stop())
+            stops: list[int] = []
+
+            def stop(number: int, _: object) -> None:
+                stops.append(number)
+                application.stop()
+
+            signal.signal(signal.SIGTERM, stop)
+            signal.signal(signal.SIGINT, stop)
             application.run(rows)
+            if signal.SIGINT in stops:
+                # The episode was ended in order; the shell still learns that it was Ctrl-C.
+                raise KeyboardInterrupt
     except OSError as error:
         raise storage_error(error, output) from error

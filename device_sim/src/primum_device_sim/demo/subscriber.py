@@ -183,5 +183,5 @@ def _unreachable(where: str, found: str) -> FailedError:
         where=where,
         found=found,
         expected="an MQTT 5 broker",
-        remedy="make broker",
+        remedy="Start one: primum-sim broker --port PORT",
     )

@@ -58,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
             f"{report.events} events, {report.first} to {report.last}; "
             f"{report.heads} signed heads prove them to {report.proven_to}"
         )
+        if report.first > 1:
+            print(f"it begins at {report.first}: what came before is not in this file")  # noqa: T201
         for gap in report.gaps:
             print(f"gap between {gap.after} and {gap.before}: {gap.why}")  # noqa: T201
         if report.whole:
