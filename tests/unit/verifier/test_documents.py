@@ -208,3 +208,41 @@ def test_a_duplicate_member_is_named() -> None:
     with pytest.raises(RefusedError) as caught:
         read_json(b'{"b":0,"a":1,"c":2,"a":1}', where="test")
     assert "'a'" in caught.value.found
+
+
+@pytest.mark.parametrize(
+    ("change", "moment", "version"),
+    [
+        ({}, "2026-06-03T11:59:59Z", None),
+        ({}, "2026-06-03T12:00:00Z", "1.1.0"),
+        ({"pause": None}, "2026-06-01T11:59:59Z", None),
+        ({"pause": None}, "2026-06-01T12:00:00Z", "1.1.0"),
+        ({"pause": None, "component": "other"}, "2026-06-02T12:00:00Z", None),
+        (
+            {"pause": None, "rings": [{"name": "r", "devices": "all", "percentage": 0}]},
+            "2026-06-02T12:00:00Z",
+            None,
+        ),
+        (
+            {"pause": None, "rings": [{"name": "r", "devices": ["another"], "percentage": 100}]},
+            "2026-06-02T12:00:00Z",
+            None,
+        ),
+    ],
+)
+def test_each_bound_of_the_plan_on_both_sides(
+    change: dict[str, Any], moment: str, version: str | None
+) -> None:
+    from datetime import datetime
+
+    content = {**PLAN, "assignments": [{**PLAN["assignments"][0], **change}]}
+    if content["assignments"][0]["pause"] is None:
+        del content["assignments"][0]["pause"]
+    plan = parse_document(RolloutPlan, canonical_json(content), where="plan")
+    found = assigned_release(
+        plan,
+        component="pvc-classifier",
+        device_id="wearable-001",
+        now=datetime.fromisoformat(moment),
+    )
+    assert (None if found is None else found.version) == version
