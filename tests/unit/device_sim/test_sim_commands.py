@@ -41,8 +41,7 @@ def test_a_folder_that_is_somebody_elses_is_never_replaced(tmp_path: Path) -> No
 def test_each_fault_has_its_exit_code(
     tmp_path: Path, words: list[str], code: int, told: str
 ) -> None:
-    words = [str(tmp_path / "o") if word == "o" else word for word in words]
-    done = run(*words)
+    done = run(*(str(tmp_path / "o") if word == "o" else word for word in words))
     assert done.returncode == code
     assert told in done.stderr
 

@@ -438,7 +438,7 @@ RUNNING: dict[str, tuple[Bend, Capability, NoticeAction | None]] = {
         NoticeAction.FALL_BACK,
     ),
     "a_junk_line_hides_no_withdrawal": (
-        lambda world: (world.notice("clinical", "quality"), setattr(world, "junk", 70)),
+        lambda world: (world.notice("clinical", "quality"), attribute("junk", 70)(world)),
         Capability.STAGE,
         NoticeAction.FALL_BACK,
     ),
