@@ -55,8 +55,10 @@ def test_release_folders_are_written_the_same_again(tmp_path: Path) -> None:
         if path.is_file()
     )
     assert len(files) > 20
-    for name in files:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    for relative in files:
+        assert (tmp_path / "one" / relative).read_bytes() == (
+            tmp_path / "two" / relative
+        ).read_bytes()
 
 
 def start_broker(tmp_path: Path, executable: Path) -> subprocess.Popen[str]:
