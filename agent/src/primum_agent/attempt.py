@@ -22,6 +22,7 @@ from primum_agent.converging import converge
 from primum_agent.device import Device, Ports, open_device
 from primum_agent.durable import make_folder
 from primum_agent.events import Entry, EventKind
+from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
 from primum_agent.judging import make_judge
@@ -221,9 +222,13 @@ def main() -> int:
     arguments = parser.parse_args()
     end_with_parent()
     try:
+        settings = read_settings(arguments.provisioning)
+        layout = Layout(arguments.state.resolve())
+        # The folder may have been replaced under a supervisor that goes on.
+        check_identity(settings, layout)
         return run_attempt(
-            settings=read_settings(arguments.provisioning),
-            layout=Layout(arguments.state.resolve()),
+            settings=settings,
+            layout=layout,
             clock=SystemClock(),
             reason=arguments.reason,
         )

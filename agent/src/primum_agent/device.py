@@ -56,6 +56,7 @@ class Device:
         trust_map: what the device was provisioned with.
         context: the exact bytes of the signed device context.
         device_key: the public text of the key that the device holds.
+        key_id: its key id, by which enrolment and history name it.
     """
 
     settings: Settings
@@ -70,6 +71,7 @@ class Device:
     trust_map: TrustMap
     context: bytes
     device_key: str
+    key_id: str
     attempt: str
 
 
@@ -196,5 +198,6 @@ def open_device(
         trust_map=trust_map,
         context=context,
         device_key=ports.signer.public_key().public,
+        key_id=ports.signer.public_key().key_id,
         attempt=attempt,
     )

@@ -55,6 +55,11 @@ class Layout:
         return self.root / "device.public.json"
 
     @property
+    def enrolment(self) -> Path:
+        """The names that the device was enrolled under."""
+        return self.root / "device.enrolment.json"
+
+    @property
     def run(self) -> Path:
         """What is made anew while the agent runs."""
         return self.root / "run"

@@ -1,8 +1,9 @@
 """What would happen now, and why: fetch both authorities, judge, activate nothing.
 
 Exit code 0: nothing is new, or the new release may be tested and activated.  1: the new release,
-or what an authority sends, is refused.  3: a repository cannot be reached.  4: an attempt is
-under way.  5: clinical use in progress would hold the switch.
+or what an authority sends, is refused.  2: the provisioning folder is another device's.  3: a
+repository cannot be reached.  4: an attempt is under way.  5: clinical use in progress would hold
+the switch.
 
 What is fetched and accepted is kept, so that an older repository is refused ever after.
 
@@ -18,6 +19,7 @@ from typing import Any
 from primum_agent.clock import SystemClock
 from primum_agent.commands.explain import for_people
 from primum_agent.commands.shared import add_provisioning, layout_of, show, show_json
+from primum_agent.identity import check_identity
 from primum_agent.settings import read_settings
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_WAITING
 
@@ -32,11 +34,9 @@ def run(options: argparse.Namespace) -> int:
     # The trust client is heavy; only this command needs it.
     from primum_agent.checking import check_now  # noqa: PLC0415
 
-    found = check_now(
-        settings=read_settings(options.provisioning),
-        layout=layout_of(options),
-        clock=SystemClock(),
-    )
+    settings, layout = read_settings(options.provisioning), layout_of(options)
+    check_identity(settings, layout)
+    found = check_now(settings=settings, layout=layout, clock=SystemClock())
     if options.json:
         show_json(found.as_dict())
     else:

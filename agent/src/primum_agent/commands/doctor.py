@@ -1,6 +1,7 @@
 """Look for what would keep the agent from working, and say what to do about each.
 
-Nothing is changed.  Exit code 0 when all is well, 3 when something is not.
+Nothing is changed.  Exit code 0 when all is well, 3 when something is not, 2 when settings,
+signed context, key and journal are not the same device's.
 
 Example:
   primum-agent doctor --state /var/lib/primum --provisioning /etc/primum
@@ -23,13 +24,15 @@ from primum_agent.clock import ClockQuality, SystemClock
 from primum_agent.commands.shared import add_provisioning, layout_of, show, show_json
 from primum_agent.content_store import SPARE_BYTES
 from primum_agent.desk import ask
+from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
 from primum_agent.settings import Repository, Settings, read_settings
-from primum_verifier.core.errors import EXIT_FAILED, PrimumError
+from primum_verifier.core.errors import EXIT_FAILED, EXIT_USAGE, PrimumError
 from primum_verifier.core.limits import MAX_TIMESTAMP_BYTES
 
 _CONNECT_SECONDS = 5.0
+_IDENTITY = "identity"
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
             show(f"{'ok ' if item.well else 'BAD'}  {item.what}: {item.found}")
             if not item.well and item.remedy:
                 show(f"     -> {item.remedy}")
+    if any(item.what == _IDENTITY and not item.well for item in findings):
+        return EXIT_USAGE
     return 0 if all(item.well for item in findings) else EXIT_FAILED
 
 
@@ -144,6 +149,7 @@ def _trust(provisioning: Path, layout: Layout) -> list[Finding]:
         ]
     findings = [
         Finding("settings", well=True, found=f"{settings.device_id}, {settings.component}"),
+        _guarded(_IDENTITY, lambda: _identity(settings, layout)),
         _guarded("key, trust map, context", lambda: _provisioned(settings, layout)),
     ]
     for name, repository in (
@@ -161,6 +167,11 @@ def _guarded(what: str, look: Callable[[], str]) -> Finding:
     except PrimumError as error:
         found = f"{error.message} {error.where} {error.found}".strip()
         return Finding(what, well=False, found=found, remedy=error.remedy)
+
+
+def _identity(settings: Settings, layout: Layout) -> str:
+    check_identity(settings, layout)
+    return "settings, signed context, key and journal name the same device"
 
 
 def _provisioned(settings: Settings, layout: Layout) -> str:
@@ -184,7 +195,7 @@ def _provisioned(settings: Settings, layout: Layout) -> str:
         )
     finally:
         journal.close()
-    return f"stage {device.trust_map.stage}, key {device.device_key[:16]}"
+    return f"stage {device.trust_map.stage}, key {device.key_id[:16]}"
 
 
 def _reach(settings: Settings, repository: Repository) -> str:

@@ -1,7 +1,7 @@
 r"""Make the device's key on the device, and write what the manufacturer signs.
 
 The private key never leaves the state folder.  A device that is enrolled already keeps its key
-and writes the same enrolment again.
+and writes the same enrolment again; under another name it is refused (exit code 2).
 
 Example:
   primum-agent enroll --state /var/lib/primum --device-id wearable-001 \
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from primum_agent.commands.shared import layout_of, show, show_json
 from primum_agent.durable import disk_errors, make_folder, write_file
+from primum_agent.identity import check_enrolment
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
                 expected=form.pattern,
             )
     layout = layout_of(options)
+    check_enrolment(layout, device_id=options.device_id, hardware_id=options.hardware_id)
     make_folder(layout.root, mode=0o750)
     signer = make_device_key(layout)
     content = {
@@ -60,9 +62,11 @@ def run(options: argparse.Namespace) -> int:
         "serialNumber": serial,
         "publicKey": signer.public_key().model_dump(mode="json", by_alias=True),
     }
+    data = json.dumps(content, indent=2).encode() + b"\n"
+    write_file(layout.enrolment, data, mode=0o644)
     with disk_errors(options.output):
         output = options.output.resolve()
-        write_file(output, json.dumps(content, indent=2).encode() + b"\n", mode=0o644)
+        write_file(output, data, mode=0o644)
     if options.json:
         show_json(content)
     else:

@@ -21,6 +21,7 @@ from primum_agent.broker import Message, PahoBroker
 from primum_agent.clock import SystemClock
 from primum_agent.commands.shared import add_provisioning, layout_of, show_json
 from primum_agent.health import status_message, topic
+from primum_agent.identity import check_identity
 from primum_agent.layout import Layout
 from primum_agent.reporter import Reporter
 from primum_agent.settings import Settings, read_settings
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     _log_to_stderr()
     settings = read_settings(options.provisioning)
     layout = layout_of(options)
+    check_identity(settings, layout)
     supervisor = make_supervisor(
         settings=settings,
         layout=layout,
