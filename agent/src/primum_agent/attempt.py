@@ -16,7 +16,7 @@ from pathlib import Path
 
 from primum_agent.candidate import CandidateWork
 from primum_agent.children import end_with_parent
-from primum_agent.clock import Clock, SystemClock
+from primum_agent.clock import Clock, SystemClock, plain_time
 from primum_agent.collecting import collect
 from primum_agent.converging import converge
 from primum_agent.device import Device, Ports, open_device
@@ -29,6 +29,7 @@ from primum_agent.judging import make_judge
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import State
 from primum_agent.locking import held
+from primum_agent.remembered import keep_last_poll
 from primum_agent.review import review
 from primum_agent.settings import Settings, read_settings
 from primum_verifier.core.errors import (
@@ -42,6 +43,9 @@ from primum_verifier.core.errors import (
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL, ENGINEERING
 from primum_verifier.shell.authorities import Refreshed
+
+TOLD = "told before"
+"""A note on an error that lasts: the journal counts it, standard error is not filled with it."""
 
 
 def refresh(device: Device) -> Refreshed:
@@ -95,16 +99,29 @@ def poll(device: Device) -> int:
     refreshed = refresh(device)
     judge = make_judge(device, engineering=refreshed.engineering, clinical=refreshed.clinical)
     review(device, judge)
-    code = EXIT_DONE
+    code, text = EXIT_DONE, "current"
     if refreshed.problems:
         refused = any(isinstance(item, RefusedError) for item in refreshed.problems.values())
         code = EXIT_REFUSED if refused else EXIT_FAILED
+        reasons = ", ".join(str(item.reason) for item in refreshed.problems.values())
+        text = f"{'refused' if refused else 'failed'}: {reasons}"
     lifecycle = device.journal.state().lifecycle
     if judge is None or refreshed.assignment is None or lifecycle is State.PROVISIONAL:
+        _keep(device, name="", text=text, code=code)
         return code
     conclusion = CandidateWork(device, judge, refreshed.assignment).run()
     collect(device, refreshed.engineering)
-    return conclusion.exit_code or code
+    assigned = refreshed.assignment
+    name = f"{assigned.component} {assigned.version}"
+    if conclusion.exit_code:
+        code, text = conclusion.exit_code, conclusion.text
+    _keep(device, name=name, text=text, code=code)
+    return code
+
+
+def _keep(device: Device, *, name: str, text: str, code: int) -> None:
+    time = plain_time(device.clock.now())
+    keep_last_poll(device.journal, time=time, name=name, text=text, code=code)
 
 
 def attempt(device: Device, *, reason: str) -> int:
@@ -169,10 +186,10 @@ def run_attempt(
             journal.clear_problem("attempt-error")
             return code
         except PrimumError as error:
-            _record_failure(journal, error)
+            _record_failure(journal, error, time=plain_time(clock.now()))
             raise
         except Exception as error:
-            _record_failure(journal, unforeseen(error))
+            _record_failure(journal, unforeseen(error), time=plain_time(clock.now()))
             raise
         finally:
             journal.close()
@@ -194,12 +211,16 @@ def unforeseen(error: Exception) -> FailedError:
     )
 
 
-def _record_failure(journal: JournalPort, error: PrimumError) -> None:
+def _record_failure(journal: JournalPort, error: PrimumError, *, time: str) -> None:
     """One event for an attempt that could not do its work; repetitions are counted."""
     try:
-        if journal.note_problem(
+        text = f"{'refused' if isinstance(error, RefusedError) else 'failed'}: {error.reason}"
+        keep_last_poll(journal, time=time, name="", text=text, code=error.exit_code)
+        if not journal.note_problem(
             topic="attempt-error", what=str(error.reason), text=error.for_people()
         ):
+            error.add_note(TOLD)
+        else:
             journal.record(
                 Entry(
                     kind=EventKind.ATTEMPT_FAILED,
@@ -233,7 +254,8 @@ def main() -> int:
             reason=arguments.reason,
         )
     except PrimumError as error:
-        sys.stderr.write(error.for_people() + "\n")
+        if TOLD not in getattr(error, "__notes__", ()):
+            sys.stderr.write(error.for_people() + "\n")
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the border of the process: told, never a traceback
         failed = unforeseen(error)

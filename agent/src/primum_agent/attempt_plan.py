@@ -40,7 +40,7 @@ class AttemptPlan:
         settings: the device's settings.
         layout: the state folder's names.
         draw: numbers in [0, 1) for jitter.
-        at_once: the first poll follows the first start without a spread.
+        once: one poll only, which follows the first start without a spread.
         child: the attempt under way.
         due: when the next one is started, on the supervisor's clock.
         failures: polls that failed in a row.
@@ -53,7 +53,7 @@ class AttemptPlan:
     settings: Settings
     layout: Layout
     draw: Callable[[], float]
-    at_once: bool
+    once: bool
     child: Child | None = None
     due: float = 0.0
     failures: int = 0
@@ -62,6 +62,7 @@ class AttemptPlan:
     ended: float = 0.0
     last_code: int = 0
     _reason: str = "resume"
+    _asked: bool = False
 
     def begin(self, journal: JournalPort, now: float) -> None:
         """A journal was opened: what a cut left is converged first."""
@@ -73,13 +74,18 @@ class AttemptPlan:
         self.due, self._reason = now, "resume"
 
     def poll(self, now: float) -> None:
-        """Poll as soon as no attempt is under way."""
+        """Poll as soon as no attempt is under way; asked for during one, right after it."""
+        if self.child is not None:
+            self._asked = True
+            return
         self.due, self._reason = now, "poll"
 
     def start_if_due(self, now: float) -> float:
         """Start the next attempt when it is due; when to look again at the latest."""
         if self.child is not None:
             return self.child.deadline
+        if self.once and self.polls and self._reason == "poll":
+            return now + _FAR
         if now >= self.due:
             arguments = ["--state", str(self.layout.root)]
             arguments += ["--provisioning", str(self.settings.folder)]
@@ -121,9 +127,12 @@ class AttemptPlan:
             # After a power cut in a whole house the devices must not all ask at once.
             timing = self.settings.timing
             spread = min(timing.poll_seconds * timing.poll_jitter, _MOST_SPREAD)
-            self.poll(now + (0.0 if self.at_once else spread) * self.draw())
+            self.poll(now + (0.0 if self.once else spread) * self.draw())
         else:
             self.poll(now + self._until_next_poll(journal, code=code))
+        if self._asked:
+            self._asked = False
+            self.poll(now)
 
     def _until_next_poll(self, journal: JournalPort, *, code: int) -> float:
         """Seconds until the next poll, after one that ended with ``code``."""

@@ -15,12 +15,17 @@ class Bell:
     """A pair of sockets that the loop's selector watches.
 
     Attributes:
-        told_to_stop: whether SIGTERM or SIGINT came.
+        signal: the first of SIGTERM and SIGINT that came; 0 for none.
     """
 
     def __init__(self) -> None:
-        self.told_to_stop = False
+        self.signal = 0
         self._ends: tuple[socket.socket, socket.socket] | None = None
+
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether SIGTERM or SIGINT came."""
+        return self.signal != 0
 
     @contextlib.contextmanager
     def listening(self, selector: selectors.BaseSelector) -> Iterator[None]:
@@ -49,7 +54,7 @@ class Bell:
     def _on_signal(self, number: int, _frame: object) -> None:
         # The interpreter rings through the wake-up descriptor; here only the meaning is kept.
         if number != signal.SIGCHLD:
-            self.told_to_stop = True
+            self.signal = self.signal or number
 
     def ring(self) -> None:
         """Wake the loop; safe from any thread."""

@@ -1,8 +1,8 @@
 """Working on the release that the plan gives this device: judge, fetch, judge, test, judge, act.
 
 What is concluded about a release is remembered.  At the next poll the same steps are taken
-without a word, and only a conclusion that differs is walked through the state table and
-reported: a fleet counts problems, not polls.
+without a word, and only where the conclusion differs are they walked through the state table and
+reported, without being done again: a fleet counts problems, not polls.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 from primum_agent.activation import activate
 from primum_agent.device import Device
-from primum_agent.device_state import Candidate
+from primum_agent.device_state import Candidate, DeviceState
 from primum_agent.downloading import download, is_whole
 from primum_agent.events import Entry, EventKind
 from primum_agent.gates import clinical_use
@@ -94,6 +94,7 @@ class CandidateWork:
             release=assignment.release.sha256,
         )
         self._aloud = True
+        self._unsaid: list[Entry] = []
 
     def run(self) -> Conclusion:
         """Take the candidate as far as it may go.
@@ -111,15 +112,30 @@ class CandidateWork:
             self._drop("superseded by the plan")
         before = state.conclusions.get(release)
         if release in state.faults:
-            return Conclusion(before or f"fault: {state.faults[release]}", EXIT_REFUSED)
-        if before is not None:
-            self._aloud = False
-            conclusion = self._walk()
-            if conclusion.text == before:
-                return conclusion
-        self._aloud = True
+            return Conclusion(f"fault: {state.faults[release]}", EXIT_REFUSED)
+        if (later := self._not_yet(state)) is not None:
+            return later
+        self._aloud = before is None
         conclusion = self._walk()
+        if conclusion.text == before:
+            return conclusion
+        self._speak_up()
         return self._pass_gates() if conclusion == READY else conclusion
+
+    def _not_yet(self, state: DeviceState) -> Conclusion | None:
+        """A release that no application opened is left alone for a while, longer each time."""
+        tried = state.unproven.get(self._candidate.release)
+        if tried is None or self._device.journal.powered_total() >= tried["notBefore"]:
+            return None
+        text = f"waiting: {Reason.STATE_HEALTH}: no application opened it, {tried['times']:g}x"
+        return Conclusion(text, EXIT_WAITING)
+
+    def _speak_up(self) -> None:
+        """Take the steps that a quiet walk took; nothing is done a second time for it."""
+        for entry in self._unsaid:
+            self._device.journal.record(entry)
+        self._unsaid.clear()
+        self._aloud = True
 
     # One walk from found to proven
 
@@ -347,18 +363,18 @@ class CandidateWork:
         change: dict[str, object] | None = None,
         detail: dict[str, object] | None = None,
     ) -> None:
-        """Take a step of the state table and report it; a quiet walk does neither."""
-        if not self._aloud:
-            return
-        self._device.journal.record(
-            Entry(
-                kind=kind,
-                stimulus=stimulus,
-                subject=self._candidate.name,
-                attempt=self._device.attempt,
-                result=result,
-                reasons=reasons,
-                change=change or {},
-                detail=detail or {},
-            )
+        """Take a step of the state table and report it; a quiet walk only notes it."""
+        entry = Entry(
+            kind=kind,
+            stimulus=stimulus,
+            subject=self._candidate.name,
+            attempt=self._device.attempt,
+            result=result,
+            reasons=reasons,
+            change=change or {},
+            detail=detail or {},
         )
+        if self._aloud:
+            self._device.journal.record(entry)
+        else:
+            self._unsaid.append(entry)

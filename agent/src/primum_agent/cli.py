@@ -1,6 +1,7 @@
 """``primum-agent``: the life of an update on a device.
 
-Exit codes: 0 done, 1 refused, 2 usage, 3 failed, 4 busy, 5 waiting.
+Exit codes: 0 done, 1 refused, 2 usage, 3 failed, 4 busy, 5 waiting; 130 when
+interrupted.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ COMMANDS = {
     "history": "the device's events; export them for an auditor",
     "doctor": "look for what would keep the agent from working",
     "enroll": "make the device's key on the device",
+    "retry": "let a release be tried again whose health was not proven",
     "poll": "ask the running supervisor to poll now",
 }
 """Each command with one line; its module is loaded only when it is called."""
@@ -81,6 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         An exit code of the one table.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _run(words: list[str]) -> int:
     parser, module = _parser(next((word for word in words if word in COMMANDS), None))
     options = parser.parse_args(words)
     if module is None:
@@ -98,8 +107,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output has enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        return _INTERRUPTED
 
 
 if __name__ == "__main__":

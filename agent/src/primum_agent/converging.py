@@ -8,7 +8,7 @@ from primum_agent.events import Entry, EventKind
 from primum_agent.fallback import roll_back, roll_back_as_ordered
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Resume, State, Stimulus, resume_point
-from primum_agent.transitions import unhealthy
+from primum_agent.transitions import BEGUN_AFTER, PLANNED_STOP, not_proven
 from primum_verifier.core.question import ArtifactsFact
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Phase
@@ -26,20 +26,30 @@ def converge(device: Device, judge: Judge | None) -> None:
     """
     state = device.journal.state()
     point = resume_point(state.lifecycle)
+    cut = _what_cut(device)
     if point in {Resume.REST, Resume.STAY}:
         _follow_active(device)
         return
     if point is Resume.BEGIN_AGAIN:
-        _interrupted(device, change={"candidate": None})
+        _interrupted(device, cut=cut, change={"candidate": None})
     elif point is Resume.FOLLOW_LINK:
-        _follow_link(device)
+        _follow_link(device, cut=cut)
     elif point is Resume.WATCH_AGAIN:
-        _watch_again(device, judge)
+        _watch_again(device, judge, cut=cut)
     else:
         _finish_roll_back(device, judge)
 
 
-def _interrupted(device: Device, *, change: dict[str, object] | None = None) -> None:
+def _what_cut(device: Device) -> Reason:
+    """Only the first look after a start is about what the stop before it left."""
+    journal = device.journal
+    if journal.counter(BEGUN_AFTER, "") != PLANNED_STOP:
+        return Reason.STATE_POWER_LOSS
+    journal.set_counters(begun_after="")
+    return Reason.INTERRUPTED
+
+
+def _interrupted(device: Device, *, cut: Reason, change: dict[str, object] | None = None) -> None:
     state = device.journal.state()
     device.journal.record(
         Entry(
@@ -48,9 +58,13 @@ def _interrupted(device: Device, *, change: dict[str, object] | None = None) -> 
             subject=_subject(device),
             attempt=device.attempt,
             result="failed",
-            reasons=(Reason.STATE_POWER_LOSS,),
+            reasons=(cut,),
             change=change or {},
-            detail={"found": str(state.lifecycle), "resumptions": state.resumptions + 1},
+            detail={
+                "found": str(state.lifecycle),
+                "resumptions": state.resumptions + 1,
+                "by": "a planned stop" if cut is Reason.INTERRUPTED else "a cut",
+            },
         )
     )
 
@@ -70,7 +84,7 @@ def _follow_active(device: Device) -> None:
         device.store.activate(state.active)
 
 
-def _follow_link(device: Device) -> None:
+def _follow_link(device: Device, *, cut: Reason) -> None:
     """While activating, the link decides: it is the act, and everything else follows it."""
     state = device.journal.state()
     target = state.generation(state.target)
@@ -82,11 +96,13 @@ def _follow_link(device: Device) -> None:
         # Switched, and then the disk lost what it had promised to keep: back to the old one.
         device.store.activate(state.active)
     collected = [] if target is None else [target.number]
-    _interrupted(device, change={"candidate": None, "target": None, "collected": collected})
+    _interrupted(
+        device, cut=cut, change={"candidate": None, "target": None, "collected": collected}
+    )
     _follow_active(device)
 
 
-def _watch_again(device: Device, judge: Judge | None) -> None:
+def _watch_again(device: Device, judge: Judge | None, *, cut: Reason) -> None:
     """Restarts before health was proven are counted; too many are a roll-back."""
     state = device.journal.state()
     used = state.in_use
@@ -94,10 +110,12 @@ def _watch_again(device: Device, judge: Judge | None) -> None:
     if used is None or state.lifecycle is not State.PROVISIONAL:
         return
     if state.resumptions < used.max_attempts:
-        _interrupted(device)
+        _interrupted(device, cut=cut)
         return
     why = f"{state.resumptions} restarts without proven health"
-    device.journal.record(unhealthy(state, used, why=why, own_fault=False))
+    device.journal.record(
+        not_proven(device.journal, used, why=why, poll_seconds=device.settings.timing.poll_seconds)
+    )
     _finish_roll_back(device, judge)
 
 

@@ -80,7 +80,9 @@ class DeviceState:
         next_generation: the next number to use.
         conclusions: for each release, what the device last concluded about it, as one text.
         faults: releases that failed by their own fault, with the reason.
-        setbacks: for each release, how often it was rolled back without a fault of its own.
+        setbacks: for each release, how often an application opened it and did not prove health.
+        unproven: for each release that no application opened in its window, how often that was
+            in a row, and the powered seconds before which it is not tried again.
         resumptions: cuts since the present update began.
         counter_floor: no release with a lower counter runs again.
         eligibility: what the last review of the active release concluded, as one text.
@@ -96,6 +98,7 @@ class DeviceState:
     conclusions: Mapping[str, str] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     setbacks: Mapping[str, int] = field(default_factory=dict)
+    unproven: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     resumptions: int = 0
     counter_floor: int = 0
     eligibility: str = ""
@@ -145,7 +148,7 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
         data: the event's ``data`` member. ``to`` is the next lifecycle state; ``change`` may hold
             ``candidate``, ``generation`` (added or replaced), ``active``, ``target``,
             ``collected`` (numbers taken off the disk), ``conclusion``, ``fault``, ``forgiven``,
-            ``setback``, ``counterFloor`` and ``eligibility``.
+            ``setback``, ``unproven``, ``counterFloor`` and ``eligibility``.
     """
     change: Mapping[str, Any] = data.get("change", {})
     state = _with_progress(state, data)
@@ -201,11 +204,18 @@ def _with_memories(state: DeviceState, change: Mapping[str, Any]) -> DeviceState
         release = change["setback"]
         count = state.setbacks.get(release, 0) + 1
         state = replace(state, setbacks=_remember(state.setbacks, {release: count}))
+    if "unproven" in change:
+        state = replace(state, unproven=_remember(state.unproven, change["unproven"]))
     if "forgiven" in change:
         forgiven = change["forgiven"]
         state = replace(
             state,
-            faults={name: value for name, value in state.faults.items() if name != forgiven},
-            setbacks={name: value for name, value in state.setbacks.items() if name != forgiven},
+            faults=_without(state.faults, forgiven),
+            setbacks=_without(state.setbacks, forgiven),
+            unproven=_without(state.unproven, forgiven),
         )
     return state
+
+
+def _without(known: Mapping[str, Any], forgiven: str) -> dict[str, Any]:
+    return {name: value for name, value in known.items() if name != forgiven}

@@ -43,6 +43,7 @@ class EventKind(StrEnum):
     UPDATE_DOWNLOADED = "update.downloaded"
     UPDATE_STAGED = "update.staged"
     UPDATE_FAILED = "update.failed"
+    UPDATE_FORGIVEN = "update.forgiven"
     UPDATE_INTERRUPTED = "update.interrupted"
     UPDATE_WAITING = "update.waiting"
     UPDATE_ACTIVATING = "update.activating"

@@ -15,7 +15,7 @@ from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.health import summary_of
 from primum_agent.journal import Journal
 from primum_agent.lifecycle import State, UnlistedStimulusError
-from primum_agent.transitions import committed, unhealthy
+from primum_agent.transitions import OPENED, committed, unhealthy
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
 
@@ -68,17 +68,22 @@ class Requests:
             return _no(Reason.STATE_BUSY, "the state changed meanwhile; look again")
 
     def _activated(self, _: Visitor, request: dict[str, Any]) -> dict[str, Any]:
-        """The application opened a generation; said for the record of who runs what."""
+        """The application opened a generation: from now on it is the one to prove its health."""
         return self._about_active(request)
 
     def _about_active(self, request: dict[str, Any]) -> dict[str, Any]:
         journal = self.journal()
         if journal is None:
             return _no(Reason.STATE_READ_ONLY, "the journal cannot be written")
-        used = journal.state().in_use
+        state = journal.state()
+        used = state.in_use
         if used is None or request.get("generation") != used.number:
             active = "none" if used is None else str(used.number)
             return _no(Reason.USAGE, f"the active generation is {active}")
+        number = str(used.number)
+        if state.lifecycle is State.PROVISIONAL and journal.counter(OPENED, "") != number:
+            # From here on a window without proven health is counted against the release.
+            journal.set_counters(opened_generation=number)
         return {"ok": True, "generation": used.number, "proven": used.proven}
 
     def _healthy(self, _: Visitor, request: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +109,7 @@ class Requests:
         if state.lifecycle is not State.PROVISIONAL or state.in_use is None:
             return _no(Reason.USAGE, "only a provisional release can be called unhealthy")
         why = str(request.get("why", "the application says so"))[:_WHY_BYTES]
-        journal.record(unhealthy(state, state.in_use, why=why, own_fault=True))
+        journal.record(unhealthy(state.in_use, why=why))
         self.changed()
         return answer
 

@@ -32,26 +32,29 @@ from primum_agent.children import Child, Task
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
 from primum_agent.desk import Desk, Visitor
+from primum_agent.device_state import Generation
 from primum_agent.durable import make_folder
 from primum_agent.events import Entry, EventKind
 from primum_agent.health_window import HealthWindow
 from primum_agent.journal import Journal
 from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.layout import Layout
-from primum_agent.lifecycle import State
+from primum_agent.lifecycle import State, UnlistedStimulusError
 from primum_agent.locking import held
+from primum_agent.narrating import Narrator
 from primum_agent.reporter import Link, Reporter
 from primum_agent.requests import Requests
 from primum_agent.salvage import salvage
 from primum_agent.settings import Settings
-from primum_agent.transitions import unhealthy
-from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, PrimumError
+from primum_agent.transitions import PLANNED_STOP, not_proven
+from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, EXIT_REFUSED, PrimumError
 
 LOG = logging.getLogger("primum.supervisor")
 
 REOPEN_SECONDS = 30.0
 """Between two looks at a state folder that could not be written."""
 
+_SIGNALS = 128  # the exit code of a program that a signal ended begins above it
 _LONGEST_SLEEP = 3600.0
 _HEAD_SECONDS = 30.0
 _ALONE_SECONDS = 300.0  # between two signatures while no broker takes a batch
@@ -70,6 +73,7 @@ class Supervisor:
         clock: the clock port.
         reporter: the reports; None where no broker is configured.
         once: end after one poll, for use without a resident process.
+        narrator: tells a person what happens; None tells nobody.
     """
 
     settings: Settings
@@ -77,6 +81,7 @@ class Supervisor:
     clock: Clock
     reporter: Reporter | None
     once: bool = False
+    narrator: Narrator | None = None
     monotonic: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
@@ -87,13 +92,14 @@ class Supervisor:
     _next_head: float = 0.0
     _signed: float = 0.0
     _unusable: bool = False
+    _warned: str = ""
     _bell: Bell = field(default_factory=Bell)
     _window: HealthWindow = field(default_factory=HealthWindow)
     _plan: AttemptPlan = field(init=False)
 
     def __post_init__(self) -> None:
         self._plan = AttemptPlan(
-            settings=self.settings, layout=self.layout, draw=self.draw, at_once=self.once
+            settings=self.settings, layout=self.layout, draw=self.draw, once=self.once
         )
 
     def wake(self) -> None:
@@ -104,7 +110,9 @@ class Supervisor:
         """Supervise until told to stop.
 
         Returns:
-            An exit code: 0, or after ``once`` the code of the attempt.
+            An exit code: 0, also when told to stop; after ``once`` the code of the attempt, 1
+            where what it activated was rolled back, and 128 + signal where it was told to stop
+            before its end.
 
         Raises:
             BusyError: another supervisor holds the state folder.
@@ -112,13 +120,24 @@ class Supervisor:
         with self._bell.listening(self.selector), self._lock():
             try:
                 self._open()
-                while not self._bell.told_to_stop and not self._single_run_is_over():
+                over = self._single_run_is_over()
+                while not self._bell.told_to_stop and not over:
                     self._turn()
+                    over = self._single_run_is_over()
             finally:
                 self._close()
-        if not self.once:
-            return 0
-        return EXIT_FAILED if self._unusable else self._plan.last_code
+        return self._single_code() if over else self._stopped_code()
+
+    def _stopped_code(self) -> int:
+        return _SIGNALS + self._bell.signal if self.once else 0
+
+    def _single_code(self) -> int:
+        if self._unusable:
+            return EXIT_FAILED
+        code = self._plan.last_code
+        told = self.narrator
+        rolled_back = told is not None and told.saw(EventKind.UPDATE_ROLLING_BACK)
+        return EXIT_REFUSED if code == 0 and rolled_back else code
 
     # Beginning and end
 
@@ -154,12 +173,16 @@ class Supervisor:
                 device_id=self.settings.device_id,
                 salvage=lambda: salvage(self.layout),
             )
+            if self.narrator is not None:
+                self.narrator.begin(self.journal)
             self._plan.begin(self.journal, self.monotonic())
+            before = self.journal.counter("ended", "")
+            self.journal.set_counters(begun_after=before, ended="")
             self.journal.record(Entry(kind=EventKind.AGENT_STARTED))
             if self._desk is None:
                 self._desk = self._open_desk()
         except PrimumError as error:
-            LOG.warning("%s", error.for_people())
+            self._warn(error)
             self._close_journal()
             self._report_reasons(str(error.reason))
             self._next_open = self.monotonic() + REOPEN_SECONDS
@@ -195,13 +218,26 @@ class Supervisor:
         with contextlib.suppress(PrimumError):
             if self.journal is not None:
                 self._say_goodbye(self.journal)
+                self._narrate(self.journal)
             if self.reporter is not None:
                 self.reporter.close(self.journal)
         self._close_journal()
 
+    def _narrate(self, journal: Journal) -> None:
+        if self.narrator is not None:
+            self.narrator.look(journal)
+
+    def _warn(self, error: PrimumError) -> None:
+        """Log a trouble once, not each time it is met again."""
+        text = error.for_people()
+        if text != self._warned:
+            LOG.warning("%s", text)
+        self._warned = text
+
     def _say_goodbye(self, journal: Journal) -> None:
         """Record the end, sign it, and give the broker a moment to take it; the rest waits."""
         journal.record(Entry(kind=EventKind.AGENT_STOPPED))
+        journal.set_counters(ended=PLANNED_STOP)
         deadline = self.monotonic() + _GOODBYE_SECONDS
         signer = self._start_signing(deadline)
         while self.monotonic() < deadline:
@@ -223,13 +259,16 @@ class Supervisor:
         now = self.monotonic()
         try:
             wait = self._do_what_is_due(now) - self.monotonic()
+            if self.journal is not None:
+                self._narrate(self.journal)
+                self._warned = ""
         except DamagedJournalError as error:
-            LOG.warning("%s", error.for_people())
+            self._warn(error)
             self._close_journal()
             self._open()
             wait = 0.0
         except PrimumError as error:
-            LOG.warning("%s", error.for_people())
+            self._warn(error)
             wait = RETRY_SECONDS
         for key, _ in self.selector.select(timeout=min(max(wait, 0.0), _LONGEST_SLEEP)):
             if key.data is None:
@@ -322,14 +361,22 @@ class Supervisor:
         state = journal.state()
         look_again = self._window.watch(state, now)
         if self._window.is_over(now) and state.in_use is not None:
-            why = f"no health within {state.in_use.health_window} s"
-            journal.record(unhealthy(state, state.in_use, why=why, own_fault=False))
             self._window.close()
+            self._give_up(journal, state.in_use)
             state = journal.state()
         plan = self._plan
         if state.lifecycle is State.ROLLING_BACK and plan.child is None and plan.cuts == 0:
             plan.resume(now)
         return look_again
+
+    def _give_up(self, journal: Journal, used: Generation) -> None:
+        why = f"no health within {used.health_window} s"
+        poll_seconds = self.settings.timing.poll_seconds
+        try:
+            journal.record(not_proven(journal, used, why=why, poll_seconds=poll_seconds))
+        except UnlistedStimulusError:
+            # An attempt took the release away between the look and the step; nothing was recorded.
+            LOG.info("the release was left already")
 
     # What the socket tells
 
@@ -366,6 +413,7 @@ def make_supervisor(
     clock: Clock,
     make_reporter: Callable[[Callable[[], None]], Reporter | None],
     once: bool = False,
+    narrator: Narrator | None = None,
 ) -> Supervisor:
     """A supervisor whose reporter can wake it.
 
@@ -375,7 +423,10 @@ def make_supervisor(
         clock: the clock port.
         make_reporter: makes the reporter from the call that wakes the loop.
         once: end after one poll.
+        narrator: tells a person what happens.
     """
-    supervisor = Supervisor(settings=settings, layout=layout, clock=clock, reporter=None, once=once)
+    supervisor = Supervisor(
+        settings=settings, layout=layout, clock=clock, reporter=None, once=once, narrator=narrator
+    )
     supervisor.reporter = make_reporter(supervisor.wake)
     return supervisor

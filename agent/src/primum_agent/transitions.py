@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from primum_agent.device_state import DeviceState, Generation
+from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
+from primum_agent.journal_port import JournalPort
 from primum_agent.lifecycle import Stimulus
+from primum_agent.timing import LONGEST_BACK_OFF
 from primum_verifier.core.reasons import Reason
+
+OPENED = "opened-generation"
+"""The counter that holds the provisional generation which an application opened last."""
+
+BEGUN_AFTER = "begun-after"
+"""The counter that says how the supervisor before this one ended."""
+
+PLANNED_STOP = "stopped"
+"""It said goodbye; anything else was a cut."""
+
+_DOUBLINGS = 16
 
 
 def committed(used: Generation) -> Entry:
@@ -27,26 +41,56 @@ def committed(used: Generation) -> Entry:
     )
 
 
-def unhealthy(state: DeviceState, used: Generation, *, why: str, own_fault: bool) -> Entry:
-    """Health was not proven: the roll-back is intended from here on.
+def unhealthy(used: Generation, *, why: str) -> Entry:
+    """The application itself says that it cannot work with the release: the release's own fault.
 
     Args:
-        state: the present state.
         used: the provisional generation.
         why: for people.
-        own_fault: whether the release itself is to blame. Otherwise it is counted, and only as
-            many setbacks as the release allows make it its own fault: a busy processor or a
-            restart from outside must not ban a release.
     """
-    change: dict[str, object] = {"setback": used.release, "candidate": None}
-    if own_fault or state.setbacks.get(used.release, 0) + 1 >= used.max_attempts:
-        change["fault"] = {used.release: str(Reason.STATE_HEALTH)}
+    return _rolling_back(
+        used,
+        why=why,
+        change={"setback": used.release, "fault": {used.release: str(Reason.STATE_HEALTH)}},
+    )
+
+
+def not_proven(journal: JournalPort, used: Generation, *, why: str, poll_seconds: float) -> Entry:
+    """Health was not proven in time: the roll-back is intended from here on.
+
+    Where an application had opened the generation it is counted against the release, and only as
+    many setbacks as the release allows make it its own fault: a busy processor or a restart from
+    outside must not ban a release.  Where none had, nobody could prove anything: it is tried again
+    later, after a delay that doubles, and never held against the release.
+
+    Args:
+        journal: knows the state, and whether an application opened the generation.
+        used: the provisional generation.
+        why: for people.
+        poll_seconds: the device's poll period; the second delay is one of it, the first none.
+    """
+    state = journal.state()
+    change: dict[str, object]
+    if journal.counter(OPENED, "") == str(used.number):
+        change = {"setback": used.release}
+        if state.setbacks.get(used.release, 0) + 1 >= used.max_attempts:
+            change["fault"] = {used.release: str(Reason.STATE_HEALTH)}
+        return _rolling_back(used, why=why, change=change)
+    times = int(state.unproven.get(used.release, {}).get("times", 0)) + 1
+    periods = 2.0 ** min(times - 1, _DOUBLINGS) - 1.0
+    after = journal.powered_total() + min(periods * poll_seconds, LONGEST_BACK_OFF)
+    change = {"unproven": {used.release: {"times": times, "notBefore": round(after, 3)}}}
+    why = f"{why}; no application opened it"
+    return _rolling_back(used, why=why, change=change)
+
+
+def _rolling_back(used: Generation, *, why: str, change: Mapping[str, object]) -> Entry:
     return Entry(
         kind=EventKind.UPDATE_ROLLING_BACK,
         stimulus=Stimulus.UNHEALTHY,
         subject=used.name,
         result="failed",
         reasons=(Reason.STATE_HEALTH,),
-        change=change,
+        change={"candidate": None, **change},
         detail={"why": why, "generation": used.number},
     )

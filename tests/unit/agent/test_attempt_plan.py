@@ -18,9 +18,7 @@ from primum_agent.settings import read_settings
 def plan(in_the_field: Any) -> AttemptPlan:
     """A plan whose jitter always draws the middle."""
     settings = read_settings(in_the_field.provisioning)
-    return AttemptPlan(
-        settings=settings, layout=in_the_field.layout, draw=lambda: 0.5, at_once=False
-    )
+    return AttemptPlan(settings=settings, layout=in_the_field.layout, draw=lambda: 0.5, once=False)
 
 
 @pytest.fixture
@@ -74,6 +72,30 @@ def test_an_attempt_that_was_cut_is_converged_before_the_next_poll(
     assert journal.problems()[0].times == 2
     assert ends_with(0)[0] == "resume"
     assert plan.cuts == 0
+
+
+def test_a_poll_asked_for_during_an_attempt_follows_right_after_it(
+    plan: AttemptPlan, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request, or the end of an episode, must not be lost for a whole poll period."""
+
+    def start(task: Task, _: list[str], *, deadline: float, reason: str) -> Child:
+        process = subprocess.Popen(["true"])
+        process.wait()
+        return Child(task=task, process=process, deadline=deadline, reason=reason)
+
+    monkeypatch.setattr(children, "start", start)
+    for begin in (plan.poll, plan.resume):
+        begin(0.0)
+        plan.start_if_due(0.0)
+        plan.poll(1.0)
+        plan.look_after(journal, 5.0)
+        assert (plan.due, plan.child) == (5.0, None)
+        plan.start_if_due(5.0)
+        assert plan.child is not None
+        assert plan.child.reason == "poll"
+        plan.look_after(journal, 6.0)
+        assert plan.due == 6.0 + plan.settings.timing.poll_seconds, "asked once, done once"
 
 
 def test_an_attempt_that_hangs_is_ended(

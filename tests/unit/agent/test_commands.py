@@ -35,7 +35,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert "--json" in done.stdout
 
 
-@pytest.mark.parametrize("words", [(), ("fly",), ("status",), ("run", "--state", "x")])
+@pytest.mark.parametrize("words", [(), ("fly",), ("retry",), ("status",), ("run", "--state", "x")])
 def test_a_wrong_call_is_a_usage_error(words: tuple[str, ...]) -> None:
     done = run(*words)
     assert done.returncode == 2

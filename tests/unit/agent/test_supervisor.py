@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ def alive(field: Any) -> bool:
 
 
 def children_of(process: subprocess.Popen[bytes]) -> list[int]:
-    found = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return [int(pid) for pid in found.read_text().split()] if found.exists() else []
+    return _children(process.pid)
 
 
 def test_the_running_supervisor_has_loaded_nothing_heavy(
@@ -131,18 +131,44 @@ def test_an_interrupt_from_the_terminal_reaches_the_children_in_order(
 
 
 def test_when_the_supervisor_dies_its_attempt_dies_too(
-    in_the_field: Any, eventually: Eventually
+    in_the_field: Any, eventually: Eventually, afterwards: Callable[[int], None]
 ) -> None:
     in_the_field.release("1.0.0", counter=1)
     with in_the_field.running() as process:
         eventually(lambda: "update.found" in in_the_field.kinds())
         children = eventually(lambda: children_of(process))
-        for pid in children:
+        # A self-test has no supervisor of its own to die with; stopped, nobody would end it.
+        for pid in [*children, *(one for child in children for one in _children(child))]:
             # Stopped, it could not even notice; the kernel ends it all the same.
             os.kill(pid, signal.SIGSTOP)
+            afterwards(pid)
         process.kill()
     for pid in children:
         eventually(lambda child=pid: not _runs(child), seconds=5)
+
+
+@pytest.fixture
+def afterwards() -> Iterator[Callable[[int], None]]:
+    """Ends the processes it is told of, whatever state a test left them in."""
+    told: list[tuple[int, str]] = []
+    yield lambda pid: told.append((pid, _began(pid)))
+    for pid, began in told:
+        # The number may belong to another process by now; the time it began does not.
+        if began and _began(pid) == began:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _began(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(one) for one in found.read_text().split()] if found.exists() else []
 
 
 def _runs(pid: int) -> bool:

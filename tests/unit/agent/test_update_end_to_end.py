@@ -233,13 +233,18 @@ def test_a_release_that_never_proves_health_is_rolled_back(
 ) -> None:
     with_committed(in_the_field, "1.0.0", 1, eventually)
     in_the_field.release("1.1.0", counter=2, health_window=1, max_attempts=1)
-    in_the_field.once()
+    with in_the_field.running():
+        new = eventually(
+            lambda: (found := in_the_field.opened()) and found.version == "1.1.0" and found
+        )
+        new.tell_activated()
+        eventually(lambda: "update.rolled-back" in in_the_field.kinds())
     assert in_the_field.opened().version == "1.0.0"
     rolled = in_the_field.event("update.rolling-back")["data"]
     assert rolled["reasons"] == ["state.health"]
     assert in_the_field.standing()["reasons"] == ["state.health", "fallback.used"]
     # The bound is reached: it is not tried again at every poll.
-    in_the_field.once()
+    assert in_the_field.once().returncode == 1
     assert in_the_field.kinds().count("update.activated") == 2
 
 

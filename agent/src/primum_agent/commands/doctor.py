@@ -27,6 +27,7 @@ from primum_agent.desk import ask
 from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
+from primum_agent.remembered import memories
 from primum_agent.settings import Repository, Settings, read_settings
 from primum_verifier.core.errors import EXIT_FAILED, EXIT_USAGE, PrimumError
 from primum_verifier.core.limits import MAX_TIMESTAMP_BYTES
@@ -37,12 +38,17 @@ _IDENTITY = "identity"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: whether it is well, what was found, and what to do about it."""
+    """One thing looked at: whether it is well, what was found, and what to do about it.
+
+    Attributes:
+        note: nothing is wrong, but a person may want to know.
+    """
 
     what: str
     well: bool
     found: str
     remedy: str = ""
+    note: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,13 +60,15 @@ def run(options: argparse.Namespace) -> int:
     """Look at everything; one trouble does not hide the next."""
     layout = layout_of(options)
     findings = [_folder(layout), _space(layout), _journal(layout), _clock(), _supervisor(layout)]
+    findings += _remembered(layout)
     findings += _trust(options.provisioning, layout)
     if options.json:
         show_json([asdict(item) for item in findings])
     else:
         for item in findings:
-            show(f"{'ok ' if item.well else 'BAD'}  {item.what}: {item.found}")
-            if not item.well and item.remedy:
+            mark = "BAD" if not item.well else "note" if item.note else "ok"
+            show(f"{mark:<4} {item.what}: {item.found}")
+            if item.remedy and (item.note or not item.well):
                 show(f"     -> {item.remedy}")
     if any(item.what == _IDENTITY and not item.well for item in findings):
         return EXIT_USAGE
@@ -134,8 +142,36 @@ def _supervisor(layout: Layout) -> Finding:
     live = ask(layout.socket, {"do": "status"})
     if live is None:
         remedy = "Start it with `primum-agent run`."
-        return Finding("supervisor", well=False, found="not running", remedy=remedy)
+        # Before the first run, and between two runs with --once, that is as it should be.
+        return Finding("supervisor", well=True, found="not running", remedy=remedy, note=True)
     return Finding("supervisor", well=True, found=f"process {live['pid']}")
+
+
+def _remembered(layout: Layout) -> list[Finding]:
+    """Releases that were given up, with the way out; an unreadable journal is told elsewhere."""
+    if not layout.journal.exists():
+        return []
+    try:
+        journal = Journal.open_to_read(layout, clock=SystemClock())
+        try:
+            known = memories(journal)
+        finally:
+            journal.close()
+    except PrimumError:
+        return []
+    findings = []
+    for item in known:
+        retry = f"Start the application, then `primum-agent retry {item.name.rpartition(' ')[2]}`."
+        findings.append(
+            Finding(
+                item.name,
+                well=not (item.final and item.retry),
+                found=item.text,
+                remedy=retry if item.retry else "Publish a corrected release.",
+                note=True,
+            )
+        )
+    return findings
 
 
 def _trust(provisioning: Path, layout: Layout) -> list[Finding]:

@@ -14,6 +14,7 @@ import textwrap
 from typing import Any
 
 from primum_agent.commands.shared import journal_to_read, layout_of, show, show_json
+from primum_agent.remembered import memories
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 
@@ -31,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     journal = journal_to_read(layout_of(options))
     verdicts = journal.verdicts()
     conclusions = dict(journal.state().conclusions)
+    remembered = {item.release: item.text for item in memories(journal)}
     journal.close()
     wanted = options.version
     found = [
@@ -48,7 +50,12 @@ def run(options: argparse.Namespace) -> int:
             found=wanted or "nothing",
             expected=known or "a device that has polled",
         )
-    verdict = {**found[-1], "conclusion": conclusions.get(str(found[-1]["release"]))}
+    release = str(found[-1]["release"])
+    verdict = {
+        **found[-1],
+        "conclusion": conclusions.get(release),
+        "remembered": remembered.get(release, ""),
+    }
     if options.json:
         show_json(verdict)
     else:
@@ -67,6 +74,7 @@ def for_people(verdict: dict[str, Any]) -> str:
     ]
     for name, label in (
         ("conclusion", "concluded"),
+        ("remembered", "but"),
         ("ordered", "ordered"),
         ("userNotice", "notice"),
     ):

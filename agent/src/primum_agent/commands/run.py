@@ -3,7 +3,9 @@
 One supervisor runs on a state folder.  It polls the two authorities, starts one child for each
 attempt, serves the application's socket, watches the health window and reports over MQTT 5.
 With --once it polls once, waits until a new release is committed or rolled back, and ends with
-that attempt's exit code.
+that attempt's exit code; 1 where the release was rolled back, 130 where Ctrl-C came before the
+end.  A resident agent that is told to stop ends with 0.  At a terminal and with --once each event
+is one line; otherwise the log is lines for journald.
 
 Example:
   primum-agent run --state /var/lib/primum --provisioning /etc/primum
@@ -12,6 +14,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import sys
@@ -19,14 +22,23 @@ from collections.abc import Callable
 
 from primum_agent.broker import Message, PahoBroker
 from primum_agent.clock import SystemClock
-from primum_agent.commands.shared import add_provisioning, layout_of, show_json
+from primum_agent.commands.shared import (
+    add_provisioning,
+    journal_to_read,
+    layout_of,
+    show,
+    show_json,
+)
 from primum_agent.health import status_message, topic
 from primum_agent.identity import check_identity
 from primum_agent.layout import Layout
+from primum_agent.narrating import Narrator, last_line
+from primum_agent.remembered import last_poll
 from primum_agent.reporter import Reporter
 from primum_agent.settings import Settings, read_settings
 from primum_agent.supervisor import make_supervisor
 from primum_agent.system_sensors import SystemSensors
+from primum_verifier.core.errors import PrimumError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,21 +49,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Supervise; the exit code is 0, or that of the attempt with ``--once``."""
-    _log_to_stderr()
+    person = options.once or sys.stderr.isatty()
+    _log_to_stderr(_Plain() if person else _JsonLines())
     settings = read_settings(options.provisioning)
     layout = layout_of(options)
     check_identity(settings, layout)
+    say = (lambda _: None) if options.json else show
+    narrator = Narrator(say=say, single=options.once) if person else None
     supervisor = make_supervisor(
         settings=settings,
         layout=layout,
         clock=SystemClock(),
         make_reporter=lambda wake: _reporter(settings, layout, wake),
         once=options.once,
+        narrator=narrator,
     )
     code = supervisor.run()
-    if options.json:
-        show_json({"ok": code == 0, "exitCode": code})
+    if options.once and narrator is not None:
+        _tell_the_end(layout, narrator, code, options)
+    elif options.json:
+        show_json({"ok": code == 0, "exitCode": code, "events": [], "reasons": []})
     return code
+
+
+def _tell_the_end(
+    layout: Layout, narrator: Narrator, code: int, options: argparse.Namespace
+) -> None:
+    runs, poll = "", {}
+    with contextlib.suppress(PrimumError):
+        journal = journal_to_read(layout)
+        used, poll = journal.state().in_use, dict(last_poll(journal))
+        runs = "" if used is None else used.name
+        journal.close()
+    line, reasons = last_line(
+        code=code, events=narrator.events, poll=poll, runs=runs, state_folder=str(options.state)
+    )
+    if options.json:
+        show_json(
+            {
+                "ok": code == 0,
+                "exitCode": code,
+                "events": narrator.events,
+                "reasons": reasons,
+                "message": line,
+            }
+        )
+    else:
+        show(line)
 
 
 def _reporter(settings: Settings, layout: Layout, wake: Callable[[], None]) -> Reporter | None:
@@ -86,7 +130,15 @@ class _JsonLines(logging.Formatter):
         return f"<{priority}>{json.dumps(content)}"
 
 
-def _log_to_stderr() -> None:
+class _Plain(logging.Formatter):
+    """A line for a person."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See :class:`logging.Formatter`."""
+        return record.getMessage()
+
+
+def _log_to_stderr(form: logging.Formatter) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines())
+    handler.setFormatter(form)
     logging.basicConfig(handlers=[handler], level=logging.INFO)

@@ -1,7 +1,7 @@
 """What runs on this device, and how its update stands.
 
 Exit code 0 when a release is active or safe mode is declared in order, 1 when a trouble lasts
-that needs a person.
+or the last poll failed.
 
 Example:
   primum-agent status --state /var/lib/primum
@@ -10,13 +10,17 @@ Example:
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from primum_agent.clock import SystemClock
 from primum_agent.commands.shared import journal_to_read, layout_of, pairs, show, show_json
 from primum_agent.desk import ask
+from primum_agent.device_state import DeviceState
 from primum_agent.health import summary_of
+from primum_agent.remembered import last_poll, memories
 from primum_agent.standing import read_standing
+from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED
 
 
 def add_arguments(_: argparse.ArgumentParser) -> None:
@@ -28,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     layout = layout_of(options)
     journal = journal_to_read(layout)
     state, problems = journal.state(), journal.problems()
-    waiting = journal.waiting_count()
+    waiting, remembered, poll = journal.waiting_count(), memories(journal), last_poll(journal)
     journal.close()
     live = ask(layout.socket, {"do": "status"})
     standing = read_standing(layout) or {}
@@ -36,7 +40,9 @@ def run(options: argparse.Namespace) -> int:
         **summary_of(state),
         "generation": state.active,
         "candidate": None if state.candidate is None else state.candidate.name,
-        "held": [item.name for item in state.generations if item.number != state.active],
+        "onThisDevice": _others(state),
+        "remembered": [asdict(item) for item in remembered],
+        "lastPoll": dict(poll),
         "faults": dict(state.faults),
         "conclusions": dict(state.conclusions),
         "reasons": standing.get("reasons", []),
@@ -53,7 +59,14 @@ def run(options: argparse.Namespace) -> int:
         show_json(content)
     else:
         show(_for_people(content))
-    return 1 if problems else 0
+    return EXIT_REFUSED if problems or poll.get("code") == EXIT_FAILED else EXIT_DONE
+
+
+def _others(state: DeviceState) -> list[str]:
+    """The releases that lie on this device besides the one that runs, each once."""
+    used = state.in_use
+    names = dict.fromkeys(item.name for item in state.generations)
+    return [name for name in names if used is None or name != used.name]
 
 
 def _for_people(content: dict[str, Any]) -> str:
@@ -70,7 +83,7 @@ def _for_people(content: dict[str, Any]) -> str:
         "running": running,
         "update": content["state"],
         "candidate": content["candidate"] or "none",
-        "held": ", ".join(content["held"]) or "none",
+        "on this device": ", ".join(content["onThisDevice"]) or "no other release",
         "waiting events": content["eventsWaiting"],
         "clock": content["clock"],
         "supervisor": "not running" if live is None else f"process {live['pid']}",
@@ -87,8 +100,21 @@ def _for_people(content: dict[str, Any]) -> str:
         if "broker" in live:
             why = f": {live['broker']['why']}" if live["broker"]["why"] else ""
             lines["broker"] = f"{live['broker']['link']}{why}"
+    return pairs({**lines, **_troubles(content)})
+
+
+def _troubles(content: dict[str, Any]) -> dict[str, str]:
+    """What went wrong last, what was given up, and what lasts."""
+    lines: dict[str, str] = {}
+    poll = content["lastPoll"]
+    if poll.get("code"):
+        lines["last poll"] = f"{poll['text']} ({poll['name'] or 'no release'}, {poll['time']})"
+    for item in content["remembered"]:
+        version = item["name"].rpartition(" ")[2]
+        way_out = f"; primum-agent retry {version}" if item["final"] and item["retry"] else ""
+        lines[item["name"]] = item["text"] + way_out
     for problem in content["problems"]:
         lines[problem["topic"]] = (
             f"{problem['what']} ({problem['times']} times since {problem['since']})"
         )
-    return pairs(lines)
+    return lines

@@ -1,0 +1,91 @@
+"""What the device remembers against a release, and of its last poll, in words for a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from primum_agent.device_state import DeviceState
+from primum_agent.journal import Journal
+from primum_agent.journal_port import JournalPort
+from primum_verifier.core.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One release that is not tried at every poll.
+
+    Attributes:
+        release: SHA-256 of its manifest.
+        name: component and version.
+        text: what is remembered, for people.
+        final: whether it is not tried again by itself; otherwise it is, later.
+        retry: whether ``primum-agent retry`` clears it.
+    """
+
+    release: str
+    name: str
+    text: str
+    final: bool
+    retry: bool
+
+
+def memories(journal: Journal) -> list[Memory]:
+    """Everything that is remembered against releases."""
+    state = journal.state()
+    names = {str(item["release"]): str(item["name"]) for item in journal.verdicts()}
+    names |= {item.release: item.name for item in state.generations}
+    known = dict.fromkeys((*state.faults, *state.unproven))
+    return [_memory(state, release, names.get(release, release[:16])) for release in known]
+
+
+def _memory(state: DeviceState, release: str, name: str) -> Memory:
+    fault = state.faults.get(release)
+    if fault is None:
+        times = int(state.unproven[release]["times"])
+        tried = "once" if times == 1 else f"{times} times"
+        text = (
+            f"tried {tried}: health was not proven, no application opened it; "
+            "it is tried again at a later poll: start the application first"
+        )
+        return Memory(release=release, name=name, text=text, final=False, retry=True)
+    if fault != Reason.STATE_HEALTH:
+        text = f"failed here by its own fault: {fault}; it is not tried again"
+        return Memory(release=release, name=name, text=text, final=True, retry=False)
+    count = state.setbacks.get(release, 0)
+    most = next((item.max_attempts for item in state.generations if item.release == release), 0)
+    if count >= most > 0:
+        attempts = f"{count} of {most} attempts"
+        why = "health was not proven; was the application running?"
+    else:
+        attempts = f"{max(count, 1)} {'attempt' if count <= 1 else 'attempts'}"
+        why = "health was not proven, or the application called it unhealthy"
+    return Memory(
+        release=release,
+        name=name,
+        text=f"gave up after {attempts}: {why}",
+        final=True,
+        retry=True,
+    )
+
+
+def keep_last_poll(journal: JournalPort, *, time: str, name: str, text: str, code: int) -> None:
+    """Keep what a poll came to, also where nothing was reported because it was known already.
+
+    Args:
+        journal: the open journal.
+        time: when it ended.
+        name: component and version of the release that the plan gives; empty without one.
+        text: a word such as ``refused``, a colon, and reason codes.
+        code: the attempt's exit code.
+    """
+    content = {"time": time, "name": name, "text": text, "code": code}
+    journal.set_counters(last_poll=json.dumps(content, separators=(",", ":")))
+
+
+def last_poll(journal: JournalPort) -> Mapping[str, Any]:
+    """What :func:`keep_last_poll` kept; empty before the first poll."""
+    content: dict[str, Any] = json.loads(journal.counter("last-poll", "{}"))
+    return content
