@@ -38,6 +38,7 @@ from primum_verifier.core.eligibility import (
 )
 from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, open_envelope
 from primum_verifier.core.errors import RefusedError
+from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE
 from primum_verifier.core.question import Question
 from primum_verifier.core.reading import read
 from primum_verifier.core.reasons import Reason
@@ -47,6 +48,7 @@ from primum_verifier.core.rules_eligible import (
     index_lists_it,
     intended_use_is_the_same,
     it_is_valid_now,
+    no_notice_holds,
     stage_fits,
     statement_is_about_it,
 )
@@ -62,6 +64,7 @@ _RULES = (
     it_is_valid_now,
     approvals_are_enough,
     index_lists_it,
+    no_notice_holds,
 )
 """The device's own rules, as far as they can be asked without a device."""
 
@@ -170,6 +173,7 @@ def require_approvals(
     release: PeerRelease,
     index: EligibilityIndex,
     policy: ApprovalPolicy,
+    notices: bytes,
     clinical_keys: frozenset[str],
     now: datetime,
 ) -> None:
@@ -180,6 +184,7 @@ def require_approvals(
         release: as engineering published it.
         index: the index as it would be published.
         policy: the approval policy that is published.
+        notices: the safety notices that are published, one envelope a line.
         clinical_keys: every public key of the clinical authority.
         now: the moment judged.
 
@@ -204,6 +209,7 @@ def require_approvals(
             b"\n".join(draft.envelopes()) + b"\n", ELIGIBILITY_ROLE
         ),
         POLICY_TARGET: SignedDocument(policy.to_bytes(), "targets"),
+        NOTICES_TARGET: SignedDocument(notices, SAFETY_ROLE),
     }
     question = Question(
         phase=Phase.INSTALL,
@@ -228,8 +234,19 @@ def require_approvals(
                 where=f"{draft.manifest.name}: {check.name} ({check.source})",
                 found=check.found,
                 expected=check.expected,
-                remedy="See who signed: primum-repo approve list",
+                remedy=_remedy(draft, check.name),
             )
+
+
+def _remedy(draft: StatementDraft, check: str) -> str:
+    workbench, bundle = draft.folder.parents[2], draft.manifest.bundle
+    if check == "safety-notices":
+        return (
+            "Prepare a new statement, which answers the notice, and collect every approval: "
+            f"primum-repo approve prepare {workbench} {bundle.component} {bundle.version} "
+            "--terms TOML"
+        )
+    return f"See who signed: primum-repo approve list {workbench}"
 
 
 def _any_device(draft: StatementDraft, *, now: datetime) -> TrustMap:

@@ -19,7 +19,13 @@ from primum_repo_tools.eligibility import (
 from primum_repo_tools.keys import Secrets
 from primum_repo_tools.peer_release import read_peer_release
 from primum_repo_tools.people import published_policy
-from primum_repo_tools.published_notices import ensure_notices, marked, published_notices
+from primum_repo_tools.published_notices import (
+    ensure_notices,
+    marked,
+    notice_lines,
+    published_notices,
+    unanswered,
+)
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.standing_releases import require_place
@@ -118,7 +124,7 @@ def gate_statements(
         RefusedError: approvals or the comparison are missing, or a rule of devices refuses.
     """
     # What a notice took away is withdrawn, whether or not the index says so already.
-    before = marked(published_index(repository), published_notices(repository))
+    before = marked(published_index(repository), repository)
     index = next_index(before, [_entry(draft, now=now) for draft in drafts], now=now)
     policy, keys = published_policy(repository), clinical_public_keys(repository)
     for draft in drafts:
@@ -126,9 +132,15 @@ def gate_statements(
         release = read_peer_release(workbench, bundle.component, bundle.version, now=now)
         require_place(workbench, release, before=before.entries, after=index.entries, now=now)
         require_met_comparison(draft.folder, release.manifest, release.sha256)
-        _refuse_withdrawn(before, draft)
+        _refuse_withdrawn(repository, before, draft)
         require_approvals(
-            draft, release=release, index=index, policy=policy, clinical_keys=keys, now=now
+            draft,
+            release=release,
+            index=index,
+            policy=policy,
+            notices=b"".join(line + b"\n" for line in notice_lines(repository)),
+            clinical_keys=keys,
+            now=now,
         )
     return index
 
@@ -193,7 +205,7 @@ def renew_roles(
     repository.discard(*roles)
     for role in roles:
         if role == ELIGIBILITY_ROLE:
-            before = marked(published_index(repository), published_notices(repository))
+            before = marked(published_index(repository), repository)
             index = next_index(before, [], now=now)
             repository.put_target(role, INDEX_TARGET, index.to_bytes())
         else:
@@ -218,17 +230,31 @@ def _entry(draft: StatementDraft, *, now: datetime) -> IndexEntry:
     )
 
 
-def _refuse_withdrawn(index: EligibilityIndex, draft: StatementDraft) -> None:
-    """A withdrawn release comes back only by a statement that was drafted after the withdrawal."""
-    entry = index.entry_for(draft.statement.release)
-    if entry is None or entry.status == IndexStatus.ELIGIBLE:
-        return
-    if draft.statement.predicate.issued_at <= entry.effective_at:
+def _refuse_withdrawn(
+    repository: AuthorityRepository, index: EligibilityIndex, draft: StatementDraft
+) -> None:
+    """What was withdrawn comes back only by a statement drafted after it that answers it."""
+    said, release = draft.statement.predicate, draft.statement.release
+    against = unanswered(published_notices(repository), release, said.answers)
+    entry = index.entry_for(release)
+    found = ""
+    if against:
+        found = "; ".join(f"{item.predicate.id}: {item.predicate.reason.text}" for item in against)
+    elif (
+        entry is not None
+        and entry.status != IndexStatus.ELIGIBLE
+        and said.issued_at < entry.effective_at
+    ):
+        found = f"{entry.status} since {entry.effective_at:%Y-%m-%dT%H:%M:%SZ}"
+    if found:
+        bundle = draft.manifest.bundle
         raise RefusedError(
-            "The release was withdrawn after this statement was approved.",
+            "The release was withdrawn after this statement was drafted.",
             reason=Reason.ELIGIBILITY_WITHDRAWN,
             where=draft.manifest.name,
-            found=f"{entry.status} since {entry.effective_at:%Y-%m-%dT%H:%M:%SZ}",
-            expected="a statement drafted and approved after that",
-            remedy="Prepare a new statement and collect every approval again.",
+            found=found,
+            expected="a statement that was drafted and approved after that and answers it",
+            remedy="Collect every approval for a new statement: "
+            f"primum-repo approve prepare {repository.workbench.folder} {bundle.component} "
+            f"{bundle.version} --terms TOML",
         )

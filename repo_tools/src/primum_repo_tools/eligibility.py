@@ -23,6 +23,7 @@ from primum_repo_tools.files import (
     write_durably,
 )
 from primum_repo_tools.peer_release import PeerRelease
+from primum_repo_tools.published_notices import notices_in_force
 from primum_repo_tools.releases import COMPARISON_FILE, read_intended_use
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.settings import read_settings
@@ -95,6 +96,9 @@ def draft_statement(
 ) -> EligibilityStatement:
     """The statement that the terms and the release give; nothing is written.
 
+    It answers every safety notice about the release that is in force: what was withdrawn comes
+    back by a statement that says so to everybody who approves it.
+
     Args:
         workbench: of clinical; its earlier statements give the next number.
         release: as engineering published it.
@@ -157,6 +161,10 @@ def draft_statement(
             for name, path in sorted(evidence.items())
         ],
     }
+    if answers := [
+        item.predicate.id for item in notices_in_force(repository, release.sha256, now=now)
+    ]:
+        predicate["answers"] = answers
     if manifest.previous is not None and manifest.original is not None:
         predicate["baselines"] = {
             "originalAuthorised": {"sha256": manifest.original.sha256},

@@ -22,7 +22,6 @@ from primum_repo_tools.published_notices import (
     marked,
     notice_lines,
     notices_file,
-    published_notices,
 )
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.repository import AuthorityRepository
@@ -217,9 +216,9 @@ def mark_index(workbench: Workbench, *, secrets: Secrets, now: datetime) -> Mark
     The notice is out already and devices obey it, so a key that is locked away is no failure.
     """
     repository = AuthorityRepository(workbench, now=now, secrets=secrets)
-    index, notices = published_index(repository), published_notices(repository)
+    index = published_index(repository)
     releases = tuple(
-        f"{entry.component} {entry.version}" for entry in left_to_mark(index, notices).values()
+        f"{entry.component} {entry.version}" for entry in left_to_mark(index, repository).values()
     )
     if not releases:
         return Marking()
@@ -230,7 +229,7 @@ def mark_index(workbench: Workbench, *, secrets: Secrets, now: datetime) -> Mark
         workbench.record("index.left-to-mark", at=now, releases=releases, why=why)
         return Marking(remaining=releases, why=why)
     repository.discard(ELIGIBILITY_ROLE)
-    changed = next_index(marked(index, notices), [], now=now)
+    changed = next_index(marked(index, repository), [], now=now)
     repository.put_target(ELIGIBILITY_ROLE, INDEX_TARGET, changed.to_bytes())
     publish_roles(workbench, repository, roles=[ELIGIBILITY_ROLE], now=now)
     workbench.record("index.marked", at=now, releases=releases, index=changed.number)

@@ -6,11 +6,18 @@ away and the index does not say yet is found here, and the next index that is si
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from primum_repo_tools.repository import AuthorityRepository
 from primum_verifier.core.document import parse_document
-from primum_verifier.core.eligibility import EligibilityIndex, IndexEntry
+from primum_verifier.core.eligibility import (
+    ELIGIBILITY_ROLE,
+    EligibilityIndex,
+    EligibilityStatement,
+    IndexEntry,
+    statement_target,
+)
 from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, envelope_lines, open_envelope
 from primum_verifier.core.errors import PrimumError, RefusedError
 from primum_verifier.core.limits import MAX_DOCUMENT_BYTES, MAX_HOLD_HOURS, MAX_NOTICES
@@ -107,33 +114,68 @@ def ensure_notices(repository: AuthorityRepository) -> None:
         repository.put_target(SAFETY_ROLE, NOTICES_TARGET, b"")
 
 
-def left_to_mark(
-    index: EligibilityIndex, notices: list[SafetyNoticeStatement]
-) -> dict[str, IndexEntry]:
+def notices_in_force(
+    repository: AuthorityRepository, release: str, *, now: datetime
+) -> list[SafetyNoticeStatement]:
+    """The published notices about a release that have not ended, oldest first.
+
+    Args:
+        repository: of clinical.
+        release: SHA-256 of the release's manifest.
+        now: the moment judged.
+    """
+    return [
+        item
+        for item in published_notices(repository)
+        if item.names(release) and ((ends := end_of(item)) is None or ends > now)
+    ]
+
+
+def answered_by(repository: AuthorityRepository, entry: IndexEntry) -> frozenset[str]:
+    """The ids of the notices that a listed statement answers, as devices read them."""
+    target = statement_target(entry.statement.sha256)
+    data = repository.document(ELIGIBILITY_ROLE, target)
+    if data is None:
+        return frozenset()
+    return frozenset(parse_document(EligibilityStatement, data, where=target).predicate.answers)
+
+
+def unanswered(
+    notices: list[SafetyNoticeStatement], release: str, answers: Collection[str]
+) -> list[SafetyNoticeStatement]:
+    """The notices that take a release away and that its statement does not answer."""
+    return [
+        item
+        for item in notices
+        if item.predicate.kind in _TAKES_AWAY
+        and item.names(release)
+        and item.predicate.id not in answers
+    ]
+
+
+def left_to_mark(index: EligibilityIndex, repository: AuthorityRepository) -> dict[str, IndexEntry]:
     """Entries that a notice took away and that the index still calls eligible, as they should be.
 
-    A release that was listed after the notice came back by a statement of its own.
+    A release whose listed statement answers the notice came back by it.
 
     Returns:
         The changed entry by the SHA-256 of its release.
     """
-    found = {}
+    notices, found = published_notices(repository), {}
     for entry in index.entries:
-        since = [
-            item.predicate.effective_at
-            for item in notices
-            if item.predicate.kind in _TAKES_AWAY
-            and item.names(entry.release.sha256)
-            and item.predicate.issued_at >= entry.effective_at
-        ]
-        if since and entry.status == IndexStatus.ELIGIBLE:
-            update = {"status": IndexStatus.WITHDRAWN, "effective_at": min(since)}
-            found[entry.release.sha256] = entry.model_copy(update=update)
+        if entry.status != IndexStatus.ELIGIBLE:
+            continue
+        release = entry.release.sha256
+        against = unanswered(notices, release, answered_by(repository, entry))
+        if against:
+            since = min(item.predicate.effective_at for item in against)
+            update = {"status": IndexStatus.WITHDRAWN, "effective_at": since}
+            found[release] = entry.model_copy(update=update)
     return found
 
 
-def marked(index: EligibilityIndex, notices: list[SafetyNoticeStatement]) -> EligibilityIndex:
+def marked(index: EligibilityIndex, repository: AuthorityRepository) -> EligibilityIndex:
     """The index with every entry marked that a notice took away; its number stands."""
-    changed = left_to_mark(index, notices)
+    changed = left_to_mark(index, repository)
     entries = tuple(changed.get(entry.release.sha256, entry) for entry in index.entries)
     return index.model_copy(update={"entries": entries})

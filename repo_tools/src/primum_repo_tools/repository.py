@@ -73,6 +73,11 @@ class AuthorityRepository(Repository):
     # What is published and what is staged
 
     @property
+    def workbench(self) -> Workbench:
+        """The workbench whose metadata this is."""
+        return self._workbench
+
+    @property
     def web_metadata(self) -> Path:
         """The folder of published metadata."""
         return self._workbench.web / "metadata"

@@ -108,7 +108,7 @@ def notices_status(
 ) -> list[dict[str, object]]:
     """The notices that have not ended, and what of them the index does not say yet."""
     notices = published_notices(repository)
-    left = left_to_mark(index, notices)
+    left = left_to_mark(index, repository)
     found: list[dict[str, object]] = []
     for statement in notices:
         said, ends = statement.predicate, end_of(statement)

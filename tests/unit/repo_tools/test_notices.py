@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from primum_repo_tools.eligibility import published_index
 from primum_repo_tools.published_notices import (
     end_of,
     kept_lines,
-    left_to_mark,
     notices_file,
     opened,
 )
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.workbench import open_created
+from primum_verifier.core.document import DigestSet, sha256_hex
+from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, INDEX_TARGET
 from primum_verifier.core.limits import MAX_NOTICES
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE
 from primum_verifier.core.vocabulary import Capability, NoticeKind, Phase
@@ -204,13 +206,83 @@ def test_a_file_of_notices_larger_than_devices_read_is_refused(
     assert refused.json["error"]["reason"] == "trust.limit"
 
 
-def test_a_release_that_came_back_is_not_marked_by_its_old_notice(published: Any) -> None:
-    repository = AuthorityRepository(open_created(published.clinical), now=datetime.now(UTC))
+def publish(story: Any) -> Any:
+    return story.try_run(
+        "publish", story.clinical, "--component", COMPONENT, "--version", "1.0.0"
+    )  # fmt: skip
+
+
+def test_a_withdrawn_release_comes_back_by_a_statement_that_answers_the_notice(
+    published: Any, device: Any
+) -> None:
+    """Withdraw, approve again, publish: the device follows each step; the old approvals never."""
+    published.run(
+        "rollout", published.engineering, "--component", COMPONENT, "--version", "1.0.0",
+        "--percentage", "50",
+    )  # fmt: skip
+    folder = published.clinical / "statements" / COMPONENT / "1.0.0"
+    kept = shutil.copytree(folder, published.folder / "kept")
+    notice = withdraw(published).json["notice"]["predicate"]["id"]
+    assert device.verdict("1.0.0").primary == "eligibility.withdrawn"
+
+    prepared = published.prepare("1.0.0", "--dry-run", "--json").json["statement"]["predicate"]
+    assert (prepared["answers"], prepared["statementNumber"]) == ([notice], 2)
+    told = published.prepare("1.0.0")
+    assert notice in told.out
+    assert "withdrawal: Misses bigeminy" in told.out
+    assert publish(published).code == 1, "not without the approvals"
+    published.approve("1.0.0", "a.berg", "q.lee", "r.novak")
+    assert publish(published).code == 0
+    assert device.verdict("1.0.0").capability == Capability.CLINICAL
+    status = published.run("status", published.clinical, "--json").json
+    assert [item["leftToMark"] for item in status["notices"]] == [[]]
+    published.run("authority", "renew", published.clinical, "--role", "eligibility")
+    assert device.verdict("1.0.0").capability == Capability.CLINICAL
+
+    shutil.rmtree(folder)
+    kept.rename(folder)
+    answer = publish(published)
+    assert answer.code == 1
+    assert answer.err.startswith("eligibility.withdrawn")
+    assert "Misses bigeminy" in answer.err
+    relist(published, folder)
+    assert device.verdict("1.0.0").primary == "eligibility.withdrawn"
+
+
+def relist(story: Any, folder: Path) -> None:
+    """List a statement with the offline keys, past every gate of the workbench."""
+    from primum_repo_tools.clinical import next_index
+    from primum_repo_tools.keys import Secrets
+    from primum_repo_tools.publishing import publish_roles
+
+    bench, now = open_created(story.clinical), moments.now_utc()
+    repository = AuthorityRepository(bench, now=now, secrets=Secrets(prompt=None))
     index = published_index(repository)
+    digest = DigestSet(sha256=sha256_hex((folder / "statement.json").read_bytes()))
+    entry = index.entries[0].model_copy(update={"statement": digest})
+    assert entry.status == "eligible"
+    changed = next_index(index, [entry], now=now)
+    repository.put_target(ELIGIBILITY_ROLE, INDEX_TARGET, changed.to_bytes())
+    publish_roles(bench, repository, roles=[ELIGIBILITY_ROLE], now=now)
+
+
+def test_a_second_withdrawal_needs_an_answer_of_its_own(published: Any) -> None:
+    """The statement that answers one notice does not answer the next."""
     assert withdraw(published).code == 0
-    statement = opened(published_lines(published)[0])
-    assert statement is not None
-    assert left_to_mark(index, [statement])
-    later = statement.predicate.issued_at + timedelta(seconds=1)
-    entries = tuple(e.model_copy(update={"effective_at": later}) for e in index.entries)
-    assert not left_to_mark(index.model_copy(update={"entries": entries}), [statement])
+    assert published.prepare("1.0.0").code == 0
+    published.approve("1.0.0", "a.berg", "q.lee", "r.novak")
+    assert publish(published).code == 0
+    assert withdraw(published).json["index"]["marked"] == [f"{COMPONENT} 1.0.0"]
+    answer = publish(published)
+    assert answer.code == 1
+    assert answer.err.startswith("eligibility.withdrawn")
+
+
+def test_publishing_tells_that_a_hold_stands_in_the_way(published: Any) -> None:
+    """What devices would not take is not called eligible; a new statement answers the hold."""
+    assert hold(published).code == 0
+    answer = publish(published)
+    assert answer.code == 1
+    assert answer.err.startswith("eligibility.held")
+    assert f"approve prepare {published.clinical}" in answer.err
+    published.make_eligible("1.0.0")

@@ -82,3 +82,14 @@ def test_a_device_gets_what_its_agent_reads(story: Any, device: Any) -> None:
     payload = base64.b64decode(envelope["payload"])
     context = parse_document(DeviceContext, payload, where="context")
     assert context.factory.public_key.public == device.key
+
+
+def test_off_a_terminal_nothing_is_wrapped(story: Any) -> None:
+    """Digests and commands are copied from logs, whole."""
+    story.build("1.0.0")
+    told = story.run("release", "build", story.engineering, story.plan("1.0.0"))
+    lines = told.out.splitlines()
+    digests = [line for line in lines if len(line.split()[-1]) == 64]
+    assert len(digests) == 4
+    assert f"Next: primum-repo release check {story.engineering} pvc-classifier 1.0.0" in lines
+    assert all(line == line.rstrip() for line in lines)

@@ -29,6 +29,7 @@ from primum_repo_tools.commands.common import (
 
 if TYPE_CHECKING:
     from primum_repo_tools.eligibility import StatementDraft
+    from primum_repo_tools.workbench import Workbench
 
 app = new_app("Eligibility: draft the statement, collect the approvals.")
 
@@ -80,7 +81,7 @@ def prepare(
         draft = keep_draft(bench, release, statement, evidence=files, now=now)
     tell(
         {**data, "sha256": draft.sha256, "file": str(draft.folder / "statement.json")},
-        *_summary(draft),
+        *_summary(bench, draft),
         f"Drafted. Each approver: primum-repo approve sign {workbench} {component} {version} "
         "--as FOLDER",
         as_json=as_json,
@@ -146,7 +147,7 @@ def sign(
         "statement": draft.sha256,
         "approval": statement.model_dump(mode="json", by_alias=True),
     }
-    full = (*_summary(draft), pretty(draft.data), line)
+    full = (*_summary(bench, draft), pretty(draft.data), line)
     if dry_run:
         tell({**data, "dryRun": True}, *full, "Nothing was signed.", as_json=as_json)
         return
@@ -196,12 +197,25 @@ def _evidence(named: list[str], comparison: Path | None) -> dict[str, Path]:
     return files
 
 
-def _summary(draft: StatementDraft) -> tuple[RenderableType, ...]:
+def _summary(bench: Workbench, draft: StatementDraft) -> tuple[RenderableType, ...]:
+    from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.published_notices import published_notices
+    from primum_repo_tools.repository import AuthorityRepository
+
     said = draft.statement.predicate
+    known = {
+        item.predicate.id: f"{item.predicate.kind}: {item.predicate.reason.text}"
+        for item in published_notices(AuthorityRepository(bench, now=now_utc()))
+    }
+    answers = [
+        ("answers notice", f"{notice}: {known.get(notice, 'no longer published')}")
+        for notice in said.answers
+    ]
     sites = "all" if said.constraints.sites.mode == "all" else ", ".join(said.constraints.sites.ids)
     rows = [
         ("release", f"{draft.manifest.name}  sha256 {draft.statement.release}"),
         ("statement", f"number {said.statement_number}  sha256 {draft.sha256}"),
+        *answers,
         ("decision", f"{said.decision}, {said.use.mode}, stage {said.stage}"),
         ("change", f"{said.change_tier}: {draft.manifest.labelling.summary}"),
         ("intended use", said.intended_use.text),

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 PERSON_PASSPHRASE_VARIABLE = "PRIMUM_PERSON_PASSPHRASE"  # noqa: S105 - a name, not a value
 
+_NO_WIDTH = 1_000_000
+"""Columns; so many that nothing is ever wrapped."""
+
 EXITS = "Exit codes: 0 done, 1 refused, 2 usage, 3 failed, 4 busy, 5 waiting."
 
 WorkbenchFolder = Annotated[
@@ -101,9 +104,18 @@ def tell(data: Mapping[str, object], *parts: RenderableType, as_json: bool) -> N
     if as_json:
         sys.stdout.write(json.dumps(data, sort_keys=True, ensure_ascii=False) + "\n")
         return
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    for part in parts:
-        console.print(part)
+    if sys.stdout.isatty():
+        console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        for part in parts:
+            console.print(part)
+        return
+    # Nobody looks at a width here: commands and digests are to be copied whole.
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_NO_WIDTH)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    lines = captured.get().splitlines()
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
