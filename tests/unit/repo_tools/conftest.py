@@ -151,17 +151,15 @@ def tiny_fixtures(weights: tuple[float, float]) -> bytes:
     x = np.random.default_rng(1).normal(size=(CASES, 2)).astype(np.float32)
     p = (1 / (1 + np.exp(-(x @ np.array(weights, np.float32))))).astype(np.float32)
     stream = io.BytesIO()
-    np.savez(
-        stream,
-        **{
-            "input.x": x,
-            "reference.p": p.reshape(-1, 1),
-            "case": np.array([f"case-{i}" for i in range(CASES)]),
-            "cohort": np.array(["adult"] * CASES),
-            "label": (p >= 0.5).astype(np.int8),
-            "expected_decision": (p >= 0.5).astype(np.int8),
-        },
-    )
+    arrays: dict[str, Any] = {
+        "input.x": x,
+        "reference.p": p.reshape(-1, 1),
+        "case": np.array([f"case-{i}" for i in range(CASES)]),
+        "cohort": np.array(["adult"] * CASES),
+        "label": (p >= 0.5).astype(np.int8),
+        "expected_decision": (p >= 0.5).astype(np.int8),
+    }
+    np.savez(stream, **arrays)
     return stream.getvalue()
 
 

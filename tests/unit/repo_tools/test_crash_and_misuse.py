@@ -22,6 +22,7 @@ from primum_repo_tools.cli import main
 from primum_repo_tools.moments import parse_life, parse_moment
 from primum_repo_tools.reading import read_web
 from primum_verifier.core.errors import PrimumError, UsageError
+from primum_verifier.shell import durable
 from primum_verifier.shell.trust_store import MemoryTrustStore
 
 COMPONENT = "pvc-classifier"
@@ -51,7 +52,7 @@ def versions(web: Path, authority: str) -> dict[str, int]:
 def cut_after(monkeypatch: pytest.MonkeyPatch, count: int) -> list[Path]:
     """Let ``count`` writes pass, then cut the power in front of the next one."""
     written: list[Path] = []
-    whole = files.write_file
+    whole = durable.write_file
 
     def write_file(path: Path, *rest: Any, **more: Any) -> None:
         if len(written) == count:

@@ -22,7 +22,8 @@ def records(workbench: Path) -> list[dict[str, Any]]:
 def second(story: Any, **how: Any) -> Path:
     """Release 1.1.0 built over a published 1.0.0; the path of its comparison report."""
     story.build("1.1.0", weights=(2.5, -1.0), previous="1.0.0", **how)
-    return story.engineering / "releases" / COMPONENT / "1.1.0/comparison.json"
+    report: Path = story.engineering / "releases" / COMPONENT / "1.1.0/comparison.json"
+    return report
 
 
 def test_a_release_that_fails_its_self_test_is_not_published(story: Any) -> None:

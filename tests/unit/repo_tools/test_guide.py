@@ -13,9 +13,18 @@ from primum_repo_tools.protocol import Protocol
 from primum_repo_tools.release_plan import ReleasePlan
 from primum_repo_tools.settings import parse_settings
 from primum_repo_tools.terms import Terms
+from primum_verifier.core.document import Document
 
 GUIDE = Path(__file__).parents[3] / "docs/release-engineer.md"
-FILES = {"release_counter": ReleasePlan, "[margins]": Protocol, "[fail_safe]": Terms}
+FILES: dict[str, type[Document]] = {
+    "release_counter": ReleasePlan,
+    "[margins]": Protocol,
+    "[fail_safe]": Terms,
+}
+    "release_counter": ReleasePlan,
+    "[margins]": Protocol,
+    "[fail_safe]": Terms,
+}
 
 
 def blocks(kind: str) -> list[str]:

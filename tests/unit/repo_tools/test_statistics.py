@@ -68,7 +68,7 @@ def test_tango_is_where_the_score_test_just_does_not_reject() -> None:
     bound = tango_interval(gained, lost, n).low
 
     def minus_likelihood(q: float) -> float:
-        return -(
+        return -float(
             gained * np.log(q + bound) + lost * np.log(q)
             + (n - gained - lost) * np.log(1 - 2 * q - bound)
         )  # fmt: skip
