@@ -21,10 +21,6 @@ FILES: dict[str, type[Document]] = {
     "[margins]": Protocol,
     "[fail_safe]": Terms,
 }
-    "release_counter": ReleasePlan,
-    "[margins]": Protocol,
-    "[fail_safe]": Terms,
-}
 
 
 def blocks(kind: str) -> list[str]:
