@@ -18,6 +18,7 @@ from primum_verifier.core.document import canonical_json
 from primum_verifier.core.envelope import HEAD_PAYLOAD_TYPE
 from primum_verifier.core.errors import PrimumError
 
+_TOPIC = "signing the head"
 HEAD_TYPE = "urn:primum:chain-head:v0.1"
 
 
@@ -51,13 +52,29 @@ def main() -> int:
     arguments = parser.parse_args()
     layout, clock = Layout(arguments.state), SystemClock()
     try:
-        signer = open_device_key(layout)
         journal = Journal.open(layout, clock=clock, device_id=arguments.device_id)
-        sign_head(journal, signer=signer, device_id=arguments.device_id, clock=clock)
-        journal.close()
+        try:
+            return _sign_and_tell(journal, layout, device_id=arguments.device_id, clock=clock)
+        finally:
+            journal.close()
     except PrimumError as error:
         sys.stderr.write(error.for_people() + "\n")
         return error.exit_code
+
+
+def _sign_and_tell(journal: Journal, layout: Layout, *, device_id: str, clock: Clock) -> int:
+    """Sign; a key that cannot be used is a lasting trouble, told once and counted."""
+    try:
+        signer = open_device_key(layout)
+    except PrimumError as error:
+        text = error.for_people()
+        told = any(item.text == text for item in journal.problems())
+        new = journal.note_problem(topic=_TOPIC, what=str(error.reason), text=text)
+        if new and not told:
+            sys.stderr.write(text + "\n")
+        return error.exit_code
+    sign_head(journal, signer=signer, device_id=device_id, clock=clock)
+    journal.clear_problem(_TOPIC)
     return os.EX_OK
 
 

@@ -197,12 +197,33 @@ def test_storage_that_fills_up_while_bytes_come_keeps_what_is_whole(here: Here) 
     assert here.poll(replace(here.ports(), store=full)) == 3
     assert here.journal.state().faults == {}
     assert here.world.event("update.failed")["data"]["reasons"] == ["resource.storage"]
+    status = here.world.agent("status")
+    assert status.returncode == 1
+    assert "failed: resource.storage (pvc-classifier 1.0.0" in status.stdout
     kept = [path.name for path in (here.layout.store / "sha256").iterdir()]
     assert len(kept) == len(offered) - 1
     for name in kept:
         offered[name].unlink()
     assert here.poll() == 0
     assert here.runs() == "1.0.0"
+
+
+def test_a_release_that_became_better_is_fetched_and_tested_once(here: Here) -> None:
+    """The quiet walk finds out; what it did is reported, not done again."""
+    here.world.release("1.0.0", counter=1)
+    artifacts = here.world.engineering.web / "artifacts"
+    whole = {path: path.read_bytes() for path in artifacts.iterdir()}
+    for path, data in whole.items():
+        path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    for _ in range(2):
+        assert here.poll() == 1
+    for path, data in whole.items():
+        path.write_bytes(data)
+    assert here.poll() == 0
+    assert here.runs() == "1.0.0"
+    assert len(here.bench.asked) == 1
+    assert here.world.event("update.downloaded")["data"]["detail"]["fetched"] > 0
+    assert here.journal.state() == here.journal.replayed()
 
 
 def test_a_whole_attempt_takes_its_parts_from_whoever_starts_it(here: Here) -> None:
