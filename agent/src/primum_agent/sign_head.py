@@ -63,15 +63,12 @@ def main() -> int:
 
 
 def _sign_and_tell(journal: Journal, layout: Layout, *, device_id: str, clock: Clock) -> int:
-    """Sign; a key that cannot be used is a lasting trouble, told once and counted."""
+    """Sign; a key that cannot be used is a lasting trouble: counted, and shown by status."""
     try:
         signer = open_device_key(layout)
     except PrimumError as error:
-        text = error.for_people()
-        told = any(item.text == text for item in journal.problems())
-        new = journal.note_problem(topic=_TOPIC, what=str(error.reason), text=text)
-        if new and not told:
-            sys.stderr.write(text + "\n")
+        # Every attempt meets the same key and prints what is wrong with it.
+        journal.note_problem(topic=_TOPIC, what=str(error.reason), text=error.for_people())
         return error.exit_code
     sign_head(journal, signer=signer, device_id=device_id, clock=clock)
     journal.clear_problem(_TOPIC)
