@@ -15,7 +15,7 @@ from primum_repo_tools.eligibility import StatementDraft
 from primum_repo_tools.files import write_durably
 from primum_repo_tools.keys import sign_envelope
 from primum_repo_tools.peer_release import PeerRelease
-from primum_repo_tools.people import Approver
+from primum_repo_tools.people import Approver, published_policy
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.approval import (
@@ -124,8 +124,13 @@ def sign_approval(
     """Sign one approval with the person's key and lay it beside the draft.
 
     A person who signs again replaces what that person said before; both stay in the records.
+
+    Raises:
+        RefusedError: the statement was rejected, or the clock is wrong.
     """
-    AuthorityRepository(workbench, now=now).check_clock()
+    repository = AuthorityRepository(workbench, now=now)
+    repository.check_clock()
+    refuse_rejected(draft, published_policy(repository))
     envelope = sign_envelope(
         statement.to_bytes(), payload_type=INTOTO_PAYLOAD_TYPE, signers=[approver.signer]
     )
@@ -167,6 +172,28 @@ def given_approvals(draft: StatementDraft, policy: ApprovalPolicy) -> list[Given
     return found
 
 
+def refuse_rejected(draft: StatementDraft, policy: ApprovalPolicy) -> None:
+    """Refuse a draft that somebody rejected: it is neither signed further nor published.
+
+    Raises:
+        RefusedError: ``eligibility.approvals``, with who rejected it and why.
+    """
+    for given in given_approvals(draft, policy):
+        if given.counts and given.approval.decision == "reject":
+            bundle = draft.manifest.bundle
+            raise RefusedError(
+                "The statement was rejected.",
+                reason=Reason.ELIGIBILITY_APPROVALS,
+                where=draft.manifest.name,
+                found=f"{given.approval.printed_name} ({given.approval.function}): "
+                f"{given.approval.comment or 'no comment'}",
+                expected="no rejection",
+                remedy="Answer the rejection, then prepare a new statement: primum-repo approve "
+                f"prepare {draft.folder.parents[2]} {bundle.component} {bundle.version} "
+                "--terms TOML",
+            )
+
+
 def require_approvals(
     draft: StatementDraft,
     *,
@@ -191,17 +218,7 @@ def require_approvals(
     Raises:
         RefusedError: the first rule that refuses, or somebody rejected it.
     """
-    for given in given_approvals(draft, policy):
-        if given.counts and given.approval.decision == "reject":
-            raise RefusedError(
-                "The statement was rejected.",
-                reason=Reason.ELIGIBILITY_APPROVALS,
-                where=draft.manifest.name,
-                found=f"{given.approval.printed_name} ({given.approval.function}): "
-                f"{given.approval.comment or 'no comment'}",
-                expected="no rejection",
-                remedy="Answer the rejection, then prepare a new statement.",
-            )
+    refuse_rejected(draft, policy)
     documents = {
         INDEX_TARGET: SignedDocument(index.to_bytes(), ELIGIBILITY_ROLE),
         statement_target(draft.sha256): SignedDocument(draft.data, ELIGIBILITY_ROLE),

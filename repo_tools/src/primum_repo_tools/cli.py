@@ -44,8 +44,8 @@ command(app)(status.status)
 
 
 _SHOWN_PROBLEMS = 5
-_TYPER_INTERRUPTED = 130
-"""What typer answers, instead of raising, when Ctrl-C was pressed."""
+_INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended; typer answers it too, instead of raising."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,14 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; the process's own when None.
 
     Returns:
-        The exit code: 0 done, 1 refused, 2 usage, 3 failed, 4 busy, 5 waiting.
+        The exit code: 0 done, 1 refused, 2 usage, 3 failed, 4 busy, 5 waiting,
+        130 ended by Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _run(given)
     except PrimumError as error:
-        _complain(error, as_json="--json" in given)
-        return error.exit_code
+        code = _INTERRUPTED if error.reason == Reason.INTERRUPTED else error.exit_code
+        _complain(error, code, as_json="--json" in given)
+        return code
     return EXIT_DONE
 
 
@@ -89,7 +91,7 @@ def _run(arguments: list[str]) -> None:
             found=error.strerror or str(error),
             remedy="Check folder, permissions and free space; then run the command again.",
         ) from error
-    if code == _TYPER_INTERRUPTED:
+    if code == _INTERRUPTED:
         raise _interrupted()
 
 
@@ -134,9 +136,9 @@ def _interrupted() -> FailedError:
     )
 
 
-def _complain(error: PrimumError, *, as_json: bool) -> None:
+def _complain(error: PrimumError, code: int, *, as_json: bool) -> None:
     if as_json:
-        text = json.dumps({"error": error.as_dict(), "exitCode": error.exit_code}, sort_keys=True)
+        text = json.dumps({"error": error.as_dict(), "exitCode": code}, sort_keys=True)
     else:
         text = error.for_people()
     sys.stderr.write(text + "\n")

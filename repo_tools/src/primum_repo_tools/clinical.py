@@ -90,22 +90,23 @@ def chosen_drafts(
     component: str | None,
     version: str | None,
 ) -> list[StatementDraft]:
-    """The one draft that was named, or every one that is not published.
+    """The one draft that was named, or every one that is not published; there may be none.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the one that was named was not prepared.
     """
     if component is not None and version is not None:
         return [open_statement(workbench, component, version)]
-    found = unpublished(workbench, repository)
-    if not found:
-        raise UsageError(
-            "No statement is drafted that is not published.",
-            reason=Reason.USAGE,
-            where=str(workbench.folder),
-            remedy="Prepare one: primum-repo approve prepare --help",
-        )
-    return found
+    return unpublished(workbench, repository)
+
+
+def is_listed(repository: AuthorityRepository, draft: StatementDraft) -> bool:
+    """Whether the index lists exactly this statement as eligible, with exactly these approvals."""
+    entry = published_index(repository).entry_for(draft.statement.release)
+    if entry is None or entry.status != IndexStatus.ELIGIBLE:
+        return False
+    given = repository.document(ELIGIBILITY_ROLE, approvals_target(draft.sha256))
+    return entry.statement.sha256 == draft.sha256 and given == draft.approvals()
 
 
 def gate_statements(
@@ -166,8 +167,8 @@ def publish_statements(
     repository.discard(ELIGIBILITY_ROLE)
     for draft in drafts:
         repository.put_target(ELIGIBILITY_ROLE, statement_target(draft.sha256), draft.data)
-        approvals = b"".join(envelope + b"\n" for envelope in draft.envelopes())
-        repository.put_target(ELIGIBILITY_ROLE, approvals_target(draft.sha256), approvals)
+        target = approvals_target(draft.sha256)
+        repository.put_target(ELIGIBILITY_ROLE, target, draft.approvals())
     repository.put_target(ELIGIBILITY_ROLE, INDEX_TARGET, index.to_bytes())
     version = publish_roles(workbench, repository, roles=[ELIGIBILITY_ROLE], now=now)
     for draft in drafts:

@@ -71,6 +71,10 @@ class StatementDraft:
         paths = sorted((self.folder / "approvals").glob("*.dsse.json"))
         return [read_input(path, what="approval").strip() for path in paths]
 
+    def approvals(self) -> bytes:
+        """The approvals as they are published: one envelope a line."""
+        return b"".join(envelope + b"\n" for envelope in self.envelopes())
+
 
 def published_index(repository: AuthorityRepository) -> EligibilityIndex:
     """The eligibility index as clinical published it.

@@ -10,7 +10,11 @@ from primum_repo_tools.keys import Secrets
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.releases import Draft, open_draft, signed_digests
 from primum_repo_tools.repository import AuthorityRepository
-from primum_repo_tools.standing_releases import check_baselines, check_counter
+from primum_repo_tools.standing_releases import (
+    check_baselines,
+    check_counter,
+    published_releases,
+)
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.manifest import MANIFEST_ROLE, manifest_target
@@ -78,6 +82,60 @@ def sign_release(
     return repository
 
 
+def unsign_release(
+    workbench: Workbench, component: str, version: str, *, secrets: Secrets, now: datetime
+) -> str:
+    """Take a signed release that never was published out of staging; others stay staged.
+
+    Returns:
+        SHA-256 of the manifest that was signed.
+    """
+    repository = AuthorityRepository(workbench, now=now, secrets=secrets)
+    sha256 = staged_digest(workbench, repository, component, version)
+    name = manifest_target(component, version)
+    published = repository.published_targets(MANIFEST_ROLE)
+    if set(signed_digests(repository)) - {name} == set(published):
+        # Nothing else waits: staging goes back to what is published, and no key is needed.
+        repository.discard(MANIFEST_ROLE)
+    else:
+        with repository.edit_targets(MANIFEST_ROLE) as targets:
+            del targets.targets[name]
+    workbench.record("release.unsigned", at=now, release=f"{component} {version}", sha256=sha256)
+    return sha256
+
+
+def staged_digest(
+    workbench: Workbench, repository: AuthorityRepository, component: str, version: str
+) -> str:
+    """SHA-256 of the manifest of a release that is signed and not published.
+
+    Raises:
+        RefusedError: it is published; a version means one release for ever.
+        UsageError: it is not signed.
+    """
+    name = manifest_target(component, version)
+    if name in repository.published_targets(MANIFEST_ROLE):
+        raise RefusedError(
+            "This release is published; what devices may have seen stays.",
+            reason=Reason.USAGE,
+            where=f"{component} {version}",
+            remedy="To take it away from devices: primum-repo withdraw --help",
+        )
+    signed = signed_digests(repository)
+    if name not in signed:
+        waiting = sorted(set(signed) - set(repository.published_targets(MANIFEST_ROLE)))
+        raise UsageError(
+            "This release is not signed.",
+            reason=Reason.USAGE,
+            where=str(workbench.folder),
+            found=f"{component} {version}",
+            expected=", ".join(" ".join(item.split("/")[1:3]) for item in waiting)
+            or "a signed release; none is staged",
+            remedy=f"See: primum-repo status {workbench.folder}",
+        )
+    return signed[name]
+
+
 def staged_releases(workbench: Workbench, repository: AuthorityRepository) -> list[Draft]:
     """The releases that are signed and not published, each checked to be what was signed.
 
@@ -104,6 +162,17 @@ def staged_releases(workbench: Workbench, repository: AuthorityRepository) -> li
     return found
 
 
+def newest_published(repository: AuthorityRepository) -> list[str]:
+    """The newest published release of each component, by its release counter."""
+    names = repository.published_targets(MANIFEST_ROLE)
+    components = sorted({name.split("/")[1] for name in names})
+    newest = [
+        max(published_releases(repository, component), key=lambda item: item.counter)
+        for component in components
+    ]
+    return [f"{name} {item.version}" for name, item in zip(components, newest, strict=True)]
+
+
 def publish_releases(
     workbench: Workbench,
     *,
@@ -111,24 +180,16 @@ def publish_releases(
     secrets: Secrets,
     now: datetime,
 ) -> tuple[dict[str, Mapping[str, str]], int]:
-    """Gate every staged release and publish them; caller holds the lock.
+    """Gate every staged release, at least one, and publish them; caller holds the lock.
 
     Returns:
         For each release the outcome of each gate, and the version of the new timestamp.
 
     Raises:
-        UsageError: nothing is staged.
         RefusedError: a gate refuses; nothing is published.
     """
     repository = AuthorityRepository(workbench, now=now, secrets=secrets)
     drafts = staged_releases(workbench, repository)
-    if not drafts:
-        raise UsageError(
-            "Nothing is signed that is not published.",
-            reason=Reason.USAGE,
-            where=str(workbench.folder),
-            remedy="Sign a release first: primum-repo release sign COMPONENT VERSION",
-        )
     outcomes = {
         draft.manifest.name: gate_release(
             workbench, repository, draft, overrides=overrides, now=now

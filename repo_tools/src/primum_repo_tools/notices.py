@@ -17,11 +17,14 @@ from primum_repo_tools.eligibility import published_index
 from primum_repo_tools.keys import Secrets, sign_envelope
 from primum_repo_tools.people import Approver, published_policy
 from primum_repo_tools.published_notices import (
+    answered_by,
     kept_lines,
     left_to_mark,
     marked,
     notice_lines,
     notices_file,
+    notices_in_force,
+    unanswered,
 )
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.repository import AuthorityRepository
@@ -39,7 +42,7 @@ from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.limits import MAX_HOLD_HOURS
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNoticeStatement
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.vocabulary import NoticeAction, NoticeKind
+from primum_verifier.core.vocabulary import IndexStatus, NoticeAction, NoticeKind
 
 HOLD_LIFE = timedelta(hours=MAX_HOLD_HOURS)
 """A hold that nobody confirms ends: one key must not withhold a function for ever."""
@@ -87,6 +90,18 @@ def listed_release(index: EligibilityIndex, component: str, version: str) -> Ind
         expected=", ".join(f"{e.component} {e.version}" for e in index.entries) or "no entry yet",
         remedy="What was never eligible needs no notice.",
     )
+
+
+def already_withdrawn(
+    repository: AuthorityRepository, entry: IndexEntry, *, now: datetime
+) -> str | None:
+    """The id of the notice that withdrew a release, where the index says so as well; else None."""
+    if entry.status != IndexStatus.WITHDRAWN:
+        return None
+    in_force = notices_in_force(repository, entry.release.sha256, now=now)
+    answers = answered_by(repository, entry)
+    against = unanswered(in_force, entry.release.sha256, answers)
+    return against[-1].predicate.id if against else None
 
 
 def notice_statement(

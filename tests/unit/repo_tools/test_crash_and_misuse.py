@@ -483,3 +483,19 @@ def test_a_wrong_fact_about_a_device_is_a_usage_error(
     answer = story.try_run("device", "provision", *options, *stations)
     assert answer.code == 2, answer.err
     assert not (story.folder / "provisioning/agent.toml").exists()
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_ctrl_c_ends_every_command_with_130(
+    story: Any, monkeypatch: pytest.MonkeyPatch, as_json: list[str]
+) -> None:
+    def pressed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("primum_repo_tools.status.workbench_status", pressed)
+    answer = story.try_run("status", story.engineering, *as_json)
+    assert answer.code == 130
+    assert "Nothing half-done is visible to devices" in answer.err
+    if as_json:
+        assert json.loads(answer.err)["exitCode"] == 130
+    assert "130 Ctrl-C" in " ".join(story.run("status", "--help").out.split())

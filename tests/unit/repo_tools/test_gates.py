@@ -94,9 +94,49 @@ def test_a_comparison_about_other_bytes_does_not_count(published: Any, tmp_path:
     assert "about other releases" in answer.err
 
 
-def test_nothing_signed_nothing_published(story: Any) -> None:
-    assert story.try_run("publish", story.engineering).code == 2
-    assert story.try_run("publish", story.clinical).code == 2
+def test_publishing_again_with_nothing_new_is_no_mistake(story: Any) -> None:
+    for workbench in (story.engineering, story.clinical):
+        assert "Nothing to publish; none was" in story.run("publish", workbench).out
+    story.build("1.0.0")
+    story.sign("1.0.0")
+    story.run("publish", story.engineering)
+    story.make_eligible("1.0.0")
+    before = story.tree("engineering/web", "clinical/web")
+    told = story.run("publish", story.engineering).out
+    assert told == f"Nothing to publish; newest published is {COMPONENT} 1.0.0.\n"
+    named = ("--component", COMPONENT, "--version", "1.0.0")
+    for more in ((), named, ("--dry-run",)):
+        told = story.run("publish", story.clinical, *more).out
+        assert told == f"Nothing to publish; newest published is {COMPONENT} 1.0.0 (eligible).\n"
+    assert story.tree("engineering/web", "clinical/web") == before
+
+
+def test_a_signed_release_is_taken_out_of_staging_again(published: Any) -> None:
+    """A release that no gate lets pass must not stand in the way of all others for ever."""
+    second(published)
+    published.sign("1.1.0")
+    assert published.try_run("publish", published.engineering).code == 1
+    unsign = ("release", "unsign", published.engineering, COMPONENT)
+    published.run(*unsign, "1.1.0", "--dry-run")
+    assert published.try_run("publish", published.engineering).code == 1
+    published.run(*unsign, "1.1.0")
+    assert records(published.engineering)[-1]["act"] == "release.unsigned"
+    assert "newest published is" in published.run("publish", published.engineering).out
+    assert published.try_run(*unsign, "1.1.0").code == 2
+    answer = published.try_run(*unsign, "1.0.0")
+    assert answer.code == 1
+    assert "is published" in answer.err
+
+
+def test_unsigning_one_release_leaves_the_other_staged(story: Any) -> None:
+    story.build("1.0.0")
+    story.sign("1.0.0")
+    story.build("1.1.0", weights=(2.5, -1.0), previous="1.0.0")
+    story.sign("1.1.0")
+    story.run("release", "unsign", story.engineering, COMPONENT, "1.1.0")
+    story.run("publish", story.engineering)
+    releases = story.run("status", story.engineering, "--json").json["releases"]
+    assert [item["published"] for item in releases] == [True, False]
 
 
 def test_a_draft_changed_after_it_was_signed_is_not_published(story: Any) -> None:
@@ -139,6 +179,29 @@ def test_a_rejection_stops_publishing_and_is_named(story: Any) -> None:
     answer = story.try_run("publish", story.clinical)
     assert answer.code == 1
     assert "Label is wrong" in answer.err
+
+
+def test_a_rejected_draft_takes_no_more_signatures(story: Any) -> None:
+    story.build("1.0.0")
+    story.sign("1.0.0")
+    story.run("publish", story.engineering)
+    story.prepare("1.0.0")
+    sign = ["approve", "sign", story.clinical, COMPONENT, "1.0.0", "--yes", "--as"]
+    berg = story.folder / "people/a.berg"
+    story.run(*sign, berg)
+    assert "signed this statement already at" in story.run(*sign, berg).out
+    reject = ("--decision", "reject")
+    assert story.try_run(*sign, berg, *reject).code == 2
+    told = story.run(*sign, berg, *reject, "--comment", "Label is wrong").out
+    assert "REJECTED: Label is wrong" in told
+    assert "Signed: rejected." in told
+    answer = story.try_run(*sign, story.folder / "people/q.lee")
+    assert answer.code == 1
+    assert "Label is wrong" in answer.err
+    assert f"approve prepare {story.clinical} {COMPONENT} 1.0.0" in answer.err
+    assert story.try_run(*sign, berg).code == 1, "nor of the person who rejected it"
+    story.prepare("1.0.0")
+    story.run(*sign, berg)
 
 
 def test_an_approval_of_an_older_draft_does_not_count(story: Any) -> None:

@@ -194,7 +194,8 @@ def test_above_the_limit_a_notice_is_refused_and_holds_leave_room_for_withdrawal
     assert "withdraw it" in refused.json["error"]["remedy"]
     assert published.tree("clinical/web") == before
     assert withdraw(published).code == 0
-    assert withdraw(published).code == 1
+    refused = hold(published)
+    assert refused.json["error"]["reason"] == "trust.limit"
 
 
 def test_a_file_of_notices_larger_than_devices_read_is_refused(
@@ -286,3 +287,20 @@ def test_publishing_tells_that_a_hold_stands_in_the_way(published: Any) -> None:
     assert answer.err.startswith("eligibility.held")
     assert f"approve prepare {published.clinical}" in answer.err
     published.make_eligible("1.0.0")
+
+
+def test_withdrawing_again_signs_nothing(published: Any) -> None:
+    notice = withdraw(published).json["notice"]["predicate"]["id"]
+    before = published.tree("clinical/web")
+    again = withdraw(published)
+    assert (again.code, again.json["alreadyBy"]) == (0, notice)
+    assert published.tree("clinical/web") == before
+
+
+def test_what_is_not_marked_yet_may_be_withdrawn_again(published: Any) -> None:
+    """Without the mark on the index the command has work left, and says so."""
+    kept = lock_away(published)
+    assert withdraw(published).json["index"]["remaining"]
+    for path, data in kept.items():
+        path.write_bytes(data)
+    assert withdraw(published).json["index"]["marked"] == [f"{COMPONENT} 1.0.0"]

@@ -30,6 +30,7 @@ from primum_repo_tools.commands.common import (
 if TYPE_CHECKING:
     from primum_repo_tools.eligibility import StatementDraft
     from primum_repo_tools.workbench import Workbench
+    from primum_verifier.core.errors import UsageError
 
 app = new_app("Eligibility: draft the statement, collect the approvals.")
 
@@ -102,7 +103,7 @@ def sign(
     decision: Annotated[Literal["approve", "reject"], typer.Option(help="What is decided.")] = (
         "approve"
     ),
-    comment: Annotated[str, typer.Option(help="In words; wanted with a rejection.")] = "",
+    comment: Annotated[str, typer.Option(help="In words; needed with a rejection.")] = "",
     yes: Yes = False,
     passphrase_file: PassphraseFile = None,
     person_passphrase_file: PersonPassphraseFile = None,
@@ -116,7 +117,12 @@ def sign(
       primum-repo approve sign clinical pvc-classifier 1.0.0 --as people/q.lee \
         --decision reject --comment "Cohort under 18 is missing"
     """
-    from primum_repo_tools.approvals import approval_statement, sign_approval
+    from primum_repo_tools.approvals import (
+        approval_statement,
+        given_approvals,
+        refuse_rejected,
+        sign_approval,
+    )
     from primum_repo_tools.eligibility import open_statement
     from primum_repo_tools.moments import now_utc
     from primum_repo_tools.people import open_approver, published_policy
@@ -124,12 +130,16 @@ def sign(
     from primum_repo_tools.workbench import open_created
     from primum_verifier.core.approval import Meaning
 
+    if decision == "reject" and not comment.strip():
+        raise _uncommented()
     bench = open_created(workbench, authority="clinical")
     now = now_utc()
     draft = open_statement(bench, component, version)
+    policy = published_policy(AuthorityRepository(bench, now=now))
+    refuse_rejected(draft, policy)
     approver = open_approver(
         person,
-        policy=published_policy(AuthorityRepository(bench, now=now)),
+        policy=policy,
         secrets=person_secrets(person_passphrase_file, passphrase_file),
     )
     statement = approval_statement(
@@ -141,13 +151,25 @@ def sign(
         now=now,
     )
     who = approver.settings
-    line = f"{who.printed_name}, {who.function}: {meaning}, {decision}"
+    line = f"{who.printed_name}, {who.function}: "
+    line += f"{meaning}, approve" if decision == "approve" else f"REJECTED: {comment}"
+    earlier = [
+        given.approval
+        for given in given_approvals(draft, policy)
+        if given.counts and given.approval.person_id == who.person_id
+    ]
+    again = [
+        f"{who.printed_name} signed this statement already at {said.signed_at:%Y-%m-%dT%H:%M:%SZ} "
+        f"({said.meaning}, {said.decision}); the new signature replaces it."
+        for said in earlier
+    ]
     data: dict[str, object] = {
         "release": draft.manifest.name,
         "statement": draft.sha256,
+        "replaces": [said.id for said in earlier],
         "approval": statement.model_dump(mode="json", by_alias=True),
     }
-    full = (*_summary(bench, draft), pretty(draft.data), line)
+    full = (*_summary(bench, draft), pretty(draft.data), line, *again)
     if dry_run:
         tell({**data, "dryRun": True}, *full, "Nothing was signed.", as_json=as_json)
         return
@@ -156,7 +178,10 @@ def sign(
     confirm("Sign this?", yes=yes)
     with bench.locked():
         sign_approval(bench, draft, approver, statement, now=now)
-    tell(data, "Signed.", as_json=as_json)
+    told = (
+        "Signed." if decision == "approve" else "Signed: rejected. Nobody can approve it any more."
+    )
+    tell(data, told, as_json=as_json)
 
 
 @command(app, "list")
@@ -174,6 +199,18 @@ def list_statements(workbench: WorkbenchFolder, *, as_json: AsJson = False) -> N
     bench = open_created(workbench, authority="clinical")
     statements = workbench_status(bench, now=now_utc())["statements"]
     tell({"statements": statements}, statements_table(statements), as_json=as_json)
+
+
+def _uncommented() -> UsageError:
+    from primum_verifier.core.errors import UsageError
+    from primum_verifier.core.reasons import Reason
+
+    return UsageError(
+        "A rejection says why.",
+        reason=Reason.USAGE,
+        where="--comment",
+        remedy='Say it in words: --decision reject --comment "Cohort under 18 is missing"',
+    )
 
 
 def _evidence(named: list[str], comparison: Path | None) -> dict[str, Path]:

@@ -26,7 +26,7 @@ PERSON_PASSPHRASE_VARIABLE = "PRIMUM_PERSON_PASSPHRASE"  # noqa: S105 - a name, 
 _NO_WIDTH = 1_000_000
 """Columns; so many that nothing is ever wrapped."""
 
-EXITS = "Exit codes: 0 done, 1 refused, 2 usage, 3 failed, 4 busy, 5 waiting."
+EXITS = "Exit codes: 0 done, 1 refused, 2 usage, 3 failed, 4 busy, 5 waiting, 130 Ctrl-C."
 
 WorkbenchFolder = Annotated[
     Path, typer.Argument(metavar="WORKBENCH", help="Folder of the workbench.")

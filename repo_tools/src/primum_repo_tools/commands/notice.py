@@ -162,6 +162,7 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
     from primum_repo_tools.repository import AuthorityRepository
     from primum_repo_tools.workbench import open_created
     from primum_verifier.core.eligibility import ELIGIBILITY_ROLE
+    from primum_verifier.core.vocabulary import NoticeKind
 
     bench = open_created(workbench, authority="clinical")
     now = now_utc()
@@ -169,6 +170,15 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
         repository = AuthorityRepository(bench, now=now)
         index = published_index(repository)
         entry = notices.listed_release(index, *release)
+        if terms.kind == NoticeKind.WITHDRAWAL and (
+            known := notices.already_withdrawn(repository, entry, now=now)
+        ):
+            told = (
+                f"{' '.join(release)} is already withdrawn by notice {known}. Nothing was signed."
+            )
+            facts = {"release": " ".join(release), "kind": terms.kind, "alreadyBy": known}
+            tell(facts, told, as_json=as_json)
+            return
         statement = notices.notice_statement(index, entry, terms, now=now)
         shown = pretty(statement.to_bytes())
         data: dict[str, object] = {

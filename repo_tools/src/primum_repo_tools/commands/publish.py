@@ -93,18 +93,22 @@ def _engineering(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from primum_repo_tools.engineering import publish_releases, staged_releases
+    from primum_repo_tools.engineering import newest_published, publish_releases, staged_releases
     from primum_repo_tools.evidence import Override
     from primum_repo_tools.moments import now_utc
     from primum_repo_tools.repository import AuthorityRepository
 
     now = now_utc()
+    repository = AuthorityRepository(bench, now=now)
+    staged = staged_releases(bench, repository)
+    if not staged:
+        _nothing(newest_published(repository), dry_run=dry_run, as_json=as_json)
+        return
     if dry_run:
-        staged = staged_releases(bench, AuthorityRepository(bench, now=now))
         names = [draft.manifest.name for draft in staged]
         tell(
             {"releases": names, "dryRun": True},
-            f"Would gate and publish: {', '.join(names) or 'nothing'}.",
+            f"Would gate and publish: {', '.join(names)}.",
             as_json=as_json,
         )
         return
@@ -126,6 +130,15 @@ def _engineering(
     )
 
 
+def _nothing(newest: list[str], *, dry_run: bool, as_json: bool) -> None:
+    """Everything was published before: to say it again is no mistake."""
+    told = f"newest published is {', '.join(newest)}." if newest else "none was published before."
+    data: dict[str, object] = {"releases": [], "newest": newest, "nothingToPublish": True}
+    if dry_run:
+        data["dryRun"] = True
+    tell(data, f"Nothing to publish; {told}", as_json=as_json)
+
+
 def _clinical(
     bench: Workbench,
     component: str | None,
@@ -135,16 +148,33 @@ def _clinical(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from primum_repo_tools.clinical import chosen_drafts, gate_statements, publish_statements
+    from primum_repo_tools.clinical import (
+        chosen_drafts,
+        gate_statements,
+        is_listed,
+        publish_statements,
+    )
+    from primum_repo_tools.eligibility import published_index
     from primum_repo_tools.moments import now_utc
     from primum_repo_tools.repository import AuthorityRepository
 
     now = now_utc()
     repository = AuthorityRepository(bench, now=now)
     drafts = chosen_drafts(bench, repository, component=component, version=version)
+    if drafts:
+        # What was published is asked again too: a notice may stand in its way by now.
+        gate_statements(bench, repository, drafts, now=now)
+    drafts = [draft for draft in drafts if not is_listed(repository, draft)]
+    if not drafts:
+        entries = published_index(repository).entries
+        _nothing(
+            [f"{e.component} {e.version} ({e.status})" for e in entries],
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+        return
     names = [draft.manifest.name for draft in drafts]
     if dry_run:
-        gate_statements(bench, repository, drafts, now=now)
         told = f"Would list as eligible, all gates passed: {', '.join(names)}. Nothing was signed."
         tell({"releases": names, "dryRun": True}, told, as_json=as_json)
         return

@@ -1,4 +1,4 @@
-"""``primum-repo release``: build, check, sign."""
+"""``primum-repo release``: build, check, sign, unsign."""
 
 # ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
 from __future__ import annotations
@@ -158,3 +158,40 @@ def sign(
     with bench.locked():
         sign_release(bench, draft, secrets=secrets_from(passphrase_file), now=now)
     tell(data, *shown, f"Signed and staged. Next: primum-repo publish {workbench}", as_json=as_json)
+
+
+@command(app)
+def unsign(
+    workbench: WorkbenchFolder,
+    component: Component,
+    version: Version,
+    *,
+    passphrase_file: PassphraseFile = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a signed release that never was published out of staging; the records keep it.
+
+    Example:
+      primum-repo release unsign engineering pvc-classifier 1.0.0
+    """
+    from primum_repo_tools.engineering import staged_digest, unsign_release
+    from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.repository import AuthorityRepository
+    from primum_repo_tools.workbench import open_created
+
+    bench = open_created(workbench, authority="engineering")
+    now = now_utc()
+    with bench.locked():
+        if dry_run:
+            sha256 = staged_digest(bench, AuthorityRepository(bench, now=now), component, version)
+        else:
+            secrets = secrets_from(passphrase_file)
+            sha256 = unsign_release(bench, component, version, secrets=secrets, now=now)
+    data: dict[str, object] = {"release": f"{component} {version}", "sha256": sha256}
+    shown = f"{component} {version}  sha256 {sha256}"
+    if dry_run:
+        told = "Would be taken out of staging; nothing was changed."
+        tell({**data, "dryRun": True}, shown, told, as_json=as_json)
+        return
+    tell(data, shown, "No longer staged; its draft stands.", as_json=as_json)
