@@ -220,6 +220,32 @@ def test_doctor_names_each_trouble_and_changes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_doctor_before_the_first_run_finds_nothing_bad(in_the_field: Any) -> None:
+    done = in_the_field.agent("doctor", "--provisioning", in_the_field.provisioning)
+    assert done.returncode == 0, done.stdout
+    assert "note supervisor: not running" in done.stdout
+    assert "primum-agent run" in done.stdout
+    assert "BAD" not in done.stdout
+
+
+def test_status_names_what_lies_on_the_device_once_and_calls_it_no_hold(
+    in_the_field: Any, eventually: Eventually
+) -> None:
+    field = in_the_field
+    for counter, version in enumerate(("1.0.0", "1.1.0"), start=1):
+        field.release(version, counter=counter)
+        with field.running():
+            eventually(
+                lambda wanted=version: (
+                    (found := field.opened()) and found.version == wanted and found.prove_health()
+                )
+            )
+    told = field.agent("status").stdout
+    assert "held" not in told
+    line = next(item for item in told.splitlines() if item.startswith("on this device"))
+    assert line.split()[3:] == ["pvc-classifier", "1.0.0"]
+
+
 def test_help_and_status_answer_at_once(in_the_field: Any) -> None:
     in_the_field.once()
     for words in (["--help"], ["status", "--state", in_the_field.state]):

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from primum_agent.clock import SystemClock
+from primum_agent.commands.status import _others
 from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.health_window import HealthWindow
@@ -198,3 +199,10 @@ def test_the_single_run_answers_in_json(in_the_field: Any) -> None:
     assert (answer["ok"], answer["exitCode"]) == (False, 1)
     assert "update.staged" in [item["kind"] for item in answer["events"]]
     assert "eligibility.absent" in answer["reasons"]
+
+
+def test_a_release_that_was_laid_out_twice_is_named_once(journal: Journal) -> None:
+    for number in (1, 2):
+        given_up(journal, number, opened="")
+    assert len(journal.state().generations) == 2
+    assert _others(journal.state()) == ["pvc-classifier 1.0.0"]
