@@ -98,6 +98,18 @@ def test_a_poll_asked_for_during_an_attempt_follows_right_after_it(
         assert plan.due == 6.0 + plan.settings.timing.poll_seconds, "asked once, done once"
 
 
+def test_a_single_run_polls_once_however_long_its_reports_take(
+    plan: AttemptPlan, journal: Journal, ends_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "once", True)
+    plan.begin(journal, 0.0)
+    assert [ends_with(0)[0], ends_with(0)[0]] == ["resume", "poll"]
+    plan.resume(plan.due)
+    assert ends_with(0)[0] == "resume", "what its poll began is brought to an end"
+    plan.start_if_due(plan.due + 1.0)
+    assert plan.child is None
+
+
 def test_an_attempt_that_hangs_is_ended(
     plan: AttemptPlan, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
