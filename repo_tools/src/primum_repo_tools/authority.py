@@ -78,7 +78,7 @@ def create_authority(
             "This authority exists already.",
             reason=Reason.USAGE,
             where=str(workbench.folder),
-            remedy="Renew its timestamp with: primum-repo authority refresh",
+            remedy=f"Renew its timestamp: primum-repo authority refresh {workbench.folder}",
         )
     _check_provisioning(workbench, provisioning)
     keys = {
@@ -131,8 +131,9 @@ def _check_provisioning(workbench: Workbench, provisioning: Sequence[PublicKey])
             reason=Reason.USAGE,
             found=f"{len(distinct)} distinct keys",
             expected=f"at least {threshold}, as [provisioning] says, each named once",
-            remedy="Make them with: primum-repo device key FOLDER; then name each .public.json "
-            "with --provisioning-key.",
+            remedy="Make each with: primum-repo device key FOLDER; then name each .public.json: "
+            f"primum-repo authority create {workbench.folder} --provisioning-key "
+            "FOLDER/provisioning.public.json ...",
         )
 
 

@@ -122,7 +122,6 @@ def _invalid(error: ValueError) -> UsageError:
     return UsageError(
         "A value is not allowed in a signed document.",
         reason=Reason.USAGE,
-        where=error.title,
         found="; ".join(problems),
         remedy="See the command's --help.",
     )

@@ -15,6 +15,7 @@ from pydantic import Field
 from primum_repo_tools.files import read_input, write_durably
 from primum_repo_tools.keys import Secrets, Signer, load_key, sign_envelope
 from primum_repo_tools.reading import FIRST_ROOT, read_web
+from primum_repo_tools.workbench import SETTINGS_FILE
 from primum_verifier.core.device import (
     PROVISIONING_TARGET,
     DeviceContext,
@@ -84,7 +85,16 @@ def read_root(folder: Path, *, authority: str, now: datetime) -> Root:
         UsageError: no authority is published there.
         PrimumError: what the client refuses.
     """
-    web = folder / "web" if (folder / "web").is_dir() else folder
+    is_workbench = (folder / SETTINGS_FILE).is_file()
+    web = folder / "web" if is_workbench or (folder / "web").is_dir() else folder
+    if not (web / "metadata" / FIRST_ROOT).is_file():
+        raise UsageError(
+            f"{authority} was not created yet." if is_workbench else f"No {authority} is here.",
+            reason=Reason.USAGE,
+            where=str(folder),
+            expected="a workbench whose authority is created, or its web root",
+            remedy=f"Create it: primum-repo authority create {folder} --provisioning-key FILE ...",
+        )
     data = read_input(
         web / "metadata" / FIRST_ROOT, what=f"{authority} root", max_bytes=MAX_ROOT_BYTES
     )
@@ -116,7 +126,8 @@ def read_enrolment(path: Path) -> Enrolment:
             reason=Reason.USAGE,
             where=str(path),
             found=error.found,
-            remedy="Make it on the device: primum-agent enroll",
+            remedy="Make it on the device: primum-agent enroll --state DIR --device-id ID "
+            "--hardware-id ID --output FILE",
         ) from error
 
 
@@ -258,5 +269,6 @@ def _base(url: str) -> str:
             reason=Reason.USAGE,
             found=url[:200],
             expected="such as https://updates.example.org/engineering/",
+            remedy="Give --engineering-url and --clinical-url with http:// or https:// and a host.",
         )
     return url if url.endswith("/") else f"{url}/"

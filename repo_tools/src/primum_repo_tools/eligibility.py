@@ -285,7 +285,8 @@ def open_statement(workbench: Workbench, component: str, version: str) -> Statem
     data = draft_bytes(
         folder / STATEMENT_FILE,
         what="eligibility statement drafted for this release",
-        remedy="Prepare it: primum-repo approve prepare --help",
+        remedy=f"Prepare it: primum-repo approve prepare {workbench.folder} {component} {version} "
+        "--terms TOML",
     )
     manifest = read_input(folder / "manifest.json", what="manifest of the draft")
     return StatementDraft(

@@ -137,7 +137,8 @@ def require_comparison(
             where=name,
             found=f"no {path.name}",
             expected="a comparison report that was met",
-            remedy="Compare: primum-repo compare --help",
+            remedy="Compare: primum-repo compare --candidate NPZ --last NPZ --original NPZ "
+            f"--protocol TOML --workbench WORKBENCH --release {name.replace(' ', '/')}",
         )
     report = read_comparison(path)
     wanted = {"candidate": release, "last": previous, "original": original}

@@ -118,7 +118,7 @@ def _unreadable(path: Path, what: str, error: OSError) -> UsageError:
     return UsageError(
         f"The {what} cannot be read.",
         reason=Reason.USAGE,
-        where=str(path),
+        where=os.path.normpath(path),
         found=error.strerror or str(error),
         expected="a readable file",
         remedy="Check the path; a path inside a file starts at the folder of that file.",

@@ -70,6 +70,7 @@ class Secrets:
                     reason=Reason.USAGE,
                     found=f"{len(self._known)} characters",
                     expected=f"at least {MIN_PASSPHRASE} characters",
+                    remedy="Choose a longer one; several words are easy to remember.",
                 )
         return self._known.encode()
 
@@ -144,7 +145,8 @@ def read_public_key(path: Path) -> PublicKey:
             reason=Reason.USAGE,
             where=str(path),
             found=error.found,
-            expected="a file such as targets-1.public.json",
+            expected="a file such as provisioning.public.json",
+            remedy="Name the .public.json that lies beside the private key.",
         ) from error
 
 
@@ -174,6 +176,7 @@ def load_key(path: Path, *, secrets: Secrets) -> Signer:
             where=str(path),
             found=type(private).__name__,
             expected="Ed25519",
+            remedy="Use a key that primum-repo made: device key, person add, authority create.",
         )
     public = public_key_of(SSlibKey.from_crypto(private.public_key()))
     backend = CryptoSigner(private, public.for_verifying())

@@ -73,6 +73,32 @@ class NoticeTerms:
     fallback_versions: tuple[str, ...] = ()
 
 
+def fallback_release(index: EligibilityIndex, entry: IndexEntry, version: str) -> IndexEntry:
+    """The entry of a release to go back to.
+
+    Raises:
+        UsageError: it is not eligible, or is the one that is taken away.
+    """
+    eligible = [
+        item
+        for item in index.entries
+        if item.component == entry.component
+        and item.status == IndexStatus.ELIGIBLE
+        and item.release != entry.release
+    ]
+    for item in eligible:
+        if item.version == version:
+            return item
+    raise UsageError(
+        "Devices cannot go back to this release: it is not eligible.",
+        reason=Reason.USAGE,
+        where="--fallback-version",
+        found=f"{entry.component} {version}",
+        expected=", ".join(item.version for item in eligible) or "none; nothing else is eligible",
+        remedy="Name an eligible release, or leave --fallback-version out.",
+    )
+
+
 def listed_release(index: EligibilityIndex, component: str, version: str) -> IndexEntry:
     """The entry of a release on the index.
 
@@ -87,8 +113,9 @@ def listed_release(index: EligibilityIndex, component: str, version: str) -> Ind
         reason=Reason.USAGE,
         where=f"index {index.number}",
         found=f"{component} {version}",
-        expected=", ".join(f"{e.component} {e.version}" for e in index.entries) or "no entry yet",
-        remedy="What was never eligible needs no notice.",
+        expected=", ".join(f"{e.component} {e.version} ({e.status})" for e in index.entries)
+        or "no entry yet",
+        remedy="What was never eligible needs no notice; name a release that is listed.",
     )
 
 
@@ -120,7 +147,7 @@ def notice_statement(
         "gracePeriodSeconds": terms.grace_seconds,
         "fallback": {
             "order": [
-                {"sha256": listed_release(index, entry.component, version).release.sha256}
+                {"sha256": fallback_release(index, entry, version).release.sha256}
                 for version in terms.fallback_versions
             ]
         },

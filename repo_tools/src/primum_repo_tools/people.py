@@ -105,7 +105,7 @@ def add_person(
             reason=Reason.USAGE,
             where=POLICY_TARGET,
             found=person.person_id,
-            remedy="See: primum-repo person list",
+            remedy=f"See: primum-repo person list {workbench.folder}",
         )
     make_folder(folder, mode=0o700)
     if (folder / KEY_FILE).exists() or (folder / PERSON_FILE).exists():
@@ -167,7 +167,7 @@ def open_approver(folder: Path, *, policy: ApprovalPolicy, secrets: Secrets) -> 
         where=str(folder),
         found=f"{settings.person_id}, {settings.function}",
         expected="an active person of the policy",
-        remedy="See: primum-repo person list",
+        remedy="See: primum-repo person list WORKBENCH",
     )
 
 

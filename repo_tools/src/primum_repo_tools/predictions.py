@@ -68,6 +68,7 @@ def _wrong(path: Path, found: str) -> UsageError:
         where=str(path),
         found=found,
         expected=_EXPECTED,
+        remedy="Write the four arrays with numpy.savez; text as text, no objects.",
     )
 
 
@@ -78,6 +79,14 @@ def read_predictions(path: Path) -> Predictions:
         UsageError: missing, unreadable, or arrays that are not what they should be.
     """
     data = read_input(path, what="predictions", max_bytes=MAX_PREDICTION_BYTES)
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise UsageError(
+            "This is no .npz file.",
+            reason=Reason.USAGE,
+            where=str(path),
+            expected=_EXPECTED,
+            remedy="Write the arrays with numpy.savez.",
+        )
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             missing = {"patient", "label", "score", "cohort"} - set(archive.files)
@@ -85,7 +94,7 @@ def read_predictions(path: Path) -> Predictions:
                 raise _wrong(path, f"no array {', '.join(sorted(missing))}")
             arrays = {name: archive[name] for name in ("patient", "label", "score", "cohort")}
     except _FOREIGN as error:
-        raise _wrong(path, str(error)[:200] or "no npz file") from error
+        raise _wrong(path, f"an array that cannot be read ({type(error).__name__})") from error
     _check(path, arrays)
     return Predictions(
         sha256=sha256_hex(data),

@@ -81,7 +81,7 @@ def open_draft(workbench: Workbench, component: str, version: str) -> Draft:
     data = draft_bytes(
         folder / MANIFEST_FILE,
         what="built release of this name",
-        remedy="Build it: primum-repo release build RELEASE.toml --workbench FOLDER",
+        remedy=f"Build it: primum-repo release build {workbench.folder} RELEASE.toml",
     )
     manifest = parse_document(ReleaseManifest, data, where=str(folder / MANIFEST_FILE))
     return Draft(folder=folder, manifest=manifest, data=data)

@@ -72,7 +72,7 @@ def plan_retirement(
             where=POLICY_TARGET,
             found=person_id,
             expected=", ".join(item.person_id for item in policy.people) or "nobody yet",
-            remedy="See: primum-repo person list",
+            remedy=f"See: primum-repo person list {repository.workbench.folder}",
         )
     if known.status in {status, PersonStatus.COMPROMISED}:
         raise UsageError(

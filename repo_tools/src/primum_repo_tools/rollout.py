@@ -68,7 +68,7 @@ def next_plan(repository: AuthorityRepository, step: Step, *, now: datetime) -> 
             "This release is not published.",
             reason=Reason.USAGE,
             found=f"{step.component} {step.version}",
-            remedy="Publish it first: primum-repo publish",
+            remedy=f"Publish it first: primum-repo publish {repository.workbench.folder}",
         )
     before = published_plan(repository)
     release = DigestSet(sha256=target.hashes["sha256"])
@@ -92,6 +92,20 @@ def next_plan(repository: AuthorityRepository, step: Step, *, now: datetime) -> 
         salt=random_source.token_hex(_SALT_BYTES) if before is None else before.salt,
         assignments=(assignment, *(item for item in standing if item.release != release)),
     )
+
+
+def replaced_ring(before: RolloutPlan | None, step: Step) -> str:
+    """What a step replaces, and what it goes before for the devices that both name, in words."""
+    replaced, later = "nothing", []
+    for item in () if before is None else before.assignments:
+        for ring in item.rings if item.component == step.component else ():
+            devices = ring.devices if ring.devices == "all" else ", ".join(ring.devices)
+            told = f"ring {ring.name}, {item.component} {item.version}: {ring.percentage} % of "
+            if item.version != step.version:
+                later.append(told + devices)
+            elif ring.name == step.ring.name:
+                replaced = told + devices
+    return f"{replaced}; goes before {'; '.join(later)}" if later else replaced
 
 
 def clinical_ceiling(

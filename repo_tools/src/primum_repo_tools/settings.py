@@ -73,10 +73,10 @@ def _parsed(model: type[Settings], data: bytes, *, where: str) -> Settings:
         return parse_document(model, data, where=where)
     except RefusedError as error:
         raise UsageError(
-            f"What is given is not a valid {model.__name__}.",
+            "A value that is given is not allowed, or one is missing.",
             reason=Reason.USAGE,
             where=where,
             found=error.found,
-            expected=error.expected,
+            expected=error.expected.replace(model.__name__, "this file's example"),
             remedy="Compare with the example in the help or in the release engineer's guide.",
         ) from error

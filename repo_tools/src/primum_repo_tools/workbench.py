@@ -148,7 +148,7 @@ def create_workbench(
     """Make the folders and the settings of a new workbench; nothing is signed yet.
 
     Raises:
-        UsageError: ``folder`` holds a workbench already.
+        UsageError: ``folder`` holds a workbench or anything else already.
     """
     if (folder / SETTINGS_FILE).exists():
         raise UsageError(
@@ -156,6 +156,14 @@ def create_workbench(
             reason=Reason.USAGE,
             where=str(folder),
             remedy="Choose another folder, or go on with this one.",
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            "This folder is not empty and no workbench.",
+            reason=Reason.USAGE,
+            where=str(folder),
+            expected="an empty folder, or one that is not there yet",
+            remedy="Choose another folder: keys and records lie in one of their own.",
         )
     relative = os.path.relpath(peer.resolve(), folder.resolve()) if peer is not None else ""
     content = first_settings(authority, title=title, peer=relative)
@@ -183,7 +191,7 @@ def open_workbench(folder: Path, *, authority: AuthorityName | None = None) -> W
             reason=Reason.USAGE,
             where=str(folder),
             expected=f"a folder with {SETTINGS_FILE}",
-            remedy=f"Make one: primum-repo init {folder} --authority engineering",
+            remedy=f"Make one: primum-repo init {folder} --authority {authority or 'engineering'}",
         )
     settings = read_settings(
         WorkbenchSettings, folder / SETTINGS_FILE, what="settings of the workbench"
@@ -212,7 +220,10 @@ def open_created(folder: Path, *, authority: AuthorityName | None = None) -> Wor
             "This authority was not created yet.",
             reason=Reason.USAGE,
             where=str(folder),
-            remedy=f"Create it: primum-repo authority create {folder}",
+            remedy=f"Create it: primum-repo authority create {folder} --provisioning-key "
+            "station-1/provisioning.public.json --provisioning-key "
+            "station-2/provisioning.public.json; make a station's key before: "
+            "primum-repo device key station-1",
         )
     return workbench
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ GUIDE = Path(__file__).parents[3] / "docs/release-engineer.md"
 FILES: dict[str, type[Document]] = {
     "release_counter": ReleasePlan,
     "[margins]": Protocol,
-    "[fail_safe]": Terms,
+    "[failSafe]": Terms,
 }
 
 
@@ -42,7 +44,9 @@ def commands() -> list[str]:
 def test_every_command_in_the_guide_parses(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each option of each example is one that the command has, in a form that it takes."""
     program, *words = line.replace('"', "").split()
-    assert program == "primum-repo"
+    if program != "primum-repo":
+        assert line.startswith(("primum-sim data releases ", "primum-agent enroll "))
+        return
     command = typer.main.get_command(app)
     for word in list(words):
         children = getattr(command, "commands", None)
@@ -62,3 +66,27 @@ def test_the_guide_names_every_command() -> None:
             if (name, child) in {("authority", "show"), ("person", "list")}:
                 continue
             assert f"primum-repo {name} {child}".strip() in told
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the guide is typed with."""
+    folder = tmp_path_factory.mktemp("guide") / "model"
+    made = subprocess.run(
+        [sys.executable, "-m", "primum_device_sim.cli", "data", "releases", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+def test_every_file_that_the_guide_names_is_there(model: Path) -> None:
+    named = set(re.findall(r"(?<![\w/.-])model/[\w./-]*\w", GUIDE.read_text()))
+    assert {"model/1.0.0/release.toml", "model/1.1.0/locked.npz"} <= named
+    assert not [name for name in sorted(named) if not (model.parent / name).is_file()]
+
+
+@pytest.mark.parametrize(("mark", "name"), [("[margins]", "protocol"), ("[failSafe]", "terms")])
+def test_the_files_in_the_guide_are_those_of_the_folder(model: Path, mark: str, name: str) -> None:
+    text = next(block for block in blocks("toml") if mark in block)
+    assert text == (model / f"{name}.toml").read_text()

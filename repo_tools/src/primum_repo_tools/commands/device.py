@@ -23,6 +23,8 @@ from primum_verifier.core.vocabulary import Stage
 app = new_app("Provisioning: which device this is and where it was supplied.")
 
 _MAX_PORT = 65_535
+_COUNTRY = 2
+"""Letters of a country's code (ISO 3166-1 alpha-2)."""
 
 
 @command(app)
@@ -104,6 +106,7 @@ def provision(
 
     now = now_utc()
     host, port = _broker(broker)
+    _country(jurisdiction)
     roots = {
         name: devices.read_root(folder, authority=name, now=now)
         for name, folder in (("engineering", engineering), ("clinical", clinical))
@@ -111,7 +114,7 @@ def provision(
     place = {"jurisdiction": jurisdiction, "siteId": site, "careSetting": care_setting}
     context = devices.device_context(
         devices.read_enrolment(enrolment),
-        placement=checked_settings(PlacementFacts, place, where="placement"),
+        placement=checked_settings(PlacementFacts, place, where="--site, --care-setting"),
         hardware_revision=hardware_revision,
         udi_di=udi,
         number=number,
@@ -163,6 +166,21 @@ def provision(
     )
 
 
+def _country(text: str) -> None:
+    from primum_verifier.core.errors import UsageError
+    from primum_verifier.core.reasons import Reason
+
+    if len(text) != _COUNTRY or not (text.isascii() and text.isalpha() and text.isupper()):
+        raise UsageError(
+            "This is no country.",
+            reason=Reason.USAGE,
+            where="--jurisdiction",
+            found=text[:40],
+            expected="two capital letters, such as DE",
+            remedy="Give the country of supply by its code in ISO 3166-1 alpha-2.",
+        )
+
+
 def _broker(text: str) -> tuple[str, int]:
     from primum_verifier.core.errors import UsageError
     from primum_verifier.core.reasons import Reason
@@ -175,5 +193,6 @@ def _broker(text: str) -> tuple[str, int]:
             reason=Reason.USAGE,
             found=text[:200],
             expected="HOST:PORT, such as 127.0.0.1:18830",
+            remedy="Give host and port with --broker.",
         )
     return host, int(port)

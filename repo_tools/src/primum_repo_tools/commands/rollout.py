@@ -65,7 +65,9 @@ def rollout(
         pause=pause,
     )
     with bench.locked():
-        plan = plans.next_plan(AuthorityRepository(bench, now=now), step, now=now)
+        repository = AuthorityRepository(bench, now=now)
+        plan = plans.next_plan(repository, step, now=now)
+        replaces = plans.replaced_ring(plans.published_plan(repository), step)
         release = plan.assignments[0].release.sha256
         ceiling, known = plans.clinical_ceiling(bench, release, now=now)
         plans.check_ceiling(plan, ceiling)
@@ -73,12 +75,16 @@ def rollout(
             "number": plan.number,
             "release": f"{component} {version}",
             "eligibility": known,
+            "replaces": replaces,
             "plan": plan.model_dump(mode="json", by_alias=True, exclude_none=True),
         }
         if dry_run:
             shown = pretty(plan.to_bytes())
-            tell({**data, "dryRun": True}, shown, "Nothing was signed.", as_json=as_json)
+            told = (f"Would replace {replaces}.", "Nothing was signed.")
+            tell({**data, "dryRun": True}, shown, *told, as_json=as_json)
             return
+        if not as_json:
+            tell({}, f"Replaces {replaces}.", as_json=False)
         timestamp = plans.publish_plan(bench, plan, secrets=secrets_from(passphrase_file), now=now)
     notes = {
         "eligible": "Clinical lists it as eligible.",
