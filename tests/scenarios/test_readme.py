@@ -156,7 +156,7 @@ def _wait_for_output(terminal: Terminal, wanted: bytes) -> None:
 def test_the_readme_names_every_command() -> None:
     text = README.read_text("utf-8")
     for program, names in {
-        "primum-agent": "run check status explain history doctor enroll poll",
+        "primum-agent": "run check status explain history doctor enroll poll retry",
         "primum-verify": "release history fetch",
         "primum-sim": "demo broker application listen",
     }.items():

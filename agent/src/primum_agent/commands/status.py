@@ -1,7 +1,6 @@
 """What runs on this device, and how its update stands.
 
-Exit code 0 when a release is active or safe mode is declared in order, 1 when a trouble lasts
-or the last poll failed.
+Exit code 0 when a release serves, 1 in safe mode, when a trouble lasts or the last poll failed.
 
 Example:
   primum-agent status --state /var/lib/primum
@@ -59,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
         show_json(content)
     else:
         show(_for_people(content))
-    return EXIT_REFUSED if problems or poll.get("code") == EXIT_FAILED else EXIT_DONE
+    well = state.in_use is not None and not problems and poll.get("code") != EXIT_FAILED
+    return EXIT_DONE if well else EXIT_REFUSED
 
 
 def _others(state: DeviceState) -> list[str]:

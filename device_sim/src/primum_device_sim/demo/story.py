@@ -398,7 +398,7 @@ class Story:
         for device in (FIRST, SECOND):
             stage.wait_for_event(device, "safe-mode.entered")
         told = self._wait_for_outputs(FIRST, "safe-mode")[-1]
-        stage.run("primum-agent", "status", "--state", f"{FIRST}/state")
+        stage.run("primum-agent", "status", "--state", f"{FIRST}/state", expect=1)
         self._prove_histories()
         return f"fell back to 1.0.0, then safe mode; the application was told: {told['notice']}"
 
