@@ -24,7 +24,7 @@ demo: environment broker ## one device, one ECG model, the whole promise; two mi
 	@$(BIN)/primum-sim demo
 
 test: environment broker ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 lint: environment ## style, types and the direction of imports
 	@$(BIN)/ruff check

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -76,8 +78,28 @@ def command(module: str, *words: str, code: int | None = 0) -> subprocess.Comple
 
 @pytest.fixture(scope="session")
 def told(broker_executable: Path, tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """Tell the whole story once, with ``primum-sim demo`` itself."""
-    folder = tmp_path_factory.mktemp("story") / "demo"
+    """Tell the whole story once, with ``primum-sim demo`` itself, for all workers together."""
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    outcome = shared / "story.json"
+    with (shared / "story.lock").open("w") as lock:
+        # The second worker waits here, and finds the story told.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not outcome.exists():
+            outcome.write_text(json.dumps(_tell(shared / "story", broker_executable)))
+    done = json.loads(outcome.read_text())
+    assert done["code"] == 0, done["errors"][-6000:]
+    content = json.loads(done["output"])
+    return Told(
+        folder=shared / "story",
+        table={row["key"]: row for row in content["scenes"]},
+        log=done["errors"],
+        seconds=content["seconds"],
+    )
+
+
+def _tell(folder: Path, broker_executable: Path) -> dict[str, object]:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "primum_device_sim.cli", "demo"),
@@ -89,14 +111,7 @@ def told(broker_executable: Path, tmp_path_factory: pytest.TempPathFactory) -> T
         timeout=TELLING_SECONDS,
         env={"PATH": "/usr/bin:/bin", "PRIMUM_MOSQUITTO": str(broker_executable)},
     )
-    assert done.returncode == 0, done.stderr[-6000:]
-    content = json.loads(done.stdout)
-    return Told(
-        folder=folder,
-        table={row["key"]: row for row in content["scenes"]},
-        log=done.stderr,
-        seconds=content["seconds"],
-    )
+    return {"code": done.returncode, "output": done.stdout, "errors": done.stderr}
 
 
 @pytest.fixture

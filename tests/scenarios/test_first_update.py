@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("first-update")]
+pytestmark = pytest.mark.timeout(300)
 
 FIRST, SECOND = "wearable-001", "wearable-002"
 

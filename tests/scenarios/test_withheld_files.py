@@ -28,7 +28,7 @@ from primum_verifier.shell.authorities import Authorities, AuthorityAddress, Ref
 from primum_verifier.shell.fetching import FolderFetcher, NotThereError
 from primum_verifier.shell.trust_store import MemoryTrustStore
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("first-update")]
+pytestmark = pytest.mark.timeout(300)
 
 COMPONENT = "pvc-classifier"
 DEVICE = "wearable-001"
