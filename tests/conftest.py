@@ -14,6 +14,9 @@ import pytest
 from primum_device_sim.broker import BrokerHandle, find_broker, running_broker
 from primum_verifier.core.errors import FailedError
 
+# The drawing library keeps a cache of fonts: in the checkout, never in the user's home.
+os.environ.setdefault("MPLCONFIGDIR", str(Path(__file__).parents[1] / ".cache" / "matplotlib"))
+
 DATA_VARIABLE = "PRIMUM_DATA"
 MARKS_OF_FIXTURES = {
     "broker": "broker",

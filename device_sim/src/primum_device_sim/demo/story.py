@@ -397,7 +397,17 @@ class Story:
         self._repo(*words, "1.0.0", *why, *signers, quiet=False)
         for device in (FIRST, SECOND):
             stage.wait_for_event(device, "safe-mode.entered")
-        told = self._wait_for_outputs(FIRST, "safe-mode")[-1]
+        told = stage.until(
+            lambda: next(
+                (
+                    item
+                    for item in self._outputs(FIRST, "safe-mode")
+                    if {"eligibility.withdrawn", "fallback.none"} <= set(item["reasons"])
+                ),
+                None,
+            ),
+            what=f"the application of {FIRST} to be told that no release is left",
+        )
         stage.run("primum-agent", "status", "--state", f"{FIRST}/state", expect=1)
         self._prove_histories()
         return f"fell back to 1.0.0, then safe mode; the application was told: {told['notice']}"
