@@ -157,3 +157,26 @@ def test_plain_http_needs_to_be_allowed(tmp_path: Path, repository: Any, web: st
     assert done.returncode == 3
     assert done.stderr.startswith("transport.insecure")
     assert "--allow-http" in done.stderr
+
+
+def test_the_list_of_commands_says_what_each_file_says() -> None:
+    from importlib import import_module
+
+    from primum_verifier.shell.cli import COMMANDS
+
+    for name, summary in COMMANDS.items():
+        module = import_module(f"primum_verifier.shell.commands.{name}")
+        assert (module.__doc__ or "").splitlines()[0] == summary
+
+
+@pytest.mark.parametrize("words", [["--help"], ["fetch", "--help"], ["history", "--help"]])
+def test_help_is_given_with_an_example(words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "primum_verifier.shell.cli", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert "Example" in done.stdout

@@ -18,7 +18,13 @@ from typing import Protocol, cast
 
 from primum_verifier.core.errors import EXIT_FAILED, PrimumError
 
-_COMMANDS = ("fetch", "release", "history")
+COMMANDS = {
+    "fetch": "Run the device's own TUF client against any TUF repository.",
+    "release": "Judge one release for one device, offline, rule by rule.",
+    "history": "Prove that a run of events is whole, in order, and from one device.",
+}
+"""Each command with the first line of its file, so that a list of them imports none."""
+
 _INTERRUPTED = 130
 
 
@@ -58,15 +64,15 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     asked = next((word for word in words if not word.startswith("-")), None)
-    for name in _COMMANDS:
-        if asked not in {name, None}:
-            commands.add_parser(name)
+    for name, summary in COMMANDS.items():
+        if asked != name:
+            commands.add_parser(name, help=summary)
             continue
         module = cast("_Command", import_module(f"primum_verifier.shell.commands.{name}"))
         text = module.__doc__ or ""
         command = commands.add_parser(
             name,
-            help=text.splitlines()[0],
+            help=summary,
             description=text,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
