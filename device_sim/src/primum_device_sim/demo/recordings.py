@@ -23,7 +23,6 @@ from primum_verifier.core.reasons import Reason
 
 SAMPLING_RATE_HZ: Final = 360
 ADU_PER_MV: Final = 200
-SAMPLES_PER_RECORD: Final = 650_000
 
 # A recording is 1.3 MB of samples: anything much larger is not one, and is not unpacked.
 MAX_MEMBER_BYTES: Final = 4 * 1024 * 1024

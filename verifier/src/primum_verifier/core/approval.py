@@ -22,8 +22,6 @@ from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.limits import MAX_LIST
 from primum_verifier.core.vocabulary import ChangeTier, Function, Stage
 
-APPROVAL_PREDICATE = "urn:primum:approval:v0.1"
-POLICY_TYPE = "urn:primum:approval-policy:v0.1"
 POLICY_TARGET = "policy/approval-policy.json"
 
 _Need = Annotated[int, Field(ge=1, le=20)]

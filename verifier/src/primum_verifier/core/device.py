@@ -20,9 +20,6 @@ from primum_verifier.core.document import (
 from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.vocabulary import Stage
 
-CONTEXT_TYPE = "urn:primum:device-context:v0.1"
-PROVISIONING_TYPE = "urn:primum:provisioning-keys:v0.1"
-TRUST_MAP_TYPE = "urn:primum:trust-map:v0.1"
 PROVISIONING_TARGET = "provisioning/keys.json"
 
 

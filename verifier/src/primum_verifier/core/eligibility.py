@@ -32,8 +32,6 @@ from primum_verifier.core.vocabulary import (
 )
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-ELIGIBILITY_PREDICATE = "urn:primum:eligibility:v0.1"
-INDEX_TYPE = "urn:primum:eligibility-index:v0.1"
 INDEX_TARGET = "eligibility/index.json"
 ELIGIBILITY_ROLE = "eligibility"
 

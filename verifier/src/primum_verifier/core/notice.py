@@ -21,7 +21,6 @@ from primum_verifier.core.document import (
 from primum_verifier.core.limits import MAX_LIST
 from primum_verifier.core.vocabulary import NoticeAction, NoticeKind
 
-NOTICE_PREDICATE = "urn:primum:safety-notice:v0.1"
 NOTICES_TARGET = "safety/notices.jsonl"
 SAFETY_ROLE = "safety"
 

@@ -22,7 +22,6 @@ from primum_verifier.core.document import (
 )
 from primum_verifier.core.limits import MAX_LIST
 
-ROLLOUT_TYPE = "urn:primum:rollout-plan:v0.1"
 ROLLOUT_TARGET = "rollout/plan.json"
 
 _SHARE_BITS = 64
