@@ -30,7 +30,6 @@ from primum_repo_tools.standing_releases import check_baselines, check_counter
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
 from primum_verifier.core.errors import RefusedError, UsageError
-from primum_verifier.core.fixtures import MAX_FIXTURE_BYTES, read_fixtures
 from primum_verifier.core.limits import MIB
 from primum_verifier.core.manifest import (
     MANIFEST_TYPE,
@@ -39,7 +38,8 @@ from primum_verifier.core.manifest import (
     manifest_target,
 )
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_spec import SelfTestSpec
+from primum_verifier.proof.fixtures import MAX_FIXTURE_BYTES, read_fixtures
+from primum_verifier.proof.selftest_spec import SelfTestSpec
 
 MAX_MODEL_BYTES = 2048 * MIB
 

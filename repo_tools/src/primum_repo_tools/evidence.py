@@ -23,7 +23,7 @@ from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.manifest import ItemKind
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_result import SelfTestResult
+from primum_verifier.proof.selftest_result import SelfTestResult
 
 
 class Override(StrEnum):

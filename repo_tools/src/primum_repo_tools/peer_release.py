@@ -15,8 +15,8 @@ from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.manifest import MANIFEST_ROLE, ReleaseManifest, manifest_target
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_spec import SelfTestSpec
 from primum_verifier.core.view import AuthorityView
+from primum_verifier.proof.selftest_spec import SelfTestSpec
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from primum_verifier.core.document import (
     Time,
     Version,
 )
-from primum_verifier.core.selftest_spec import (
+from primum_verifier.core.vocabulary import ChangeTier, Stage
+from primum_verifier.proof.selftest_spec import (
     Interface,
     OperatingPoint,
     Test,
 )
-from primum_verifier.core.vocabulary import ChangeTier, Stage
 
 FileName = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 """A file, relative to the folder of ``release.toml``."""

@@ -24,7 +24,7 @@ from primum_verifier.core.manifest import (
     ReleaseManifest,
 )
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_spec import SelfTestSpec
+from primum_verifier.proof.selftest_spec import SelfTestSpec
 
 MANIFEST_FILE = "manifest.json"
 

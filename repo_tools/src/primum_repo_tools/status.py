@@ -27,8 +27,8 @@ from primum_verifier.core.approval import ApprovalPolicy
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, EligibilityIndex, statement_target
 from primum_verifier.core.manifest import MANIFEST_ROLE, manifest_target
-from primum_verifier.core.selftest_result import SelfTestReport
 from primum_verifier.core.vocabulary import NoticeKind
+from primum_verifier.proof.selftest_result import SelfTestReport
 
 
 def workbench_status(workbench: Workbench, *, now: datetime) -> dict[str, object]:

@@ -24,10 +24,10 @@ from primum_agent.layout import Layout
 from primum_agent.lifecycle import State
 from primum_agent.settings import Settings, read_settings
 from primum_agent.transitions import committed
-from primum_verifier.core.bench_contract import Ending
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.question import ClinicalUse
 from primum_verifier.core.reasons import Reason
+from primum_verifier.proof.bench_contract import Ending
 from primum_verifier.shell.bench import FakeBench
 
 DEVICE = "wearable-001"

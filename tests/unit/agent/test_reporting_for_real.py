@@ -12,7 +12,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from primum_device_sim.broker import BrokerHandle, running_broker
-from primum_verifier.core.chain import check_history
+from primum_verifier.record.chain import check_history
 
 Eventually = Callable[..., Any]
 

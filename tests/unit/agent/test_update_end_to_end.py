@@ -13,7 +13,7 @@ import pytest
 
 from primum_agent.application import ActiveRelease, SafeMode, StandingError, open_active
 from primum_agent.desk import ask
-from primum_verifier.core.chain import check_history
+from primum_verifier.record.chain import check_history
 
 Eventually = Callable[..., Any]
 

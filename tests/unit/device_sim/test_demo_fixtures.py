@@ -7,7 +7,7 @@ from primum_device_sim.demo.fixtures import all_cases, build_fixtures, decisions
 from primum_device_sim.demo.inference import run_model
 from primum_device_sim.demo.models import load_model
 from primum_device_sim.demo.series import SERIES
-from primum_verifier.core.fixtures import read_fixtures
+from primum_verifier.proof.fixtures import read_fixtures
 
 VERSIONS = [version.version for version in SERIES]
 # Far more than processors differ by, so that no expected decision hangs on rounding.

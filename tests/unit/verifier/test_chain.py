@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner
 
-from primum_verifier.core.chain import FIRST_PREVIOUS, HistoryReport, check_history
 from primum_verifier.core.document import canonical_json, sha256_hex
 from primum_verifier.core.envelope import HEAD_PAYLOAD_TYPE, public_key_of
 from primum_verifier.core.errors import RefusedError
+from primum_verifier.record.chain import FIRST_PREVIOUS, HistoryReport, check_history
 
 DEVICE = CryptoSigner.generate_ed25519()
 KEY = public_key_of(DEVICE.public_key)

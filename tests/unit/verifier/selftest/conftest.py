@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from primum_verifier.core.document import sha256_hex
-from primum_verifier.core.selftest_result import SelfTestResult
+from primum_verifier.proof.selftest_result import SelfTestResult
 from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
 from primum_verifier.shell.selftest import self_test
 

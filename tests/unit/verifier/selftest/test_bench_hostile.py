@@ -12,7 +12,7 @@ import pytest
 
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_result import Blame, Overall
+from primum_verifier.proof.selftest_result import Blame, Overall
 from primum_verifier.shell import bench as bench_module
 from primum_verifier.shell.bench import ConfinedBench
 

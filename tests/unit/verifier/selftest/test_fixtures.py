@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from primum_verifier.core import fixtures as fixtures_module
 from primum_verifier.core.errors import RefusedError
-from primum_verifier.core.fixtures import read_fixtures
 from primum_verifier.core.reasons import Reason
+from primum_verifier.proof import fixtures as fixtures_module
+from primum_verifier.proof.fixtures import read_fixtures
 
 Build = dict[str, Callable[..., Any]]
 

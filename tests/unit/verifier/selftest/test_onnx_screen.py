@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_spec import SelfTestSpec
+from primum_verifier.proof.selftest_spec import SelfTestSpec
 from primum_verifier.shell import onnx_screen
 from primum_verifier.shell.onnx_screen import MAX_NESTING, screen_model, screen_model_bytes
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import primum_verifier
-from primum_verifier.core.confinement import COMPLETE, Confinement
+from primum_verifier.proof.confinement import COMPLETE, Confinement
 
 _SCRIPT = """
 import ctypes, json, os, socket, subprocess, sys, threading

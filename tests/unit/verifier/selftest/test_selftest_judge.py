@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from primum_verifier.core.bench_contract import BenchRun, Ending, Observations, Ready
 from primum_verifier.core.document import sha256_hex
-from primum_verifier.core.fixtures import Fixtures, read_fixtures
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest import judge_selftest
-from primum_verifier.core.selftest_levels import decide
-from primum_verifier.core.selftest_result import (
+from primum_verifier.proof.bench_contract import BenchRun, Ending, Observations, Ready
+from primum_verifier.proof.fixtures import Fixtures, read_fixtures
+from primum_verifier.proof.selftest import judge_selftest
+from primum_verifier.proof.selftest_levels import decide
+from primum_verifier.proof.selftest_result import (
     MAX_CASES_SHOWN,
     Blame,
     Overall,
@@ -28,7 +28,7 @@ from primum_verifier.core.selftest_result import (
     Subject,
     TestStatus,
 )
-from primum_verifier.core.selftest_spec import SelfTestSpec
+from primum_verifier.proof.selftest_spec import SelfTestSpec
 
 Build = dict[str, Callable[..., Any]]
 

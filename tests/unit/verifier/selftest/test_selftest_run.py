@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from primum_verifier.core.bench_contract import Ending
-from primum_verifier.core.confinement import ALWAYS_POSSIBLE, Confinement
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_result import Blame, Overall, SelfTestReport, TestStatus
+from primum_verifier.proof.bench_contract import Ending
+from primum_verifier.proof.confinement import ALWAYS_POSSIBLE, Confinement
+from primum_verifier.proof.selftest_result import Blame, Overall, SelfTestReport, TestStatus
 from primum_verifier.shell import seccomp
 from primum_verifier.shell.bench import ConfinedBench, FakeBench
 from primum_verifier.shell.landlock import landlock_abi

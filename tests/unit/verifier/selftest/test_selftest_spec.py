@@ -11,7 +11,7 @@ import pytest
 
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import RefusedError
-from primum_verifier.core.selftest_spec import SelfTestSpec
+from primum_verifier.proof.selftest_spec import SelfTestSpec
 
 Build = dict[str, Callable[..., Any]]
 

@@ -1,1 +1,7 @@
-"""Judging: bytes, values and a time go in; a trusted value or an error comes out."""
+"""Judging: bytes, values and a time go in; a verdict or an error comes out.
+
+This package alone decides what a device may do with a release.  Three others are as pure and
+stand beside it: :mod:`primum_verifier.proof` (did the device compute what was validated?),
+:mod:`primum_verifier.change` (does a change keep to its plan?) and
+:mod:`primum_verifier.record` (what devices say of themselves).
+"""

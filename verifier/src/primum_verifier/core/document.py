@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,8 +23,10 @@ from pydantic import (
     PlainSerializer,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.limits import (
@@ -37,6 +39,9 @@ from primum_verifier.core.limits import (
 from primum_verifier.core.reasons import Reason
 
 Model = TypeVar("Model", bound=BaseModel)
+
+CRIT_UNKNOWN = "crit_unknown"
+"""The type of the validation error that an unknown critical member causes."""
 
 _MAX_INTEGER_DIGITS = 19
 _SHOWN_ERRORS = 5
@@ -97,6 +102,7 @@ Urn = Annotated[str, StringConstraints(pattern=r"^urn:uuid:[0-9a-f-]{36}$")]
 Decimal = Annotated[str, StringConstraints(max_length=40, pattern=r"^-?\d+(\.\d+)?(e-?\d{1,3})?$")]
 """A decimal number as text, so that every reader sees the same digits."""
 
+MemberName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9]{0,79}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Positive = Annotated[int, Field(ge=1, le=2**53)]
 SchemaVersion = Annotated[str, StringConstraints(pattern=r"^0\.1$")]
@@ -124,6 +130,33 @@ class Document(BaseModel):
         """The document as canonical bytes: sorted members, no spaces, one newline at the end."""
         content = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         return canonical_json(content)
+
+
+class OpenDocument(Document):
+    """A document that a newer tool may add to: unknown members are kept, shown and ignored.
+
+    Only the outermost object of a document is open.  ``crit`` names the members that a reader
+    must understand: one that it does not know makes the whole document unreadable to it, so a
+    restriction added later is never passed over (RFC 7515 4.1.11 has the same rule).  Whatever
+    grants or restricts stands in closed objects, which refuse unknown members.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    crit: Annotated[tuple[MemberName, ...], Field(max_length=50)] = ()
+
+    @model_validator(mode="after")
+    def _critical_members_are_known(self) -> Self:
+        known = {field.alias or name for name, field in type(self).model_fields.items()}
+        for name in self.crit:
+            if name not in known:
+                raise PydanticCustomError(CRIT_UNKNOWN, "a critical member is not known here")
+        return self
+
+    @property
+    def not_understood(self) -> tuple[str, ...]:
+        """The members that this build does not know, for people to see."""
+        return tuple(sorted(self.model_extra or {}))
 
 
 class DigestSet(Document):
@@ -235,20 +268,23 @@ def parse_document(
         max_bytes: the largest size that is read at all.
 
     Raises:
-        RefusedError: ``document.invalid`` naming up to five members that are wrong. The values
-            found are not quoted: a hostile document must not write into a log.
+        RefusedError: ``document.invalid`` naming up to five members that are wrong, or
+            ``eligibility.crit-unknown`` for a critical member that this build does not know.
+            The values found are not quoted: a hostile document must not write into a log.
     """
     read_json(data, where=where, max_bytes=max_bytes)
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
+        errors = error.errors(include_input=False, include_url=False)
         problems = [
             f"{'.'.join(str(part)[:MAX_NAME] for part in item['loc']) or 'document'}: {item['msg']}"
-            for item in error.errors(include_input=False, include_url=False)[:_SHOWN_ERRORS]
+            for item in errors[:_SHOWN_ERRORS]
         ]
+        unknown = any(item["type"] == CRIT_UNKNOWN for item in errors)
         raise RefusedError(
             f"The document is not a valid {model.__name__}.",
-            reason=Reason.DOCUMENT_INVALID,
+            reason=Reason.ELIGIBILITY_CRIT_UNKNOWN if unknown else Reason.DOCUMENT_INVALID,
             where=where,
             found="; ".join(problems),
             expected=f"the members of {model.__name__} and no others",

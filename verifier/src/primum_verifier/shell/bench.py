@@ -26,7 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from primum_verifier.core.bench_contract import (
+from primum_verifier.core.errors import FailedError
+from primum_verifier.core.limits import KIB
+from primum_verifier.core.reasons import Reason
+from primum_verifier.proof.bench_contract import (
     CONTRACT,
     BenchRun,
     Ending,
@@ -36,12 +39,9 @@ from primum_verifier.core.bench_contract import (
     Ready,
     Runtime,
 )
-from primum_verifier.core.confinement import ALWAYS_POSSIBLE, Confinement
-from primum_verifier.core.errors import FailedError
-from primum_verifier.core.fixtures import Fixtures
-from primum_verifier.core.limits import KIB
-from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_spec import BATCH, SelfTestSpec, TensorSpec
+from primum_verifier.proof.confinement import ALWAYS_POSSIBLE, Confinement
+from primum_verifier.proof.fixtures import Fixtures
+from primum_verifier.proof.selftest_spec import BATCH, SelfTestSpec, TensorSpec
 from primum_verifier.shell.bench_process import (
     await_end,
     cpu_features,

@@ -1,7 +1,7 @@
 """The confined process of a self-test: loads one model, runs the cases it is given, reports.
 
 Run as ``python -I -m primum_verifier.shell.bench_child REPORT_FD`` by
-:mod:`primum_verifier.shell.bench`; :mod:`primum_verifier.core.bench_contract` has the contract.
+:mod:`primum_verifier.shell.bench`; :mod:`primum_verifier.proof.bench_contract` has the contract.
 It knows the inputs and nothing of what is expected.  It imports no pydantic and builds its JSON by
 hand, because its start is most of a self-test's time.
 
@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from primum_verifier.core.confinement import Confinement
+from primum_verifier.proof.confinement import Confinement
 from primum_verifier.shell.sandbox import Limits, Sandbox
 
 CONTRACT = "0.1"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from primum_verifier.core.bench_contract import Ending
+from primum_verifier.proof.bench_contract import Ending
 
 _COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 _CHATTER = "device_discovery"

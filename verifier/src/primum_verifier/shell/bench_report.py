@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from primum_verifier.core.bench_contract import (
+from primum_verifier.core.document import parse_document, read_json
+from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
+from primum_verifier.core.limits import MIB
+from primum_verifier.core.reasons import Reason
+from primum_verifier.proof.bench_contract import (
     BenchRun,
     Ending,
     Observations,
@@ -16,10 +20,6 @@ from primum_verifier.core.bench_contract import (
     Ready,
     Unable,
 )
-from primum_verifier.core.document import parse_document, read_json
-from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
-from primum_verifier.core.limits import MIB
-from primum_verifier.core.reasons import Reason
 
 MAX_REPORT_BYTES = 8 * MIB
 """A report of the most cases allowed is far below this; more is a flood."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.limits import MIB
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_spec import BATCH, SelfTestSpec, TensorSpec
+from primum_verifier.proof.selftest_spec import BATCH, SelfTestSpec, TensorSpec
 from primum_verifier.shell.protobuf_walk import BYTES, VARINT, Field, MalformedError, Walk
 
 MAX_MODEL_BYTES = 512 * MIB

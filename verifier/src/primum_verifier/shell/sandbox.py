@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from primum_verifier.core.confinement import Confinement
+from primum_verifier.proof.confinement import Confinement
 from primum_verifier.shell import landlock, seccomp
 
 _SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE, _SET_NO_NEW_PRIVS = 1, 4, 38  # prctl(2)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.errors import FailedError, RefusedError
-from primum_verifier.core.fixtures import MAX_FIXTURE_BYTES, Fixtures, read_fixtures
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest import fixture_problems, judge_selftest
-from primum_verifier.core.selftest_result import SelfTestResult, Subject
-from primum_verifier.core.selftest_spec import SelfTestSpec
+from primum_verifier.proof.fixtures import MAX_FIXTURE_BYTES, Fixtures, read_fixtures
+from primum_verifier.proof.selftest import fixture_problems, judge_selftest
+from primum_verifier.proof.selftest_result import SelfTestResult, Subject
+from primum_verifier.proof.selftest_spec import SelfTestSpec
 from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
 from primum_verifier.shell.onnx_screen import screen_model
 

@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from primum_verifier.core.chain import MAX_EVENT_BYTES, check_history
 from primum_verifier.core.document import canonical_json, parse_document, read_json
 from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.errors import EXIT_DONE, EXIT_REFUSED, RefusedError, UsageError
 from primum_verifier.core.limits import MAX_DOCUMENT_BYTES
 from primum_verifier.core.reasons import Reason
+from primum_verifier.record.chain import MAX_EVENT_BYTES, check_history
 from primum_verifier.shell.commands.fetch import read_input
 
 

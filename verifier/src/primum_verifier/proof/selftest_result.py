@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from primum_verifier.core.bench_contract import Fact, Ready, Shown
 from primum_verifier.core.document import (
     Count,
     DigestSet,
@@ -25,7 +24,8 @@ from primum_verifier.core.document import (
     Urn,
 )
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_spec import MAX_TESTS, OnFailure
+from primum_verifier.proof.bench_contract import Fact, Ready, Shown
+from primum_verifier.proof.selftest_spec import MAX_TESTS, OnFailure
 
 MAX_CASES_SHOWN = 10
 """Cases named in one test of a report: enough to act on, small enough to send."""

@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from primum_verifier.core.bench_contract import BenchRun, Ending, FoundTensors, Observations
 from primum_verifier.core.errors import RefusedError
-from primum_verifier.core.fixtures import NO_DECISION, Fixtures
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_result import (
+from primum_verifier.proof.bench_contract import BenchRun, Ending, FoundTensors, Observations
+from primum_verifier.proof.fixtures import NO_DECISION, Fixtures
+from primum_verifier.proof.selftest_result import (
     MAX_CASES_SHOWN,
     CaseDeviation,
     Subject,
     TestStatus,
 )
-from primum_verifier.core.selftest_spec import (
+from primum_verifier.proof.selftest_spec import (
     BATCH,
     FunctionalTest,
     NumericTest,

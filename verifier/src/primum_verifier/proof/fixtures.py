@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.limits import MIB
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_spec import MAX_CASES, MAX_RANK, MAX_TENSORS
+from primum_verifier.proof.selftest_spec import MAX_CASES, MAX_RANK, MAX_TENSORS
 
 MAX_FIXTURE_BYTES = 64 * MIB
 """The file, and all arrays in it together: a self-test carries tens of seconds, not a study."""

@@ -21,9 +21,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from primum_verifier.core.confinement import Confinement
 from primum_verifier.core.document import Document, SchemaVersion
-from primum_verifier.core.selftest_spec import MAX_CASES, MAX_RANK, MAX_TENSORS
+from primum_verifier.proof.confinement import Confinement
+from primum_verifier.proof.selftest_spec import MAX_CASES, MAX_RANK, MAX_TENSORS
 
 CONTRACT = "0.1"
 

@@ -2,7 +2,7 @@
 
 1. The fixtures are the signed ones and fit the signed interface (:func:`fixture_problems`).
 2. Each test of the specification is judged by the observations alone
-   (:mod:`primum_verifier.core.selftest_levels`).
+   (:mod:`primum_verifier.proof.selftest_levels`).
 3. The tests together, the way the bench ended and the minimum number of tests make the whole:
    a failed test that asks for refusal makes it *failed*; anything missing makes it *incomplete*;
    only what is neither is *passed*.
@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 
-from primum_verifier.core.bench_contract import BenchRun, Ending
 from primum_verifier.core.document import DigestSet
 from primum_verifier.core.errors import RefusedError
-from primum_verifier.core.fixtures import Fixtures
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.selftest_levels import LEVELS, Trial
-from primum_verifier.core.selftest_result import (
+from primum_verifier.proof.bench_contract import BenchRun, Ending
+from primum_verifier.proof.fixtures import Fixtures
+from primum_verifier.proof.selftest_levels import LEVELS, Trial
+from primum_verifier.proof.selftest_result import (
     Blame,
     Overall,
     SelfTestReport,
@@ -30,7 +30,7 @@ from primum_verifier.core.selftest_result import (
     TestOutcome,
     TestStatus,
 )
-from primum_verifier.core.selftest_spec import OnFailure, SelfTestSpec, Test
+from primum_verifier.proof.selftest_spec import OnFailure, SelfTestSpec, Test
 
 _ENDING_WORDS = {
     Ending.REPORTED: "reported",

@@ -1,0 +1,1 @@
+"""What devices say of themselves: events, reports, and whether a run of events is whole."""
