@@ -1,0 +1,129 @@
+"""What a device says of itself: the retained status, and the periodic report of its health.
+
+Neither is provenance: they are not chained, and one that is lost is replaced by the next.  What
+must be proven later is an event.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from primum_verifier.core.document import (
+    Count,
+    Document,
+    OpenDocument,
+    Positive,
+    Sha256,
+    Slug,
+    Time,
+    Urn,
+    Version,
+)
+from primum_verifier.core.limits import KIB, MAX_NAME
+from primum_verifier.core.reasons import Reason
+from primum_verifier.record.event import Clock, DeviceUri
+from primum_verifier.record.words import LifecycleState
+
+MAX_HEALTH_BYTES = 64 * KIB
+"""One report; a device sends it every few minutes for years."""
+
+MAX_PROBLEMS = 200
+"""Lasting troubles named in one report."""
+
+_Told = Annotated[str, StringConstraints(max_length=2 * MAX_NAME)]
+_Amount = Annotated[float, Field(ge=0)]
+
+
+class Readings(Document):
+    """One set of readings; null where the device has no such sensor.
+
+    ``uptime`` is in seconds, ``load`` 1.0 for all processors, memory and disk in bytes,
+    ``battery`` in percent and ``temperature`` in degrees Celsius.
+    """
+
+    model_config = ConfigDict(alias_generator=None)
+
+    uptime: _Amount
+    load: _Amount
+    memory_free: Count
+    agent_memory: Count
+    disk_free: Count | None = None
+    battery: Annotated[float, Field(ge=0, le=100)] | None = None
+    charging: bool | None = None
+    temperature: Annotated[float, Field(ge=-100, le=200)] | None = None
+
+
+class WhatRuns(Document):
+    """The release in use, or the declared safe mode, in which no release is in use."""
+
+    mode: Literal["safe", "clinical"]
+    state: LifecycleState
+    component: Slug | None = None
+    version: Version | None = None
+    release: Sha256 | None = None
+    statement_number: Positive | None = None
+    proven: bool | None = None
+
+    @model_validator(mode="after")
+    def _safe_mode_runs_nothing(self) -> Self:
+        _agree(self.mode, self)
+        return self
+
+
+class HealthData(WhatRuns):
+    """What runs, on which agent, how the device feels, and what it has not yet sent."""
+
+    agent_version: Version
+    clock: Clock
+    readings: Readings
+    events_waiting: Count
+    boot_count: Count
+    problems: Annotated[tuple[_Told, ...], Field(max_length=MAX_PROBLEMS)]
+
+
+class HealthReport(OpenDocument):
+    """The periodic report of a device's health, as CloudEvents 1.0.2 structured JSON."""
+
+    specversion: Literal["1.0"]
+    id: Urn
+    source: DeviceUri
+    type: Literal["primum.device.health.reported"]
+    time: Time
+    datacontenttype: Literal["application/json"]
+    data: HealthData
+
+
+class StatusReport(OpenDocument):
+    """The retained status of a device: whether it is there, and what runs.
+
+    What runs is absent while the device cannot read its own journal.  It says no time: it is sent
+    again only when it says something else.
+    """
+
+    device_id: Slug
+    presence: Literal["online", "offline"]
+    agent_version: Version
+    reasons: Annotated[tuple[Reason, ...], Field(max_length=len(Reason))]
+    mode: Literal["safe", "clinical"] | None = None
+    state: LifecycleState | None = None
+    component: Slug | None = None
+    version: Version | None = None
+    release: Sha256 | None = None
+    statement_number: Positive | None = None
+    proven: bool | None = None
+
+    @model_validator(mode="after")
+    def _what_runs_is_whole(self) -> Self:
+        if (self.mode is None) != (self.state is None):
+            raise ValueError("mode and state stand together")
+        _agree(self.mode, self)
+        return self
+
+
+def _agree(mode: str | None, told: WhatRuns | StatusReport) -> None:
+    """Only a device in clinical use names a release, and it names it in full."""
+    named = (told.component, told.version, told.release, told.statement_number, told.proven)
+    if {item is not None for item in named} != {mode == "clinical"}:
+        raise ValueError("a release is named in full with mode clinical, and only there")

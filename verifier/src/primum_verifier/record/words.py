@@ -1,0 +1,95 @@
+"""The words that a device's events and reports share with those who read them.
+
+Standard library only: the resident supervisor may import this module.
+"""
+
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """What an event reports: its whole CloudEvents ``type``. The set is closed."""
+
+    JOURNAL_BEGUN = "primum.device.journal.begun"
+    JOURNAL_RESTARTED = "primum.device.journal.restarted"
+    AGENT_STARTED = "primum.device.agent.started"
+    AGENT_STOPPED = "primum.device.agent.stopped"
+    ATTEMPT_FAILED = "primum.device.attempt.failed"
+    TRUST_REFUSED = "primum.device.trust.refused"
+    TRANSPORT_FAILED = "primum.device.transport.failed"
+    REPOSITORIES_REACHED = "primum.device.repositories.reached"
+    UPDATE_FOUND = "primum.device.update.found"
+    UPDATE_REFUSED = "primum.device.update.refused"
+    UPDATE_DOWNLOADING = "primum.device.update.downloading"
+    UPDATE_DOWNLOADED = "primum.device.update.downloaded"
+    UPDATE_STAGED = "primum.device.update.staged"
+    UPDATE_FAILED = "primum.device.update.failed"
+    UPDATE_FORGIVEN = "primum.device.update.forgiven"
+    UPDATE_INTERRUPTED = "primum.device.update.interrupted"
+    UPDATE_WAITING = "primum.device.update.waiting"
+    UPDATE_ACTIVATING = "primum.device.update.activating"
+    UPDATE_ACTIVATED = "primum.device.update.activated"
+    UPDATE_COMMITTED = "primum.device.update.committed"
+    UPDATE_ROLLING_BACK = "primum.device.update.rolling-back"
+    UPDATE_ROLLED_BACK = "primum.device.update.rolled-back"
+    SELFTEST_STARTED = "primum.device.selftest.started"
+    SELFTEST_PASSED = "primum.device.selftest.passed"
+    SELFTEST_FAILED = "primum.device.selftest.failed"
+    ELIGIBILITY_LOST = "primum.device.eligibility.lost"
+    ELIGIBILITY_CHANGED = "primum.device.eligibility.changed"
+    SAFE_MODE_ENTERED = "primum.device.safe-mode.entered"
+    STORE_COLLECTED = "primum.device.store.collected"
+
+
+BEGINNINGS = frozenset({EventKind.JOURNAL_BEGUN, EventKind.JOURNAL_RESTARTED})
+"""The kinds that begin a chain; every other event names one before it."""
+
+
+class EventResult(StrEnum):
+    """How what an event reports ended, in one word."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    FAILED = "failed"
+    WAITING = "waiting"
+    DONE = "done"
+
+
+class ClockQuality(StrEnum):
+    """How far the wall clock behind a ``time`` may be believed."""
+
+    SYNCHRONISED = "synchronised"
+    FREE_RUNNING = "free-running"
+    UNSET = "unset"
+
+
+class LifecycleState(StrEnum):
+    """How the update of a device is going."""
+
+    IDLE = "idle"
+    RESOLVING = "resolving"
+    DOWNLOADING = "downloading"
+    VERIFYING = "verifying"
+    TESTING = "testing"
+    WAITING = "waiting"
+    ACTIVATING = "activating"
+    PROVISIONAL = "provisional"
+    ROLLING_BACK = "rolling-back"
+
+
+class MonitorAction(StrEnum):
+    """What a device does by itself when a monitor alarms; drift alone only ever takes away."""
+
+    LOG = "log"
+    NOTIFY = "notify"
+    RESTRICT = "restrict"
+    SUSPEND_REQUEST = "suspend-request"
+
+    @property
+    def rank(self) -> int:
+        """Its place in the order of severity, from 0."""
+        return list(MonitorAction).index(self)
+
+    @property
+    def reduces_function(self) -> bool:
+        """Whether a patient loses something by it, so that a hazard must have been weighed."""
+        return self.rank >= MonitorAction.RESTRICT.rank
