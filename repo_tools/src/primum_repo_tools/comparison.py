@@ -14,17 +14,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from primum_repo_tools.comparison_report import (
-    Accounting,
-    Arm,
-    Bounds,
-    ComparisonReport,
-    Decision,
-    Endpoint,
-    ProtocolRef,
-)
 from primum_repo_tools.predictions import Predictions
-from primum_repo_tools.protocol import WHOLE, Margins, Minimum, Protocol, Unit
+from primum_repo_tools.protocol import Margins, Minimum, Protocol
 from primum_repo_tools.statistics import (
     ClusterCounts,
     Interval,
@@ -34,12 +25,23 @@ from primum_repo_tools.statistics import (
     tango_interval,
     wilson_interval,
 )
+from primum_verifier.change.comparison_report import (
+    WHOLE,
+    Accounting,
+    Arm,
+    Baseline,
+    Bounds,
+    ComparisonReport,
+    Decision,
+    Endpoint,
+    ProtocolRef,
+    Unit,
+)
 from primum_verifier.core.document import DigestSet
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
 
 ArmName = Literal["candidate", "last", "original"]
-Baseline = Literal["last", "original"]
 Metric = Literal["sensitivity", "specificity"]
 Mask = NDArray[np.bool_]
 
@@ -112,6 +114,7 @@ def compare(
             author=protocol.author,
             rung=protocol.rung,
         ),
+        methods=protocol.methods,
         unit=protocol.unit,
         unit_rationale=protocol.unit_rationale,
         seed=protocol.seed,
@@ -137,7 +140,7 @@ def require_met(report: ComparisonReport, *, where: str) -> None:
     """
     if report.overall == Decision.MET:
         return
-    failed = report.standing_in_the_way()
+    failed = _standing_in_the_way(report)
     raise RefusedError(
         "The candidate was not shown to be as good as its baselines.",
         reason=Reason.VALIDATION_NOT_MET,
@@ -146,6 +149,13 @@ def require_met(report: ComparisonReport, *, where: str) -> None:
         expected="every co-primary endpoint and every claimed cohort met",
         remedy="Keep this report: it is a record. A new candidate needs a new comparison.",
     )
+
+
+def _standing_in_the_way(report: ComparisonReport) -> list[Endpoint]:
+    """The deciding endpoints that were not met, failures first."""
+    deciding = [item for item in report.endpoints if item.role != "secondary"]
+    ordered = (Decision.NOT_MET, Decision.NOT_EVALUABLE)
+    return [item for wanted in ordered for item in deciding if item.decision == wanted]
 
 
 def _groups(reference: Predictions, protocol: Protocol) -> Iterator[_Group]:

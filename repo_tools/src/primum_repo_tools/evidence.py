@@ -13,12 +13,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from primum_repo_tools.comparison import require_met
-from primum_repo_tools.comparison_report import ComparisonReport
 from primum_repo_tools.files import digest_of, read_input, write_durably
 from primum_repo_tools.releases import COMPARISON_FILE, SELF_TEST_FILE, Draft
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.standing_releases import check_baselines, check_counter
 from primum_repo_tools.workbench import Workbench
+from primum_verifier.change.comparison_report import ComparisonReport
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.manifest import ItemKind

@@ -5,27 +5,12 @@ The report names the protocol's digest, so a margin that was moved afterwards sh
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from primum_verifier.core.document import Decimal, Document, Name, SchemaVersion, Text, Time
-
-Share = Annotated[Decimal, StringConstraints(pattern=r"^0\.\d{1,6}$")]
-"""A decimal between 0 and 1, as text: 0.05."""
-
-Cohort = Name
-
-WHOLE = "all"
-"""The cohort that is every case; no case may carry this name itself."""
-
-
-class Unit(StrEnum):
-    """What counts as one independent observation."""
-
-    PATIENT = "patient"
-    BEAT = "beat"
+from primum_verifier.change.comparison_report import WHOLE, Cohort, Methods, Share, Unit
+from primum_verifier.core.document import Document, Name, SchemaVersion, Text, Time
 
 
 class Minimum(Document):
@@ -53,7 +38,11 @@ class CohortProtocol(Document):
 
 
 class Protocol(Document):
-    """The whole protocol file (TOML)."""
+    """The whole protocol file (TOML).
+
+    ``methods`` are those of the change-control plan, for a change that is made under one; the
+    report repeats them.
+    """
 
     schema_version: SchemaVersion
     id: Name
@@ -68,6 +57,7 @@ class Protocol(Document):
     minimum: Minimum
     margins: Margins
     cohorts: tuple[CohortProtocol, ...] = Field(default=(), max_length=64)
+    methods: Methods | None = None
 
     @model_validator(mode="after")
     def _cohorts_stand_once(self) -> Protocol:

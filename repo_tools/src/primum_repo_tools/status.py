@@ -8,7 +8,6 @@ from datetime import datetime
 from tuf.api.metadata import Targets
 
 from primum_repo_tools.approvals import given_approvals
-from primum_repo_tools.comparison_report import Decision
 from primum_repo_tools.eligibility import (
     StatementDraft,
     published_index,
@@ -23,6 +22,7 @@ from primum_repo_tools.releases import COMPARISON_FILE, SELF_TEST_FILE, Draft, d
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.rollout import published_plan
 from primum_repo_tools.workbench import Workbench
+from primum_verifier.change.comparison_report import Decision
 from primum_verifier.core.approval import ApprovalPolicy
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, EligibilityIndex, statement_target

@@ -138,6 +138,33 @@ def test_a_moved_margin_shows_in_the_report(tmp_path: Path, make_predictions: An
     assert json.loads(output.read_bytes())["protocol"]["digest"] != before
 
 
+def test_the_methods_frozen_in_the_protocol_are_repeated_in_the_report(
+    tmp_path: Path, make_predictions: Any
+) -> None:
+    """Whoever checks a change against its plan reads the methods in the report, as frozen."""
+    same = make_predictions(tmp_path / "a.npz")
+    names = ("data_management", "retraining", "performance_evaluation", "update_procedures")
+    lines = [
+        f'{name} = {{ method_id = "{name}-1", document_digest = {{ sha256 = "{place * 64}" }} }}'
+        for place, name in zip("1234", names, strict=True)
+    ]
+    text = (DATA / "protocol-demonstration.toml").read_text()
+    planned = tmp_path / "planned.toml"
+    planned.write_text("\n".join([text, "[methods]", *lines]))
+    code, output = compare(tmp_path, same, same, planned)
+    methods = json.loads(output.read_bytes())["methods"]
+    assert (code, set(methods)) == (
+        0,
+        {"dataManagement", "retraining", "performanceEvaluation", "updateProcedures"},
+    )
+    assert methods["retraining"] == {
+        "methodId": "retraining-1",
+        "documentDigest": {"sha256": "2" * 64},
+    }
+    planned.write_text("\n".join([text, "[methods]", *lines[:3]]))
+    assert compare(tmp_path, same, same, planned)[0] == 2
+
+
 def test_strangers_are_not_paired(
     tmp_path: Path, make_predictions: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

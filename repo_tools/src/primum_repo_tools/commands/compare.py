@@ -14,7 +14,7 @@ from primum_repo_tools.commands.common import AsJson, table, tell
 
 if TYPE_CHECKING:
     from primum_repo_tools.comparison import ArmName
-    from primum_repo_tools.comparison_report import Bounds, ComparisonReport
+    from primum_verifier.change.comparison_report import Bounds, ComparisonReport
 
 Predicted = Annotated[Path, typer.Option(metavar="NPZ", help="Its locked predictions.")]
 

@@ -1,23 +1,46 @@
-"""The report of a comparison: evidence that a gate reads, numbers as decimal text."""
+"""The report of a comparison: evidence that a gate and an assessor read, numbers as decimal text.
+
+The release side computes it; whoever judges by it needs this model alone.
+"""
 
 from __future__ import annotations
 
+from decimal import Decimal as Number
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
-from primum_repo_tools.protocol import Cohort, Unit
 from primum_verifier.core.document import (
     Count,
     Decimal,
     DigestSet,
     Document,
     Name,
+    OpenDocument,
     SchemaVersion,
     Text,
     Time,
 )
+
+REPORT_TYPE = "urn:primum:comparison-report:v0.1"
+
+Share = Annotated[Decimal, StringConstraints(pattern=r"^0\.\d{1,6}$")]
+"""A decimal between 0 and 1, as text: 0.05."""
+
+Cohort = Name
+Metric = Literal["sensitivity", "specificity", "auc"]
+Baseline = Literal["last", "original"]
+
+WHOLE = "all"
+"""The cohort that is every case; no case may carry this name itself."""
+
+
+class Unit(StrEnum):
+    """What counts as one independent observation."""
+
+    PATIENT = "patient"
+    BEAT = "beat"
 
 
 class Decision(StrEnum):
@@ -35,6 +58,31 @@ class Bounds(Document):
     low: Decimal
     high: Decimal
     confidence: Decimal
+
+    @model_validator(mode="after")
+    def _low_is_not_above_high(self) -> Bounds:
+        if Number(self.low) > Number(self.high):
+            raise ValueError("low is above high")
+        return self
+
+
+class MethodRef(Document):
+    """One method by its id and the digest of the document that describes it."""
+
+    method_id: Name
+    document_digest: DigestSet
+
+
+class Methods(Document):
+    """How a modification is developed, shown and rolled out: the parts of a modification protocol.
+
+    They are the four that FDA's PCCP guidance (2025) names in VII.B(1) to (4).
+    """
+
+    data_management: MethodRef
+    retraining: MethodRef
+    performance_evaluation: MethodRef
+    update_procedures: MethodRef
 
 
 class ProtocolRef(Document):
@@ -63,8 +111,8 @@ class Endpoint(Document):
     """One question with its answer. ``secondary`` endpoints are shown and decide nothing."""
 
     id: Name
-    metric: Literal["sensitivity", "specificity", "auc"]
-    versus: Literal["last", "original"]
+    metric: Metric
+    versus: Baseline
     cohort: Cohort
     role: Literal["co-primary", "cohort-claim", "secondary"]
     method: Text
@@ -88,12 +136,16 @@ class Accounting(Document):
     negatives: Count
 
 
-class ComparisonReport(Document):
-    """The whole report; the same inputs give the same bytes."""
+class ComparisonReport(OpenDocument):
+    """The whole report; the same inputs give the same bytes.
+
+    ``methods`` names what the change-control plan asks for; a report made without a plan has none.
+    """
 
     type: Literal["urn:primum:comparison-report:v0.1"]
     schema_version: SchemaVersion
     protocol: ProtocolRef
+    methods: Methods | None = None
     unit: Unit
     unit_rationale: Text
     seed: Count
@@ -103,9 +155,3 @@ class ComparisonReport(Document):
     endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=1000)]
     overall: Decision
     software: Text
-
-    def standing_in_the_way(self) -> tuple[Endpoint, ...]:
-        """The deciding endpoints that were not met, failures first."""
-        deciding = [item for item in self.endpoints if item.role != "secondary"]
-        ordered = (Decision.NOT_MET, Decision.NOT_EVALUABLE)
-        return tuple(item for wanted in ordered for item in deciding if item.decision == wanted)
