@@ -26,6 +26,17 @@ EXIT_BUSY = 4
 EXIT_WAITING = 5
 
 
+def _printable(text: str) -> str:
+    """``text`` with every character that does not print as its escape.
+
+    What was found is often quoted from hostile bytes: a line end would forge a line of the
+    report, a control sequence would write into a terminal, half a surrogate pair breaks a log.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 class PrimumError(Exception):
     """The base of the family.
 
@@ -53,9 +64,9 @@ class PrimumError(Exception):
         super().__init__(message)
         self.message = message
         self.reason = reason
-        self.where = where
-        self.found = found
-        self.expected = expected
+        self.where = _printable(where)
+        self.found = _printable(found)
+        self.expected = _printable(expected)
         self.remedy = remedy
 
     def as_dict(self) -> dict[str, str]:
