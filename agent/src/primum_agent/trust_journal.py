@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ _METADATA = "metadata"
 _VIEW = "view"
 _DOCUMENT = "document"
 _FLOORS = "floors"
+_PROOF = "proof"
 
 
 class JournalTrustStore:
@@ -26,6 +28,10 @@ class JournalTrustStore:
     def __init__(self, journal: Journal, authority: str) -> None:
         self._journal = journal
         self._authority = authority
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """See the port: the attempt that runs the client holds the update lock all along."""
+        return nullcontext()
 
     def load(self) -> TrustedSet | None:
         """What was saved last, or None when nothing ever was."""
@@ -43,6 +49,7 @@ class JournalTrustStore:
             documents={name: value for kind, name, value in rows if kind == _DOCUMENT},
             floors=kept["floors"],
             reference_time=datetime.fromisoformat(moment) if moment else None,
+            proofs={name: value for kind, name, value in rows if kind == _PROOF},
         )
 
     def save(self, trusted: TrustedSet) -> None:
@@ -55,5 +62,6 @@ class JournalTrustStore:
         rows = [(_METADATA, name, data) for name, data in trusted.metadata.items()]
         rows += [(_VIEW, name, data) for name, data in trusted.view.items()]
         rows += [(_DOCUMENT, name, data) for name, data in trusted.documents.items()]
+        rows += [(_PROOF, name, data) for name, data in trusted.proofs.items()]
         rows.append((_FLOORS, "", json.dumps(kept).encode()))
         self._journal.replace_trust(self._authority, rows)

@@ -309,5 +309,6 @@ def test_a_full_disk_is_told_and_nothing_is_lost(device: Device) -> None:
 
 def test_floors_that_cannot_be_read_stop_the_client(device: Device) -> None:
     device.refresh()
-    (device.folder / "primum.floors").write_bytes(json.dumps({"floors": []}).encode())
+    for name in ("primum.floors", "primum.floors.copy"):
+        (device.folder / name).write_bytes(json.dumps({"floors": []}).encode())
     refused(device, Reason.STATE_DAMAGED)

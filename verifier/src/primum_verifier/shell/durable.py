@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from primum_verifier.core.errors import FailedError
@@ -13,6 +14,7 @@ from primum_verifier.core.reasons import Reason
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+_PARTIAL = ".partial"
 
 
 def storage_error(error: OSError, path: Path) -> FailedError:
@@ -53,7 +55,7 @@ def write_file(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o644) 
     Raises:
         FailedError: ``resource.storage`` or ``state.read-only``; ``path`` is as it was.
     """
-    beside = path.with_name(f".{secrets.token_hex(8)}.partial")
+    beside = path.with_name(f".{secrets.token_hex(8)}{_PARTIAL}")
     try:
         try:
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -68,3 +70,14 @@ def write_file(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o644) 
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(error, path) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left beside their files.
+
+    Only for whoever holds the folder's lock: a living writer's file would be lost. Where nothing
+    can be removed, nothing is: a leftover harms nobody.
+    """
+    with suppress(OSError):
+        for path in folder.glob(f".*{_PARTIAL}"):
+            path.unlink(missing_ok=True)

@@ -6,10 +6,13 @@ Three implementations stand here: http(s), a plain folder (a stick, a gateway's 
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -22,6 +25,9 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
 TOTAL_SECONDS = 3600.0
 """The longest one download may take: a server that drips a byte a minute must not hold a device."""
+
+LEAVING_SECONDS = 0.5
+"""How long the rest of a small body is waited for, to keep its connection for the next request."""
 
 _OK = 200
 _PARTIAL = 206
@@ -121,7 +127,7 @@ class HttpFetcher:
         try:
             self._check_status(url, response, offset)
             received = 0
-            for piece in response.stream(PIECE_BYTES, decode_content=False):
+            for piece in _pieces(response):
                 received += len(piece)
                 if received > max_bytes:
                     raise _too_much(url, max_bytes)
@@ -136,9 +142,7 @@ class HttpFetcher:
         except urllib3.exceptions.HTTPError as error:
             raise _interrupted(url, error) from error
         finally:
-            # A body that was not read to its end cannot be followed by another on this connection.
-            response.close()
-            response.release_conn()
+            _leave(response)
 
     def _check_scheme(self, url: str) -> None:
         scheme = urlsplit(url).scheme
@@ -176,6 +180,31 @@ class HttpFetcher:
                     found=start[:80],
                     expected=f"bytes {offset}-",
                 )
+
+
+def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """The body as it arrives.
+
+    Asking for a full piece would wait for it, for days from a server that drips, and nobody
+    would look at the clock meanwhile.
+    """
+    while piece := response.read1(PIECE_BYTES, decode_content=False):
+        yield piece
+
+
+def _leave(response: urllib3.BaseHTTPResponse) -> None:
+    """Keep the connection if little is left to read on it, as of an answer "not there".
+
+    A body that was not read to its end cannot be followed by another on its connection.
+    """
+    until = time.monotonic() + LEAVING_SECONDS
+    with suppress(urllib3.exceptions.HTTPError, OSError, ValueError):
+        length = response.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) <= PIECE_BYTES:
+            while response.read1(PIECE_BYTES, decode_content=False) and time.monotonic() < until:
+                pass
+    response.close()
+    response.release_conn()
 
 
 def _interrupted(url: str, error: Exception) -> FailedError:
@@ -218,7 +247,7 @@ class FolderFetcher:
                     where=url,
                     expected=f"a file below {self._root}",
                 )
-            with path.open("rb") as file:
+            with _opened(path, url) as file:
                 file.seek(offset)
                 left = max_bytes
                 while piece := file.read(PIECE_BYTES):
@@ -230,6 +259,23 @@ class FolderFetcher:
             raise NotThereError(url, _MISSING[1]) from error
         except (OSError, ValueError) as error:
             raise _unreachable(url, error) from error
+
+
+def _opened(path: Path, url: str) -> BinaryIO:
+    """A plain file and nothing else: opening a pipe waits for ever, a device may do anything."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        raise FailedError(
+            "Under this address lies no plain file.",
+            reason=Reason.TRANSPORT_STATUS,
+            where=url,
+            found="a folder" if stat.S_ISDIR(kind) else "a pipe, socket or device",
+            expected="a plain file",
+            remedy="Copy the repository again, as plain files.",
+        )
+    return os.fdopen(descriptor, "rb")
 
 
 class FakeFetcher:

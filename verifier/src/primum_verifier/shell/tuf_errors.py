@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tuf.api.exceptions import (
     BadVersionNumberError,
@@ -17,6 +19,7 @@ from tuf.api.exceptions import (
 
 from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.durable import storage_error
 from primum_verifier.shell.fetching import NotThereError
 
 _REFUSALS: tuple[tuple[type[Exception], Reason, str, str], ...] = (
@@ -52,6 +55,8 @@ _REFUSALS: tuple[tuple[type[Exception], Reason, str, str], ...] = (
     ),
 )
 
+_NOT_A_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR}
+
 
 @contextmanager
 def translated(authority: str) -> Iterator[None]:
@@ -79,6 +84,17 @@ def _translate(error: Exception, authority: str) -> PrimumError:
         if isinstance(cause, PrimumError):
             return cause
         cause = cause.__cause__
+    for kind, reason, message, remedy in _REFUSALS:
+        if isinstance(error, kind):
+            return RefusedError(
+                message, reason=reason, where=authority, found=str(error)[:300], remedy=remedy
+            )
+    if isinstance(error, DownloadError):
+        return _not_fetched(error, authority)
+    return _not_stored(error, authority)
+
+
+def _not_fetched(error: Exception, authority: str) -> PrimumError:
     if isinstance(error, DownloadLengthMismatchError):
         return RefusedError(
             "The server sends more metadata than is allowed.",
@@ -86,22 +102,23 @@ def _translate(error: Exception, authority: str) -> PrimumError:
             where=authority,
             found=str(error),
         )
-    for kind, reason, message, remedy in _REFUSALS:
-        if isinstance(error, kind):
-            return RefusedError(
-                message, reason=reason, where=authority, found=str(error)[:300], remedy=remedy
-            )
-    if isinstance(error, DownloadError):
-        return FailedError(
-            "The metadata could not be fetched.",
-            reason=Reason.TRANSPORT_UNREACHABLE,
-            where=authority,
-            found=str(error)[:300],
-            remedy="Check the address and the network; what the device has stays as it is.",
-        )
+    return FailedError(
+        "The metadata could not be fetched.",
+        reason=Reason.TRANSPORT_UNREACHABLE,
+        where=authority,
+        found=str(error)[:300],
+        remedy="Check the address and the network; what the device has stays as it is.",
+    )
+
+
+def _not_stored(error: Exception, authority: str) -> PrimumError:
+    if isinstance(error, OSError) and error.errno not in _NOT_A_NAME:
+        return storage_error(error, Path(str(error.filename or authority)))
     return RefusedError(
-        "A name in the metadata cannot be a file, or the disk cannot take it.",
+        "A name in the metadata cannot be a file.",
         reason=Reason.TRUST_LIMIT,
         where=authority,
         found=str(error)[:300],
+        expected="a name of at most 255 bytes in its percent-encoded form",
+        remedy="The publisher must choose a shorter name.",
     )

@@ -1,82 +1,121 @@
-"""Which keys count for which role, as a folder of trusted metadata says."""
+"""Which keys count for which role, and who vouches for it, as trusted metadata says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from functools import lru_cache
 
-from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Delegations, Key, Metadata, Root, Targets
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
+from tuf.api.metadata import Delegations, Key, Root, Targets
 
+from primum_verifier.core.document import canonical_json, sha256_hex
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.tuf_delegations import TOP, is_bin_of
+from primum_verifier.shell.tuf_scratch import Scratch
 
-_NO_TARGETS = frozenset({"root.json", "timestamp.json", "snapshot.json"})
+TOP_ROLES = ("root", "timestamp", "snapshot", TOP)
 
 KeySet = tuple[list[str], int]
 """The public keys of a role, one for each key id, and its threshold."""
 
 
 def public_of(key: Key) -> str:
-    """The public part of a key in the one spelling in which keys are compared."""
+    """The public part of a key in the one spelling in which keys are compared.
+
+    Line breaks and point compression are a matter of taste in PEM, and letter case is in hex.
+    """
     public = str(key.keyval.get("public")).strip()
-    return public.lower() if key.keytype == "ed25519" else public
+    return public.lower() if key.keytype == "ed25519" else _plain_pem(public)
 
 
-def check_delegations(authority: str, files: Mapping[str, bytes]) -> None:
-    """Only the top role delegates: otherwise a role could answer under another role's name.
-
-    Args:
-        authority: for the error.
-        files: the verified metadata by file name.
-
-    Raises:
-        RefusedError: ``trust.metadata``.
-    """
-    for name, data in files.items():
-        if name in _NO_TARGETS or name == "targets.json":
-            continue
-        delegations = Metadata[Targets].from_bytes(data).signed.delegations
-        if delegations is not None:
-            raise RefusedError(
-                "A delegated role delegates further.",
-                reason=Reason.TRUST_METADATA,
-                where=f"{authority}: {name}",
-                found="delegations",
-                expected="targets only; the top role alone delegates",
-                remedy="The publisher must take the delegation away.",
-            )
+@lru_cache(maxsize=256)
+def _plain_pem(text: str) -> str:
+    try:
+        key = load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        return text
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode().strip()
 
 
-def key_sets(folder: Path) -> dict[str, KeySet]:
-    """The keys and threshold of each role, from the root and from whoever delegates.
-
-    Args:
-        folder: trusted metadata under the names that ``tuf`` gives it.
-    """
-    found: dict[str, KeySet] = {}
-    root = Metadata[Root].from_file(str(folder / "root.json")).signed
-    for name, role in root.roles.items():
-        publics = [public_of(root.keys[keyid]) for keyid in role.keyids]
-        found[name] = (publics, role.threshold)
-    for path in sorted(folder.glob("*.json")):
-        if path.name in _NO_TARGETS:
-            continue
-        try:
-            delegations = Metadata[Targets].from_file(str(path)).signed.delegations
-        except RepositoryError:
-            # A damaged cache delegates to nobody; the client asks for it again.
-            continue
-        for name, keys in _delegated_keys(delegations):
-            found.setdefault(name, keys)
+def key_sets(scratch: Scratch) -> dict[str, KeySet]:
+    """The keys and threshold of each role, from the root and from whoever delegates."""
+    root = scratch.root()
+    found: dict[str, KeySet] = {
+        name: ([public_of(root.keys[keyid]) for keyid in role.keyids], role.threshold)
+        for name, role in root.roles.items()
+    }
+    for role, delegations in _delegating(scratch).items():
+        publics = {keyid: public_of(key) for keyid, key in delegations.keys.items()}
+        for name, delegated in (delegations.roles or {}).items():
+            keys = [publics[keyid] for keyid in delegated.keyids]
+            found.setdefault(name, (keys, delegated.threshold))
+        bins = delegations.succinct_roles
+        if bins is not None:
+            keys = [publics[keyid] for keyid in bins.keyids]
+            for name in scratch.roles():
+                if bins.is_delegated_role(name) and (
+                    role == TOP or is_bin_of(name, role, delegations)
+                ):
+                    found.setdefault(name, (keys, bins.threshold))
+            found.setdefault(f"{role}-*", (keys, bins.threshold))
     return found
 
 
-def _delegated_keys(
-    delegations: Delegations | None,
-) -> Iterator[tuple[str, KeySet]]:
-    if delegations is None or delegations.roles is None:
-        return
-    for name, role in delegations.roles.items():
-        publics = [public_of(delegations.keys[keyid]) for keyid in role.keyids]
-        yield name, (publics, role.threshold)
+def _delegating(scratch: Scratch) -> dict[str, Delegations]:
+    """The roles that delegate, the top role first: what it says of a name comes before others."""
+    roles = sorted(scratch.roles(), key=lambda role: (role != TOP, role))
+    found = {role: scratch.targets(role) for role in roles}
+    return {
+        role: targets.delegations
+        for role, targets in found.items()
+        if targets is not None and targets.delegations is not None
+    }
+
+
+def check_keys(authority: str, scratch: Scratch) -> None:
+    """Count distinct keys, not key ids: one key under two ids must not meet a threshold.
+
+    Raises:
+        RefusedError: ``trust.threshold``.
+    """
+    for name, (publics, _) in key_sets(scratch).items():
+        if len(set(publics)) != len(publics):
+            raise RefusedError(
+                "One key stands under two ids in one role.",
+                reason=Reason.TRUST_THRESHOLD,
+                where=f"{authority}: role {name}",
+                found=f"{len(publics)} ids, {len(set(publics))} keys",
+                expected="one id for each key",
+                remedy="The publisher must list each key once.",
+            )
+
+
+def epoch_of(name: str, keys: dict[str, KeySet]) -> str:
+    """A digest of the keys behind the version of a role: other keys begin a new count.
+
+    New keys of the snapshot make what it lists start anew too (TUF 5.3.11).
+    """
+    own, listing = keys.get(name, ([], 0)), keys.get("snapshot", ([], 0))
+    return sha256_hex(
+        canonical_json([[sorted(publics), least] for publics, least in (own, listing)])
+    )[:16]
+
+
+def voucher_of(role: str, scratch: Scratch) -> Root | Targets | None:
+    """Whose metadata says with which keys a role is signed; None when nobody's does."""
+    if role in TOP_ROLES:
+        return scratch.root()
+    for parent, delegations in _delegating(scratch).items():
+        names_it = role in (delegations.roles or {})
+        bins = delegations.succinct_roles
+        if parent == TOP and bins is not None:
+            names_it = bins.is_delegated_role(role)
+        if names_it or is_bin_of(role, parent, delegations):
+            return scratch.targets(parent)
+    return None

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Signed, Targets, Timestamp
@@ -16,7 +15,9 @@ from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import AuthorityView, RoleState, SignedDocument
 from primum_verifier.shell.trust_store import TrustedSet
+from primum_verifier.shell.tuf_delegations import walk
 from primum_verifier.shell.tuf_keys import public_of
+from primum_verifier.shell.tuf_scratch import role_of_file
 
 ISSUED_AT = "issuedAt"
 """The member of a timestamp's signed part in which our tools sign the issue time."""
@@ -33,8 +34,7 @@ def role_states(files: Mapping[str, bytes]) -> dict[str, RoleState]:
         except RepositoryError:
             # A damaged cache is no role; the client asks for it again at its next run.
             continue
-        role = unquote(file_name.removesuffix(".json"))
-        found[role] = RoleState(
+        found[role_of_file(file_name)] = RoleState(
             version=signed.version,
             expires=signed.expires.astimezone(UTC),
             sha256=sha256_hex(data),
@@ -45,7 +45,13 @@ def role_states(files: Mapping[str, bytes]) -> dict[str, RoleState]:
 def view_of(
     authority: str, files: Mapping[str, bytes], documents: Mapping[str, SignedDocument]
 ) -> AuthorityView:
-    """The view that a set of trusted metadata files and documents gives."""
+    """The view that a set of trusted metadata files and documents gives.
+
+    A role that is spread over hash bins is as fresh as its stalest part: its state carries the
+    earliest expiry of its own and of the bins that were used. So a rule that asks for the role,
+    and knows of no bins, is strict by itself. The bins stand beside it under their own names, so
+    that the digest of the view names their exact metadata too.
+    """
     issued_at: datetime | None = None
     publics: set[str] = set()
     time_epoch = ""
@@ -60,13 +66,13 @@ def view_of(
             issued_at = issue_time(signed)
         elif isinstance(signed, Root):
             publics |= {public_of(key) for key in signed.keys.values()}
-            signers = sorted(public_of(signed.keys[keyid]) for keyid in _timestamp_keys(signed))
+            signers = sorted(_timestamp_signers(signed))
             time_epoch = sha256_hex(canonical_json(signers))
         elif isinstance(signed, Targets) and signed.delegations is not None:
             publics |= {public_of(key) for key in signed.delegations.keys.values()}
     return AuthorityView(
         authority=authority,
-        roles=role_states(files),
+        roles=_with_bins(role_states(files), _listing(files)),
         issued_at=issued_at,
         documents=documents,
         public_keys=frozenset(publics),
@@ -74,8 +80,10 @@ def view_of(
     )
 
 
-def _timestamp_keys(root: Root) -> list[str]:
-    return list(root.roles["timestamp"].keyids)
+def _timestamp_signers(root: Root) -> set[str]:
+    """The public keys that may sign a timestamp; an id without a key is nobody (TUF 5.3.4)."""
+    keyids = root.roles["timestamp"].keyids
+    return {public_of(root.keys[keyid]) for keyid in keyids if keyid in root.keys}
 
 
 def issue_time(timestamp: Timestamp) -> datetime | None:
@@ -131,23 +139,42 @@ def stored_view(authority: str, trusted: TrustedSet | None) -> AuthorityView | N
 
 def signed_documents(trusted: TrustedSet) -> dict[str, SignedDocument]:
     """The documents that the view signs, each with the role that may and does sign it."""
-    roles: dict[str, Targets] = {}
-    for file_name, data in trusted.view.items():
+    roles = _listing(trusted.view)
+    found: dict[str, SignedDocument] = {}
+    for target, kept in trusted.documents.items():
+        for visit in walk(target, roles.get):
+            info = None if visit.targets is None else visit.targets.targets.get(target)
+            if info is not None:
+                # The first role that lists it is the one to believe, also when it says otherwise.
+                if info.hashes.get("sha256") == sha256_hex(kept):
+                    found[target] = SignedDocument(data=kept, role=visit.carrier)
+                break
+    return found
+
+
+def _listing(files: Mapping[str, bytes]) -> dict[str, Targets]:
+    """The roles that list targets, with what they say."""
+    found = {}
+    for file_name, data in files.items():
+        if "/" in file_name:
+            continue
         try:
             signed: Signed = Metadata.from_bytes(data).signed
         except RepositoryError:
             continue
         if isinstance(signed, Targets):
-            roles[unquote(file_name.removesuffix(".json"))] = signed
-    top = roles.get(Targets.type)
-    found: dict[str, SignedDocument] = {}
-    for target, kept in trusted.documents.items():
-        allowed = [Targets.type]
-        if top is not None and top.delegations is not None:
-            allowed += [name for name, _ in top.delegations.get_roles_for_target(target)]
-        for role in allowed:
-            info = roles[role].targets.get(target) if role in roles else None
-            if info is not None and info.hashes.get("sha256") == sha256_hex(kept):
-                found[target] = SignedDocument(data=kept, role=role)
-                break
+            found[role_of_file(file_name)] = signed
+    return found
+
+
+def _with_bins(
+    states: Mapping[str, RoleState], listing: Mapping[str, Targets]
+) -> dict[str, RoleState]:
+    """Each role with the earliest expiry of itself and of its bins."""
+    found = dict(states)
+    for role, targets in listing.items():
+        bins = None if targets.delegations is None else targets.delegations.succinct_roles
+        if bins is not None and bins.name_prefix == role:
+            ends = [state.expires for name, state in states.items() if bins.is_delegated_role(name)]
+            found[role] = replace(found[role], expires=min([found[role].expires, *ends]))
     return found
