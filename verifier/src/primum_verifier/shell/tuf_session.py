@@ -110,6 +110,14 @@ class Moment:
         if self.allowance < timedelta(0):
             raise RuntimeError("an allowance is never negative")
 
+    @property
+    def lenient(self) -> datetime:
+        """The time that timestamp and snapshot are judged at."""
+        try:
+            return self.at - self.allowance
+        except OverflowError:
+            return datetime.min.replace(tzinfo=UTC)
+
 
 class TufSession:
     """One run of the client. Made by :meth:`TufClient.session` only.
@@ -151,9 +159,7 @@ class TufSession:
             bootstrap=self._repository.bootstrap,
         )
         # The one private name in use: the library offers no other way to hand in a time.
-        self._updater._trusted_set.reference_time = (  # noqa: SLF001
-            self._moment.at - self._moment.allowance
-        )
+        self._updater._trusted_set.reference_time = self._moment.lenient  # noqa: SLF001
 
     @property
     def equivocations(self) -> tuple[Equivocation, ...]:
