@@ -9,10 +9,11 @@ SETUP := sh packaging/bootstrap/python.sh packaging/bootstrap
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment broker demo test lint check fix pins clean
+.PHONY: help environment broker demo test coverage lint check fix pins clean
+.PHONY: campaign-fuzz campaign-mutation
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
 
 environment: ## the environment: pinned third parties and the four parts, in .venv
 	@$(SETUP)/environment.py
@@ -25,6 +26,21 @@ demo: environment broker ## one device, one ECG model, the whole promise; two mi
 
 test: environment broker ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
 	@$(BIN)/pytest -n 2 --dist loadfile
+
+coverage: environment ## every branch of what judges, run by the verifier's own tests
+	@mkdir -p .cache
+	@$(BIN)/coverage run -m pytest -q -n 0 tests/unit/verifier
+	@$(BIN)/coverage report
+
+campaign-fuzz: ## searches every parser for faults; SECONDS=120 each, TARGET=one, AGAIN=1
+	@$(SETUP)/environment.py --with fuzz
+	@$(BIN)/python tests/fuzz/fuzz_campaign.py $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(TARGET),--target $(TARGET)) $(if $(AGAIN),--again)
+
+campaign-mutation: ## changes what decides; each change must be seen; TARGET=module, AGAIN=1
+	@$(SETUP)/environment.py --with mutation
+	@$(BIN)/python tests/mutation/mutation_campaign.py \
+	    $(if $(TARGET),--target $(TARGET)) $(if $(AGAIN),--again)
 
 lint: environment ## style, types and the direction of imports
 	@$(BIN)/ruff check

@@ -8,12 +8,16 @@ Hashes and editable installs do not mix, hence two steps: everything foreign, th
 included, with its hash and only as ready-made wheels, so that nothing foreign runs while it is
 installed; then the four parts without dependencies and without a build environment of their own.
 
+``environment.py --with NAME`` adds what one campaign alone needs, from the pins of that name below
+``packaging/requirements/campaigns/``.
+
 A set-up that was interrupted leaves ``.venv/primum-unfinished``, and the next one starts afresh.
 A ``.venv`` that somebody else made is completed, never deleted.
 """
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import hashlib
 import json
@@ -38,8 +42,10 @@ UNFINISHED = VENV / "primum-unfinished"
 CACHE = CHECKOUT / ".cache"
 LOG = CACHE / "environment.log"
 PINS = CHECKOUT / "packaging" / "requirements" / "dev.txt"
+CAMPAIGNS = CHECKOUT / "packaging" / "requirements" / "campaigns"
 MEMBERS = ("verifier", "agent", "repo_tools", "device_sim")
 
+EXIT_USAGE = 2
 EXIT_FAILED = 3
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 # What of pip's own settings is kept: how to reach the index, and nothing that changes what is done.
@@ -247,6 +253,28 @@ def make_interpreter() -> list[str]:
     return [sys.executable, "-I", "-m", "pip", "--python", str(python)]
 
 
+def install_pinned(pip: list[str], pins: Path) -> None:
+    """Installs one file of pins, each package by its hash and as a ready-made wheel."""
+    options = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    run([*pip, "install", *options, "--no-warn-script-location", "-r", str(pins)])
+
+
+def add_campaign(name: str) -> None:
+    """Adds what one campaign needs, once for each state of the environment and of the pins.
+
+    Raises:
+        SetupError: when it cannot be installed here; the environment is as good as before.
+    """
+    pins = CAMPAIGNS / f"{name}.txt"
+    stamp = VENV / f"primum-campaign-{name}"
+    wanted = digest(PINS, pins)
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    say(f"installing what the campaign '{name}' needs")
+    install_pinned(make_interpreter(), pins)
+    stamp.write_text(wanted, encoding="utf-8")
+
+
 def set_aside() -> None:
     """Takes away an environment of ours: renamed first, so that no half of it is ever met."""
     aside = CACHE / f"old-environment-{os.getpid()}"
@@ -279,8 +307,7 @@ def bring_up_to_date(wanted: Inputs, present: Inputs | None) -> None:
     if present is None or present.third_parties != wanted.third_parties:
         size = "about 700 MB, a minute or two" if present is None else "what changed"
         say(f"installing the pinned third parties ({size})")
-        options = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
-        run([*pip, "install", *options, "--no-warn-script-location", "-r", str(PINS)])
+        install_pinned(pip, PINS)
     say("installing the four parts")
     editable = [part for member in MEMBERS for part in ("-e", str(CHECKOUT / member))]
     run([*pip, "install", "--no-deps", "--no-index", "--no-build-isolation", *editable])
@@ -293,6 +320,10 @@ def bring_up_to_date(wanted: Inputs, present: Inputs | None) -> None:
 
 def main() -> int:
     """Brings the environment up to date, or finds that it is."""
+    parser = argparse.ArgumentParser(prog="environment", description=__doc__)
+    names = sorted(path.stem for path in CAMPAIGNS.glob("*.txt"))
+    parser.add_argument("--with", dest="campaign", choices=names, help="add a campaign's needs")
+    campaign: str | None = parser.parse_args().campaign
     started = time.monotonic()
     try:
         with only_one():
@@ -301,9 +332,11 @@ def main() -> int:
             if not (current and can_run(VENV / "bin" / "python")):
                 bring_up_to_date(wanted, present)
                 say(f"ready after {time.monotonic() - started:.0f} s")
+            if campaign:
+                add_campaign(campaign)
     except SetupError as error:
         print(f"environment: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_USAGE if campaign else EXIT_FAILED
     except OSError as error:
         print(f"environment: {error}: the checkout must be complete and writable", file=sys.stderr)
         return EXIT_FAILED

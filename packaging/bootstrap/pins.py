@@ -31,14 +31,15 @@ class PinSet:
     Args:
         name: the file's name below ``packaging/requirements/``.
         promise: what a person may do with it, for its first line.
-        source: the ``pyproject.toml`` that is resolved, relative to the checkout.
+        source: the ``pyproject.toml`` that is resolved, relative to the checkout; without one
+            the groups of the workspace that ``options`` name are all.
         options: further options for the resolver.
         follows: the file whose versions this one must not differ from.
     """
 
     name: str
     promise: str
-    source: str
+    source: str | None = None
     options: tuple[str, ...] = ()
     follows: str | None = None
 
@@ -61,6 +62,17 @@ PIN_SETS = (
         promise="The third parties of the verifier with its Python self-test bench.",
         source="verifier/pyproject.toml",
         options=("--extra", "bench"),
+        follows="dev.txt",
+    ),
+    PinSet(
+        name="campaigns/fuzz.txt",
+        promise="What 'make campaign-fuzz' needs beside the checkout's third parties.",
+        options=("--group", "fuzz"),
+    ),
+    PinSet(
+        name="campaigns/mutation.txt",
+        promise="What 'make campaign-mutation' needs beside the checkout's third parties.",
+        options=("--group", "mutation"),
         follows="dev.txt",
     ),
 )
@@ -102,7 +114,9 @@ def resolve(uv: str, pins: PinSet, *, upgrade: bool) -> None:
         command += ["--constraints", str(REQUIREMENTS / pins.follows)]
     if upgrade:
         command.append("--upgrade")
-    command += [*pins.options, "--quiet", "--output-file", str(beside), pins.source]
+    command += [*pins.options, "--quiet", "--output-file", str(beside)]
+    if pins.source:
+        command.append(pins.source)
     try:
         if subprocess.run(command, cwd=CHECKOUT, check=False, stdout=subprocess.DEVNULL).returncode:
             raise SystemExit(f"pins: no resolution for {pins.name}; the file stays as it was")
