@@ -115,6 +115,12 @@ def test_two_events_with_one_number_are_a_gap() -> None:
     assert [gap.why for gap in report.gaps] == ["two different events with one number"]
 
 
+def test_a_number_in_another_alphabet_is_no_number() -> None:
+    line = events(1)[0].replace(b"0001", "000\u0661".encode())
+    with pytest.raises(RefusedError):
+        check(line)
+
+
 @given(data=st.binary())
 def test_any_line_is_read_or_refused(data: bytes) -> None:
     try:
@@ -122,3 +128,12 @@ def test_any_line_is_read_or_refused(data: bytes) -> None:
     except RefusedError:
         return
     assert not report.whole
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1e3", "", "1" * 21, "\u0661", "a"])
+def test_a_line_without_a_place_in_the_chain_is_no_event(number: str) -> None:
+    """Attack: an event that sorts before the first, or whose number two readers read differently."""
+    line = canonical_json({"sequence": number, "data": {"prevEventHash": FIRST_PREVIOUS}}).strip()
+    with pytest.raises(RefusedError) as caught:
+        check(line)
+    assert "neither an event nor a signed head" in caught.value.message

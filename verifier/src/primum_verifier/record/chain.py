@@ -148,7 +148,7 @@ def _take(chain: _Chain, line: bytes, *, where: str, device_key: PublicKey) -> N
     try:
         text = content["sequence"]
         previous = str(content["data"]["prevEventHash"])
-        sequence = int(text) if re.fullmatch(r"\d{1,20}", text) else -1
+        sequence = int(text) if re.fullmatch(r"[0-9]{1,20}", text) else -1
     except (KeyError, TypeError) as error:
         raise _no_event(where) from error
     if sequence < 1:

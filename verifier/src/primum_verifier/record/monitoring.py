@@ -277,7 +277,7 @@ class MonitoringSpecification(OpenDocument):
             *(("group", list(cohort.groups)) for cohort in self.cohorts),
         ):
             if len(set(seen)) != len(seen):
-                raise ValueError(f"a {what} stands twice")
+                raise ValueError(f"one {what} stands twice")
         if self.cells > MAX_CELLS:
             raise ValueError(f"{self.cells} counters are more than {MAX_CELLS}")
         return self
