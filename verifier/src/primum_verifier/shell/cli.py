@@ -22,6 +22,7 @@ COMMANDS = {
     "fetch": "Run the device's own TUF client against any TUF repository.",
     "release": "Judge one release for one device, offline, rule by rule.",
     "history": "Prove that a run of events is whole, in order, and from one device.",
+    "plan": "Say how a change stands to its change-control plan, rule by rule, as advice.",
     "schema": "Show what Primum's documents are called, and the JSON Schema of each.",
 }
 """Each command with the first line of its file, so that a list of them imports none."""
