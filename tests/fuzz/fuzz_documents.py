@@ -8,6 +8,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,7 +33,9 @@ from primum_verifier.core.envelope import (
     public_key_of,
 )
 from primum_verifier.record.chain import FIRST_PREVIOUS, check_history
+from primum_verifier.shell.documents import DOCUMENTS
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 PURE_PARTS = ("core", "proof", "change", "record")
 SIGNER = CryptoSigner(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32))
 KEY = public_key_of(SIGNER.public_key)
@@ -81,13 +84,26 @@ def parse_written(model: type[Document], written: bytes) -> Document:
     return value
 
 
+def _published_examples() -> Mapping[str, bytes]:
+    """The examples of the documentation, where a document has one."""
+    keys = {model: key for key, model in MODELS.items()}
+    found = {}
+    for published in DOCUMENTS:
+        path = EXAMPLES / f"{published.name}.json"
+        if path.is_file():
+            plain = canonical_json(json.loads(path.read_bytes())).strip()
+            found[f"example-{published.name}"] = keys[published.model].encode() + b"\n" + plain
+    return found
+
+
 def _document_seeds() -> Mapping[str, bytes]:
     key = KEY.model_dump(mode="json", by_alias=True)
-    return {
+    made = {
         f"{name.lower()}-{variant}": name.encode() + b"\n" + canonical_json(content).strip()
         for name, model in MODELS.items()
         for variant, content in examples(model, key=key).items()
     }
+    return made | _published_examples()
 
 
 def _document_words() -> Iterable[str]:
@@ -196,7 +212,7 @@ def _history_seeds() -> Mapping[str, bytes]:
 
 
 DOCUMENT_SUBJECTS = {
-    "document": Subject(run=document, seeds=_document_seeds, words=_document_words),
+    "document": Subject(run=document, seeds=_document_seeds, words=_document_words, max_bytes=8192),
     "json": Subject(
         run=json_value,
         seeds=lambda: {"value": b'{"a":[1,-2.5e3,"\\u00e4",true,null],"b":{"c":"\\ud83d\\ude00"}}'},

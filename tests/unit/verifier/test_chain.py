@@ -132,7 +132,7 @@ def test_any_line_is_read_or_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("number", ["0", "-1", "1e3", "", "1" * 21, "\u0661", "a"])
 def test_a_line_without_a_place_in_the_chain_is_no_event(number: str) -> None:
-    """Attack: an event that sorts before the first, or whose number two readers read differently."""
+    """Attack: an event before the first, or whose number two readers read differently."""
     line = canonical_json({"sequence": number, "data": {"prevEventHash": FIRST_PREVIOUS}}).strip()
     with pytest.raises(RefusedError) as caught:
         check(line)

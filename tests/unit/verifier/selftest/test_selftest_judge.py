@@ -118,6 +118,43 @@ def test_other_fixtures_or_another_number_of_cases_fail(bench: Bench) -> None:
     assert result.overall is Overall.FAILED
 
 
+@pytest.mark.parametrize(
+    ("part", "members", "told"),
+    [
+        ("inputs", {"name": "ecg"}, "the inputs are not those of the interface"),
+        ("inputs", {"shape": ["batch", 9]}, "input x has 8 numbers in a case instead of 9"),
+        ("outputs", {"name": "q"}, "the references are not one number for each output"),
+    ],
+)
+def test_fixtures_of_another_interface_prove_nothing(
+    bench: Bench, part: str, members: dict[str, Any], told: str
+) -> None:
+    """Danger: a fixture file that fits no longer is passed over, and the numbers still agree."""
+    bench.content["interface"][part][0].update(members)
+    bench.content["operatingPoint"]["output"] = bench.content["interface"]["outputs"][0]["name"]
+    result = bench.judge()
+    assert result.overall is Overall.FAILED
+    assert told in next(test.found for test in result.tests if test.id == "bytes")
+
+
+def test_a_cohort_without_a_case_is_absent_and_never_passes(bench: Bench) -> None:
+    """Danger: a limit on a cohort that the fixtures do not have is met by having nobody in it."""
+    bench.change("decisions", maxDecisionFlipsByCohort={"paced": 0})
+    result = bench.judge()
+    assert status(result, "decisions") is TestStatus.ABSENT
+    assert "paced" in next(test.found for test in result.tests if test.id == "decisions")
+    assert result.overall is Overall.INCOMPLETE
+
+
+def test_values_of_another_output_are_not_taken_for_those_asked_for(bench: Bench) -> None:
+    packed = struct.pack(f"<{len(bench.values)}f", *bench.values)
+    block = {"name": "other", "float32": base64.b64encode(packed).decode()}
+    bench.members["values"] = [block]
+    assert bench.judge().overall is Overall.FAILED
+    bench.members["values"] = [block, {**block, "name": "p"}]
+    assert bench.judge().overall is Overall.PASSED
+
+
 @pytest.mark.parametrize("ending", [one for one in Ending if one is not Ending.REPORTED])
 def test_whatever_ends_without_a_report_never_passes(bench: Bench, ending: Ending) -> None:
     """Even where no test is mandatory but one, and none refuses."""

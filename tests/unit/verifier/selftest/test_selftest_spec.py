@@ -85,6 +85,7 @@ def _only_optional(content: dict[str, Any]) -> None:
         _set("operatingPoint", "threshold", to="inf"),
         _set("operatingPoint", "positiveWhen", to="below"),
         _set("interface", "inputs", 0, "dtype", to="float16"),
+        lambda content: content["interface"]["inputs"].append(content["interface"]["inputs"][0]),
         _set("interface", "inputs", 0, "shape", to=[8, "batch"]),
         _set("interface", "inputs", 0, "shape", to=["batch", 0]),
         _set("interface", "outputs", 0, "shape", to=["batch", 2]),

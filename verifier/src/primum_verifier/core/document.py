@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self, TypeVar
@@ -44,6 +45,9 @@ CRIT_UNKNOWN = "crit_unknown"
 """The type of the validation error that an unknown critical member causes."""
 
 _MAX_INTEGER_DIGITS = 19
+_HALF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+"""An escape that may be half a surrogate pair, which is no character and cannot be written."""
+
 _SHOWN_ERRORS = 5
 
 FIRST_YEAR = 2000
@@ -94,8 +98,17 @@ Version = Annotated[
 """A version in the form of Semantic Versioning 2.0.0."""
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
-Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-"""ISO 3166-1 alpha-2, upper case, no wildcard and no group."""
+
+
+def _no_group(value: str) -> str:
+    # Reserved in ISO 3166-1 for the European Union, the eurozone and the United Nations.
+    if value in {"EU", "EZ", "UN"}:
+        raise ValueError("a group of countries is no country: write its members out")
+    return value
+
+
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidator(_no_group)]
+"""ISO 3166-1 alpha-2, upper case, no wildcard and no group: who signs writes countries out."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Urn = Annotated[str, StringConstraints(pattern=r"^urn:uuid:[0-9a-f-]{36}$")]
@@ -199,6 +212,13 @@ def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is not a number of JSON (RFC 8259)")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number beyond what a computer holds")
+    return number
+
+
 def _bounded_integer(text: str) -> int:
     if len(text) > _MAX_INTEGER_DIGITS:
         raise ValueError(f"integer of {len(text)} digits")
@@ -246,12 +266,17 @@ def read_json(
     if (depth := _nesting(data)) > max_depth:
         raise refuse(f"{depth} levels of nesting", f"at most {max_depth} levels")
     try:
-        return json.loads(
+        content = json.loads(
             data.decode("utf-8", "strict"),
             object_pairs_hook=_refuse_duplicates,
             parse_constant=_refuse_constant,
             parse_int=_bounded_integer,
+            parse_float=_finite,
         )
+        if _HALF_A_PAIR.search(data):
+            # Whether it stands alone shows when the text is encoded (RFC 8259 8.2).
+            canonical_json(content)
+        return content
     except (ValueError, RecursionError) as error:
         raise refuse(str(error)[:MAX_NAME], "one JSON value in UTF-8") from error
 
@@ -274,7 +299,8 @@ def parse_document(
     """
     read_json(data, where=where, max_bytes=max_bytes)
     try:
-        return model.model_validate_json(data)
+        # By the published spelling alone: our own spelling of a member is another member.
+        return model.model_validate_json(data, by_alias=True, by_name=False)
     except ValidationError as error:
         errors = error.errors(include_input=False, include_url=False)
         problems = [

@@ -83,16 +83,6 @@ class Trial:
         run = self.run
         return run is not None and run.ready is not None and run.ending in _RELEASE_ENDINGS
 
-    def decisions(self) -> tuple[int | None, ...]:
-        """The decision for each case; None where the bench gave no output."""
-        if self.fixtures is None or self.observations is None:
-            return ()
-        found = _values(self.observations, self.spec.operating_point.output, self.fixtures)
-        return tuple(
-            None if value is None else decide(value, threshold=self.spec.threshold)
-            for value in found
-        )
-
     def safety_cohorts(self) -> frozenset[str]:
         """Cohorts of faults; they have tests of their own and count in no other."""
         return frozenset(
@@ -214,13 +204,14 @@ def _functional(test: Test, trial: Trial) -> Finding:
     expected = f"at most {test.max_decision_flips} flips" + "".join(
         f", {limit} in {cohort}" for cohort, limit in sorted(limits.items())
     )
-    fixtures = trial.fixtures
-    if fixtures is None or trial.computed is None:
+    seen, fixtures = trial.computed, trial.fixtures
+    if seen is None or fixtures is None:
         return _not_run(trial, expected)
     unknown = sorted(set(limits) - set(fixtures.cohorts))
     if unknown:
         return _absent("no case in the cohorts " + ", ".join(unknown), expected)
-    flips = list(_flips(trial, lambda cohort: cohort not in trial.safety_cohorts()))
+    safety = trial.safety_cohorts()
+    flips = list(_flips(trial.spec, seen, fixtures, lambda cohort: cohort not in safety))
     by_cohort = Counter(cohort for cohort, _ in flips)
     over = [cohort for cohort, limit in limits.items() if by_cohort[cohort] > limit]
     found = f"{len(flips)} flips" + "".join(
@@ -238,12 +229,13 @@ def _functional(test: Test, trial: Trial) -> Finding:
 def _safety_function(test: Test, trial: Trial) -> Finding:
     assert isinstance(test, SafetyFunctionTest)  # noqa: S101 - as above
     expected = f"every decision of the cohort {test.cohort} as expected"
-    fixtures = trial.fixtures
-    if fixtures is None or trial.computed is None:
+    seen, fixtures = trial.computed, trial.fixtures
+    if seen is None or fixtures is None:
         return _not_run(trial, expected)
     if test.cohort not in fixtures.cohorts:
         return _absent(f"no case in the cohort {test.cohort}", expected)
-    flips = [deviation for _, deviation in _flips(trial, lambda cohort: cohort == test.cohort)]
+    found = _flips(trial.spec, seen, fixtures, lambda cohort: cohort == test.cohort)
+    flips = [deviation for _, deviation in found]
     return Finding(
         status=TestStatus.FAIL if flips else TestStatus.SUCCESS,
         found=f"{len(flips)} of {fixtures.cohorts.count(test.cohort)} decisions differ",
@@ -252,14 +244,16 @@ def _safety_function(test: Test, trial: Trial) -> Finding:
     )
 
 
-def _flips(trial: Trial, wanted: Callable[[str], bool]) -> Iterator[tuple[str, CaseDeviation]]:
-    assert trial.fixtures is not None  # noqa: S101 - the callers returned before
+def _flips(
+    spec: SelfTestSpec, seen: Observations, fixtures: Fixtures, wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, CaseDeviation]]:
+    """The cohort of each wanted case that was decided otherwise than expected, and the words."""
+    decisions = (
+        None if value is None else decide(value, threshold=spec.threshold)
+        for value in _values(seen, spec.operating_point.output, fixtures)
+    )
     rows = zip(
-        trial.fixtures.cases,
-        trial.fixtures.cohorts,
-        trial.fixtures.expected_decisions,
-        trial.decisions(),
-        strict=True,
+        fixtures.cases, fixtures.cohorts, fixtures.expected_decisions, decisions, strict=True
     )
     for case, cohort, expected, found in rows:
         if wanted(cohort) and found != expected:
