@@ -10,6 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
+from primum_verifier.change.comparison_report import ComparisonReport
+from primum_verifier.change.description import ChangeDescription, ModificationHistory
+from primum_verifier.change.plan import ChangeControlPlan
 from primum_verifier.core.approval import ApprovalPolicy, ApprovalStatement
 from primum_verifier.core.device import DeviceContext, ProvisioningKeys, TrustMap
 from primum_verifier.core.document import Document
@@ -87,12 +90,22 @@ class Published:
                 "without a fraction, moments between 2000 and 2200, and members that agree with "
                 "each other."
             ),
-            **drawn,
+            **_with_closed_maps(drawn),
         }
 
     def schema_text(self) -> str:
         """The schema as its file holds it."""
         return json.dumps(self.schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _with_closed_maps(drawn: Any) -> Any:  # noqa: ANN401 - any part of a schema
+    """A schema in which a map whose names have a pattern allows no other names, as the parser."""
+    if isinstance(drawn, list):
+        return [_with_closed_maps(part) for part in drawn]
+    if not isinstance(drawn, dict):
+        return drawn
+    closed = {name: _with_closed_maps(part) for name, part in drawn.items()}
+    return closed | {"additionalProperties": False} if "patternProperties" in closed else closed
 
 
 DOCUMENTS = (
@@ -104,6 +117,10 @@ DOCUMENTS = (
     Published(name="eligibility-index", model=EligibilityIndex),
     Published(name="approval", model=ApprovalStatement, media_type=INTOTO_PAYLOAD_TYPE),
     Published(name="approval-policy", model=ApprovalPolicy),
+    Published(name="change-control-plan", model=ChangeControlPlan),
+    Published(name="change", model=ChangeDescription),
+    Published(name="modification-history", model=ModificationHistory),
+    Published(name="comparison-report", model=ComparisonReport),
     Published(name="safety-notice", model=SafetyNoticeStatement, media_type=INTOTO_PAYLOAD_TYPE),
     Published(name="device-context", model=DeviceContext, media_type=CONTEXT_PAYLOAD_TYPE),
     Published(name="provisioning-keys", model=ProvisioningKeys),
