@@ -31,7 +31,7 @@ def test_a_change_that_keeps_to_its_plan_is_consistent(case: Any) -> None:
     assert all(check.source and check.clause and check.expected for check in answer.checks)
 
 
-def claim_both(case: Any) -> None:
+def claim_both(case: Any) -> object:
     """Both modifications at once, with every paper that they need."""
     case.change["modificationIds"].append("move-threshold")
     case.change["guardrails"].append(
@@ -45,12 +45,12 @@ def claim_both(case: Any) -> None:
     case.plan["impactAssessment"]["interactions"] = [
         {"modificationIds": ["retrain", "move-threshold"], "summary": "assessed"}
     ]
-    case.reports.append(case.report(1))
+    return case.reports.append(case.report(1))
 
 
-def claim_local(case: Any) -> None:
+def claim_local(case: Any) -> object:
     case.retrain.update(scope="local", localFactors=["care-setting", "sensor"])
-    case.change.update(scope="local", localFactors=["care-setting"])
+    return case.change.update(scope="local", localFactors=["care-setting"])
 
 
 def add_item(case: Any, **item: Any) -> None:
@@ -64,9 +64,9 @@ def first_change(case: Any) -> None:
     case.entries = None
 
 
-def set_low(case: Any, versus: str, low: str) -> None:
-    for item in case.endpoints("sensitivity", "all", versus):
-        item["difference"]["low"] = low
+def set_low(case: Any, versus: str, low: str) -> object:
+    (item,) = case.endpoints("sensitivity", "all", versus)
+    return item["difference"].update(low=low)
 
 
 def set_endpoint(case: Any, **changes: Any) -> None:

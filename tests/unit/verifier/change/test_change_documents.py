@@ -41,6 +41,28 @@ def test_the_examples_are_what_they_say() -> None:
             assert change.value(name, guardrail.parameter) is not None
 
 
+def test_the_examples_are_about_one_change() -> None:
+    """The report and the history beside the example belong to it, release by release."""
+    change, report, history, plan = (
+        parse_document(model, (EXAMPLES / f"{name}.json").read_bytes(), where=name)
+        for name, model in (
+            ("change", ChangeDescription),
+            ("comparison-report", ComparisonReport),
+            ("modification-history", ModificationHistory),
+            ("change-control-plan", ChangeControlPlan),
+        )
+    )
+    assert isinstance(change, ChangeDescription)
+    assert isinstance(report, ComparisonReport)
+    assert isinstance(history, ModificationHistory)
+    assert isinstance(plan, ChangeControlPlan)
+    arms = {name: arm.release.sha256 for name, arm in report.arms.items() if arm.release}
+    assert arms["candidate"] == change.release.sha256
+    assert arms["original"] == plan.original_device.manifest.sha256
+    assert history.holds(arms["last"])
+    assert report.methods in [item.protocol for item in plan.modifications]
+
+
 def test_the_plan_stands_where_clinical_alone_signs() -> None:
     assert (PLAN_TARGET, PLAN_ROLE) == ("policy/change-control-plan.json", "targets")
 

@@ -137,7 +137,7 @@ class Accounting(Document):
 
 
 class ComparisonReport(OpenDocument):
-    """The whole report; the same inputs give the same bytes.
+    """A candidate compared with its baselines; the same inputs give the same bytes.
 
     ``methods`` names what the change-control plan asks for; a report made without a plan has none.
     """

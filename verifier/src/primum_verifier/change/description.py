@@ -21,7 +21,7 @@ from primum_verifier.core.document import (
 )
 from primum_verifier.core.limits import MAX_LIST
 
-CHANGE_TYPE = "urn:primum:change-description:v0.1"
+CHANGE_TYPE = "urn:primum:change:v0.1"
 HISTORY_TYPE = "urn:primum:modification-history:v0.1"
 
 
@@ -36,7 +36,7 @@ class GuardrailValue(Document):
 class ChangeDescription(OpenDocument):
     """One change: under which plan, which of its modifications it claims to be, and its figures."""
 
-    type: Literal["urn:primum:change-description:v0.1"]
+    type: Literal["urn:primum:change:v0.1"]
     schema_version: SchemaVersion
     id: Urn
     issued_at: Time

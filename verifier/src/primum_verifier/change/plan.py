@@ -200,7 +200,7 @@ class Deviation(Document):
 
 
 class ChangeControlPlan(OpenDocument):
-    """The whole plan, as authorised by title and version."""
+    """The changes that authorities allowed beforehand, by title and version, and their bounds."""
 
     type: Literal["urn:primum:change-control-plan:v0.1"]
     schema_version: SchemaVersion
