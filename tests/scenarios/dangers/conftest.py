@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from securesystemslib.signer import CryptoSigner, Signer
@@ -400,7 +400,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     answer: Answer | None = None
-    requests: list[str]
+    requests: ClassVar[list[str]]
 
     def do_GET(self) -> None:
         self.requests.append(self.path)
@@ -432,11 +432,13 @@ def serve() -> Iterator[Callable[[Path], Served]]:
     servers: list[ThreadingHTTPServer] = []
 
     def start(folder: Path) -> Served:
-        handler = type("Handler", (_Quiet,), {"requests": []})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+        class Handler(_Quiet):
+            requests: ClassVar[list[str]] = []
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
         servers.append(server)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        return Served(f"http://127.0.0.1:{server.server_port}/", handler.requests, handler)
+        return Served(f"http://127.0.0.1:{server.server_port}/", Handler.requests, Handler)
 
     yield start
     for server in servers:

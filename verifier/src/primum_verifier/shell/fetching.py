@@ -49,6 +49,19 @@ class NotThereError(FailedError):
         self.status = status
 
 
+class TooSlowError(FailedError):
+    """The download took longer than is allowed; asking again at once would take as long again."""
+
+    def __init__(self, url: str, *, received: int, seconds: float) -> None:
+        super().__init__(
+            "The download took longer than is allowed.",
+            reason=Reason.TRANSPORT_INTERRUPTED,
+            where=url,
+            found=f"{received} bytes in {seconds:.0f} s",
+            remedy="Use another mirror or link; the next attempt starts again.",
+        )
+
+
 class Fetcher(Protocol):
     """Gets bytes by address. The implementer writes little; limits are the caller's."""
 
@@ -132,12 +145,7 @@ class HttpFetcher:
                 if received > max_bytes:
                     raise _too_much(url, max_bytes)
                 if time.monotonic() > deadline:
-                    raise FailedError(
-                        "The download took longer than is allowed.",
-                        reason=Reason.TRANSPORT_INTERRUPTED,
-                        where=url,
-                        found=f"{received} bytes in {self._total_seconds:.0f} s",
-                    )
+                    raise TooSlowError(url, received=received, seconds=self._total_seconds)
                 yield piece
         except urllib3.exceptions.HTTPError as error:
             raise _interrupted(url, error) from error

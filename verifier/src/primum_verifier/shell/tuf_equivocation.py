@@ -25,7 +25,7 @@ from enum import StrEnum
 from typing import Any
 
 from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 
 from primum_verifier.core.document import canonical_json, sha256_hex
 from primum_verifier.core.errors import PrimumError, RefusedError
@@ -160,16 +160,14 @@ def announced_otherwise(
     announced = timestamp.signed.snapshot_meta
     if announced.version != snapshot.signed.version:
         return None
-    try:
-        announced.verify_length_and_hashes(trusted)
-    except LengthOrHashMismatchError:
-        pass
-    else:
+    if _is_as_announced(announced, trusted):
         return None
     prefix = f"{announced.version}." if scratch.root().consistent_snapshot else ""
     try:
         other = fetcher.read(f"{metadata_url}{prefix}snapshot.json")
     except PrimumError:
+        other = b""
+    if not _is_as_announced(announced, other):
         other = b""
     if _same_content(trusted, other):
         return None
@@ -205,6 +203,14 @@ def _compared(
         trusted=trusted,
         other=other,
     )
+
+
+def _is_as_announced(announced: MetaFile, data: bytes) -> bool:
+    try:
+        announced.verify_length_and_hashes(data)
+    except LengthOrHashMismatchError:
+        return False
+    return True
 
 
 def _read(data: bytes) -> Metadata[Any] | None:

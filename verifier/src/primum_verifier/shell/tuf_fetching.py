@@ -24,7 +24,7 @@ from primum_verifier.core.limits import (
     MAX_TIMESTAMP_BYTES,
 )
 from primum_verifier.core.reasons import Reason
-from primum_verifier.shell.fetching import Fetcher, NotThereError
+from primum_verifier.shell.fetching import Fetcher, NotThereError, TooSlowError
 
 METADATA_ATTEMPTS = 3
 """How often one metadata file is asked for when its body is cut short: links do break."""
@@ -69,6 +69,8 @@ class StrictMetadataFetcher(FetcherInterface):
             try:
                 data = b"".join(self._fetcher.fetch(url, max_bytes=cap))
                 break
+            except TooSlowError:
+                raise
             except PrimumError as error:
                 if error.reason is not Reason.TRANSPORT_INTERRUPTED or not left:
                     raise
