@@ -53,9 +53,10 @@ def claim_local(case: Any) -> object:
     return case.change.update(scope="local", localFactors=["care-setting"])
 
 
-def add_item(case: Any, **item: Any) -> None:
+def add_item(case: Any, release: Any = None, **item: Any) -> object:
     plain = {"id": "more", "kind": "model", "path": "more.bin", "length": 3}
-    case.candidate["items"].append({**plain, "digest": {"sha256": "5" * 64}, **item})
+    items = (release or case.candidate)["items"]
+    return items.append({**plain, "digest": {"sha256": "5" * 64}, **item})
 
 
 def first_change(case: Any) -> None:
@@ -116,6 +117,12 @@ HOLDS: dict[str, Bend] = {
     "a report of an endpoint that nobody asked for": lambda case: case.reports[0][
         "endpoints"
     ].append({**case.endpoint("auc", "all", "last"), "decision": "not-evaluable"}),
+    "exactly the parts that are allowed": lambda case: case.retrain.update(
+        componentsAllowed=["model", "self-test-specification", "ifu"]
+    ),
+    "instructions where there were none": lambda case: case.base["items"].remove(
+        case.item(case.base, "instructions")
+    ),
     "no label is needed and none was changed": lambda case: (
         case.retrain.pop("labellingSections"),
         case.change.pop("labellingSections"),
@@ -179,6 +186,24 @@ REFUSED: dict[str, tuple[Bend, str, set[str]]] = {
         ),
         LISTED,
         {"components-allowed", "components-since-original"},
+    ),
+    "a part that only another modification allows": (
+        lambda case: (
+            case.item(case.candidate, "thresholds").update(digest={"sha256": "1" * 64}),
+            case.retrain.pop("componentsForbidden"),
+            case.candidate.update(changeTier="moderate"),
+            case.plan["authorisations"][1]["modificationIds"].append("move-threshold"),
+        ),
+        LISTED,
+        {"components-allowed"},
+    ),
+    "another label map in the place of the old": (
+        lambda case: [
+            add_item(case, release=release, kind="label-map", digest={"sha256": place * 64})
+            for release, place in ((case.original, "5"), (case.base, "5"), (case.candidate, "6"))
+        ],
+        LISTED,
+        {"components-allowed", "components-forbidden", "components-since-original", "change-tier"},
     ),
     "a part that is forbidden": (
         lambda case: (
@@ -527,6 +552,42 @@ def test_every_refusal_carries_its_reason_and_its_evidence(case: Any) -> None:
     )
     assert check.source.startswith("change, sha256 ")
     assert case.ask().as_dict()["primary"] == "pccp.inconsistent"
+
+
+@pytest.mark.parametrize(
+    ("bend", "found"),
+    [
+        (
+            lambda case: case.change.update(modificationIds=["nothing"]),
+            "the plan holds no such modification",
+        ),
+        (
+            lambda case: setattr(case, "jurisdiction", "FR"),
+            "no authority of FR is named for it",
+        ),
+        (
+            lambda case: setattr(case, "now", case.now - timedelta(days=365)),
+            "NB 0000, EU-PCCP-0000, 2026-02-15T00:00:00Z",
+        ),
+    ],
+)
+def test_why_a_modification_is_not_authorised_is_told(case: Any, bend: Bend, found: str) -> None:
+    bend(case)
+    (check,) = (item for item in case.ask().in_the_way if item.name.startswith("authorised:"))
+    assert (check.found, check.outcome) == (found, Outcome.REFUSED)
+
+
+def test_the_evidence_of_a_criterion_is_the_interval_and_its_report(case: Any) -> None:
+    checks = {check.name: check for check in case.ask().checks}
+    check = checks["acceptance:retrain:sensitivity:all:last"]
+    assert check.found == ("report 0: met, 0.004000 (-0.010000 to 0.018000) at 0.95, 400 patients")
+    assert check.source.startswith("report 0, sha256 ")
+    assert check.expected.startswith("met; lower bound above -0.02")
+    checks = {check.name: check for check in case.ask().checks}
+    assert checks["frequency:retrain"].found == "2 with this one, in 365 days"
+    assert checks["components-allowed"].found == (
+        "ifu instructions changed, model model changed, self-test-specification spec changed"
+    )
 
 
 def test_an_authorisation_by_a_second_letter_counts_from_its_own_date(case: Any) -> None:

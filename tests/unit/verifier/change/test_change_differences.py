@@ -88,6 +88,21 @@ def test_a_part_that_comes_or_goes_is_another_architecture(kind: str, change: It
     assert ItemDifference("part", kind, change).floor == wanted
 
 
+@pytest.mark.parametrize(
+    ("member", "floor"),
+    [
+        ("severity", NONE),
+        ("security", NONE),
+        ("materials", NONE),
+        ("compatibility.requires", MINOR),
+        ("compatibility.conflicts", MINOR),
+        ("selfTest", MINOR),
+    ],
+)
+def test_a_member_has_the_tier_of_its_name(member: str, floor: ChangeTier) -> None:
+    assert MemberDifference(member).floor == floor
+
+
 @pytest.mark.parametrize("change", set(ItemChange) - {ItemChange.SAME})
 def test_a_kind_that_this_build_does_not_know_is_material(change: ItemChange) -> None:
     assert ItemDifference("part", "os-image", change).floor == MATERIAL
@@ -167,9 +182,9 @@ def test_a_part_is_found_again_by_id_and_kind(case: Any) -> None:
         case.item(after, "thresholds")["kind"] = "configuration"
 
     found = bent(case, retype)
-    assert {(item.kind, item.change) for item in found.changed_items} == {
-        ("threshold-set", ItemChange.REMOVED),
-        ("configuration", ItemChange.ADDED),
+    assert {(item.id, item.kind, item.change) for item in found.changed_items} == {
+        ("thresholds", "threshold-set", ItemChange.REMOVED),
+        ("thresholds", "configuration", ItemChange.ADDED),
     }
     assert tier_floor(found) == MATERIAL
 

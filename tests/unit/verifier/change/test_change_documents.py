@@ -83,6 +83,48 @@ def test_documents_keep_what_they_do_not_know_and_refuse_what_is_critical(case: 
         assert refused.value.reason == Reason.ELIGIBILITY_CRIT_UNKNOWN
 
 
+def one_modification(case: Any) -> object:
+    case.plan["modifications"].pop()
+    case.plan["impactAssessment"]["perModification"].pop()
+    return case.plan["authorisations"][0].update(modificationIds=["retrain"])
+
+
+NARROW_PLANS: dict[str, Callable[[Any], object]] = {
+    "a guardrail of one value": lambda case: case.retrain["guardrails"][0].update(max="200"),
+    "once in a day": lambda case: case.retrain.update(expectedFrequency={"atMost": 1, "days": 1}),
+    "one cumulative bound": lambda case: case.plan["cumulative"]["acceptance"].pop(),
+    "one modification": one_modification,
+    "one guardrail": lambda case: case.retrain["guardrails"].pop(),
+    "a draft that nobody authorised": lambda case: case.plan.update(authorisations=[]),
+}
+
+
+@pytest.mark.parametrize("name", NARROW_PLANS)
+def test_the_narrowest_plan_is_one(case: Any, name: str) -> None:
+    case.link()
+    NARROW_PLANS[name](case)
+    parsed(ChangeControlPlan, case.plan)
+
+
+@pytest.mark.parametrize(
+    "model", [ChangeControlPlan, ChangeDescription, ModificationHistory, ComparisonReport]
+)
+def test_every_list_and_every_text_has_an_end(model: type[OpenDocument]) -> None:
+    def walk(schema: Any) -> None:
+        if not isinstance(schema, dict):
+            return
+        if schema.get("type") == "array":
+            assert schema["maxItems"] <= 1000
+        if schema.get("type") == "string" and not {"const", "enum", "format"} & set(schema):
+            assert "maxLength" in schema or schema["pattern"].endswith(("}$", "0\\.1$"))
+        for value in schema.values():
+            walk(value)
+            for item in value if isinstance(value, list) else ():
+                walk(item)
+
+    walk(model.model_json_schema(by_alias=True))
+
+
 WRONG_PLANS: dict[str, Callable[[Any], object]] = {
     "an unknown member inside": lambda case: case.retrain.update(colour="green"),
     "no modification": lambda case: case.plan.update(modifications=[]),
