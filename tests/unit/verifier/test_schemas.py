@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped] # it ships no types
 import pytest
 from pydantic import BaseModel, ValidationError
 
@@ -49,9 +49,11 @@ each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda item: 
 formats = jsonschema.FormatChecker(())
 
 
-@formats.checks("date-time", ValueError)
 def is_moment(text: object) -> bool:
     return not isinstance(text, str) or datetime.fromisoformat(text).tzinfo is not None
+
+
+formats.checks("date-time", ValueError)(is_moment)
 
 
 def example(document: Published) -> Any:
@@ -349,7 +351,8 @@ def test_a_critical_member_that_is_not_known_makes_it_unreadable(document: Publi
         assert found is not None
         assert found.reason is Reason.ELIGIBILITY_CRIT_UNKNOWN
         assert found.exit_code == EXIT_REFUSED
-        for wrong in ("newRestriction", [1], ["not a name"], [None], {}):
+        wrongs: list[Any] = ["newRestriction", [1], ["not a name"], [None], {}]
+        for wrong in wrongs:
             at(made, path)["crit"] = wrong
             found = refusal(document, written(made))
             assert found is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,71 @@ def test_an_event_too_large_is_refused_unread() -> None:
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with pytest.raises(RefusedError):
         parse_event(data, where="test")
+
+
+GENERATION: dict[str, Any] = {
+    "number": 7,
+    "component": "pvc-classifier",
+    "version": "2.1.0",
+    "release": RELEASE,
+    "counter": 9,
+    "floor_counter": 7,
+    "statement": "b" * 64,
+    "statement_number": 23,
+    "health_window": 600,
+    "max_attempts": 3,
+    "proven": False,
+}
+
+
+def generation(**members: Any) -> dict[str, Any]:
+    return with_change(generation={**GENERATION, **members})
+
+
+def texts(count: int) -> dict[str, str]:
+    return {f"{number:064}": "" for number in range(count)}
+
+
+AT_THE_EDGE: dict[str, tuple[Callable[[int], dict[str, Any]], int, int]] = {
+    "length of a source": (
+        lambda size: with_members(source="urn:primum:device:".ljust(size, "a")),
+        120,
+        121,
+    ),
+    "seconds of a health window": (lambda value: generation(health_window=value), 86_400, 86_401),
+    "no health window": (lambda value: generation(health_window=value), 1, 0),
+    "attempts": (lambda value: generation(max_attempts=value), 20, 21),
+    "no attempt": (lambda value: generation(max_attempts=value), 1, 0),
+    "generations collected": (
+        lambda count: with_change(collected=list(range(1, count + 1))),
+        1000,
+        1001,
+    ),
+    "conclusions": (lambda count: with_change(conclusion=texts(count)), 1000, 1001),
+    "releases waited for": (
+        lambda count: with_change(
+            unproven={name: {"times": 1, "notBefore": 0.5} for name in texts(count)}
+        ),
+        1000,
+        1001,
+    ),
+    "members of a detail": (
+        lambda count: with_data(detail={str(number): 0 for number in range(count)}),
+        100,
+        101,
+    ),
+    "length of a label": (lambda size: with_data(detail={"x" * size: 0}), 200, 201),
+    "reasons": (
+        lambda count: with_data(reasons=["usage"] * count),
+        len(Reason),
+        len(Reason) + 1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AT_THE_EDGE)
+def test_a_bound_is_where_it_is_said_to_be(name: str) -> None:
+    build, last_good, first_bad = AT_THE_EDGE[name]
+    assert read(build(last_good))
+    with pytest.raises(RefusedError):
+        read(build(first_bad))

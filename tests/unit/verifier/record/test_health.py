@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,21 @@ def test_it_is_read(name: str) -> None:
     model, content = RIGHT[name]
     found = parse_document(model, json.dumps(content).encode(), where="test")
     assert parse_document(model, found.to_bytes(), where="again") == found
+
+
+AT_THE_EDGE: dict[str, tuple[Callable[[int], dict[str, Any]], int, int]] = {
+    "length of a problem": (lambda size: health(problems=["x" * size]), 400, 401),
+    "problems": (lambda count: health(problems=["x"] * count), 200, 201),
+    "uptime": (lambda value: readings(uptime=value), 0, -1),
+    "an empty battery": (lambda value: readings(battery=value), 0, -1),
+    "cold": (lambda value: readings(temperature=value), -100, -101),
+    "heat": (lambda value: readings(temperature=value), 200, 201),
+}
+
+
+@pytest.mark.parametrize("name", AT_THE_EDGE)
+def test_a_bound_is_where_it_is_said_to_be(name: str) -> None:
+    build, last_good, first_bad = AT_THE_EDGE[name]
+    assert parse_document(HealthReport, json.dumps(build(last_good)).encode(), where="test")
+    with pytest.raises(RefusedError):
+        parse_document(HealthReport, json.dumps(build(first_bad)).encode(), where="test")

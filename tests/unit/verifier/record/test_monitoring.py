@@ -191,7 +191,85 @@ RIGHT: dict[str, Callable[[dict[str, Any]], object]] = {
 @pytest.mark.parametrize("name", RIGHT)
 def test_it_is_read(name: str) -> None:
     content = changed(RIGHT[name])
-    assert json.loads(read(content).to_bytes()) == {**content, "crit": []}
+    again = json.loads(read(content).to_bytes())
+    again.pop("crit", None)
+    assert again == content
+
+
+def counted(count: int) -> Callable[[dict[str, Any]], object]:
+    """One distribution of so many inner edges, and no alarm."""
+    shares = [10**6 // (count + 1)] * count
+    shares.append(10**6 - sum(shares))
+
+    def change(content: dict[str, Any]) -> None:
+        made = content["channels"][SCORE]
+        made |= {"edges": [str(edge) for edge in range(count)], "alarms": []}
+        made["reference"]["proportions"] = [f"0.{share:06}" for share in shares]
+
+    return change
+
+
+def alarms(count: int) -> Callable[[dict[str, Any]], object]:
+    """So many alarms of a distribution, and of a rate, each farther than the one before."""
+
+    def change(content: dict[str, Any]) -> None:
+        for number in (SCORE, ALERTS):
+            first = content["channels"][number]["alarms"][0]
+            content["channels"][number]["alarms"] = [
+                {**first, "id": f"a{number}-{place}", "windowsInARow": place + 1}
+                for place in range(count)
+            ]
+
+    return change
+
+
+def rates(count: int) -> Callable[[dict[str, Any]], object]:
+    def change(content: dict[str, Any]) -> None:
+        first = {**content["channels"][ALERTS], "alarms": []}
+        content["channels"] = [{**first, "id": f"rate-{number}"} for number in range(count)]
+
+    return change
+
+
+def cohorts(count: int, groups: int = 2) -> Callable[[dict[str, Any]], object]:
+    def change(content: dict[str, Any]) -> None:
+        names = [f"g{number}" for number in range(groups)]
+        content["cohorts"] = [
+            {"key": f"key-{number}", "groups": names, "why": ""} for number in range(count)
+        ]
+
+    return change
+
+
+AT_THE_EDGE: dict[str, tuple[Callable[[int], Callable[[dict[str, Any]], object]], int, int]] = {
+    "windows in a row": (lambda value: alarm(SCORE, 1, windowsInARow=value), 90, 91),
+    "no window in a row": (lambda value: alarm(SCORE, 0, windowsInARow=value), 1, 0),
+    "no edge": (counted, 1, 0),
+    "edges": (counted, 256, 257),
+    "alarms": (alarms, 4, 5),
+    "channels": (rates, 64, 65),
+    "cohort keys": (cohorts, 8, 9),
+    "groups": (lambda count: cohorts(1, count), 32, 33),
+    "one group": (lambda count: cohorts(1, count), 2, 1),
+    "hours of a window": (
+        lambda value: lambda content: content.update(windowHours=value),
+        744,
+        745,
+    ),
+    "smallest cell": (
+        lambda value: lambda content: content["suppression"].update(minimumCellCount=value),
+        1000,
+        1001,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AT_THE_EDGE)
+def test_a_bound_is_where_it_is_said_to_be(name: str) -> None:
+    build, last_good, first_bad = AT_THE_EDGE[name]
+    assert read(changed(build(last_good)))
+    with pytest.raises(RefusedError):
+        read(changed(build(first_bad)))
 
 
 def test_the_counters_are_those_of_everyone_and_of_each_group() -> None:
