@@ -215,6 +215,6 @@ AT_THE_EDGE: dict[str, tuple[Callable[[int], dict[str, Any]], int, int]] = {
 @pytest.mark.parametrize("name", AT_THE_EDGE)
 def test_a_bound_is_where_it_is_said_to_be(name: str) -> None:
     build, last_good, first_bad = AT_THE_EDGE[name]
-    assert read(build(last_good))
+    read(build(last_good))
     with pytest.raises(RefusedError):
         read(build(first_bad))

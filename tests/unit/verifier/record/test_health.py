@@ -99,6 +99,6 @@ AT_THE_EDGE: dict[str, tuple[Callable[[int], dict[str, Any]], int, int]] = {
 @pytest.mark.parametrize("name", AT_THE_EDGE)
 def test_a_bound_is_where_it_is_said_to_be(name: str) -> None:
     build, last_good, first_bad = AT_THE_EDGE[name]
-    assert parse_document(HealthReport, json.dumps(build(last_good)).encode(), where="test")
+    parse_document(HealthReport, json.dumps(build(last_good)).encode(), where="test")
     with pytest.raises(RefusedError):
         parse_document(HealthReport, json.dumps(build(first_bad)).encode(), where="test")

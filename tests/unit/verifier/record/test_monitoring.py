@@ -267,7 +267,7 @@ AT_THE_EDGE: dict[str, tuple[Callable[[int], Callable[[dict[str, Any]], object]]
 @pytest.mark.parametrize("name", AT_THE_EDGE)
 def test_a_bound_is_where_it_is_said_to_be(name: str) -> None:
     build, last_good, first_bad = AT_THE_EDGE[name]
-    assert read(changed(build(last_good)))
+    read(changed(build(last_good)))
     with pytest.raises(RefusedError):
         read(changed(build(first_bad)))
 
@@ -295,7 +295,7 @@ def test_exact_shares_are_read_and_any_other_sum_is_not(counts: list[int]) -> No
         content["channels"][SCORE]["reference"]["proportions"] = [f"0.{part:012}" for part in parts]
         return content
 
-    assert read(written())
+    read(written())
     parts[0] += 1
     with pytest.raises(RefusedError):
         read(written())
