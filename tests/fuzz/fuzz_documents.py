@@ -84,10 +84,10 @@ def parse_written(model: type[Document], written: bytes) -> Document:
     return value
 
 
-def _published_examples() -> Mapping[str, bytes]:
+def _published_examples() -> dict[str, bytes]:
     """The examples of the documentation, where a document has one."""
     keys = {model: key for key, model in MODELS.items()}
-    found = {}
+    found: dict[str, bytes] = {}
     for published in DOCUMENTS:
         path = EXAMPLES / f"{published.name}.json"
         if path.is_file():

@@ -35,6 +35,11 @@ def test_a_view_is_named_by_authority_versions_and_digests() -> None:
     assert view(role=RoleState(3, NOW + timedelta(1), "a" * 64)).view_id == view().view_id
 
 
+def test_a_view_keeps_its_name_in_every_version_of_the_verifier() -> None:
+    """Danger: an auditor's verifier names the view of a verdict otherwise than the device did."""
+    assert view().view_id == ("8609926e92c1c3d689b812fac6fe5b76d4743d733568429a239c4e5211fe6de9")
+
+
 def test_a_document_that_another_role_slipped_in_is_as_good_as_absent() -> None:
     assert view().document("releases/a", roles=frozenset({"model"})) == b"{}"
     assert view().document("releases/a", roles=frozenset({"rollout"})) is None
