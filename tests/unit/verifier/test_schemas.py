@@ -222,7 +222,8 @@ def spoilt(content: Any) -> Iterator[tuple[str, Any]]:
             made = copy.deepcopy(content)
             del at(made, path[:-1])[path[-1]]
             yield f"{path} missing", made
-            for wrong in (WRONG_TYPES[type(value)], None):
+            malformed = ["\u0007 ?"] if isinstance(value, str) else []
+            for wrong in (WRONG_TYPES[type(value)], None, *malformed):
                 made = copy.deepcopy(content)
                 at(made, path[:-1])[path[-1]] = wrong
                 yield f"{path} = {wrong!r}", made
@@ -230,7 +231,7 @@ def spoilt(content: Any) -> Iterator[tuple[str, Any]]:
 
 @each_document
 def test_schema_and_parser_agree_on_every_spoilt_example(document: Published) -> None:
-    """One member unknown, missing or of another type, anywhere: both refuse it, or both do not.
+    """One member unknown, missing, malformed or of another type: both refuse it, or neither.
 
     Only contradictions between members are left to the parser.
     """
