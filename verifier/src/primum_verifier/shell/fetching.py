@@ -247,7 +247,8 @@ class FolderFetcher:
         """See :class:`Fetcher`."""
         parts = urlsplit(url)
         try:
-            path = Path(unquote(parts.path)).resolve()
+            # Unlike Path.resolve this leaves a link to itself for the opening to refuse.
+            path = Path(os.path.realpath(unquote(parts.path)))
             if parts.scheme != "file" or not path.is_relative_to(self._root):
                 raise FailedError(
                     "This address is outside the folder.",
