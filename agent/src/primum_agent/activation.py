@@ -44,7 +44,7 @@ def activate(device: Device, verdict: Verdict, *, manifest: bytes) -> Generation
             change={"generation": asdict(generation), "target": generation.number},
             detail={
                 "generation": generation.number,
-                "views": [verdict.engineering_view, verdict.clinical_view],
+                "views": list(verdict.views.values()),
             },
         )
     )

@@ -66,7 +66,7 @@ def _obstacles(verdict: Verdict) -> dict[str, object]:
             }
             for check in verdict.in_the_way[:_SHOWN]
         ],
-        "views": [verdict.engineering_view, verdict.clinical_view],
+        "views": list(verdict.views.values()),
     }
 
 

@@ -42,29 +42,48 @@ from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE
 from primum_verifier.core.question import Question
 from primum_verifier.core.reading import read
 from primum_verifier.core.reasons import Reason
+from primum_verifier.core.rules import Case, Rule
 from primum_verifier.core.rules_deployable import authorities_are_disjoint, manifest_is_signed
-from primum_verifier.core.rules_eligible import (
+from primum_verifier.core.rules_documents import (
     approvals_are_enough,
+    baselines_were_compared,
+    evidence_is_named,
     index_lists_it,
     intended_use_is_the_same,
     it_is_valid_now,
-    no_notice_holds,
+    labelling_is_there,
+    ladder_is_climbed,
+    monitoring_is_there,
+    no_notice_forbids,
+    open_issues_are_few,
+    self_test_is_the_same,
     stage_fits,
     statement_is_about_it,
+    thresholds_are_the_same,
+    tier_is_not_lowered,
 )
 from primum_verifier.core.view import AuthorityView, SignedDocument
 from primum_verifier.core.vocabulary import Phase
 
-_RULES = (
+_RULES: tuple[Rule, ...] = (
     manifest_is_signed,
     authorities_are_disjoint,
     statement_is_about_it,
     intended_use_is_the_same,
     stage_fits,
     it_is_valid_now,
+    ladder_is_climbed,
+    evidence_is_named,
+    open_issues_are_few,
+    baselines_were_compared,
+    tier_is_not_lowered,
+    thresholds_are_the_same,
+    self_test_is_the_same,
+    monitoring_is_there,
+    labelling_is_there,
     approvals_are_enough,
     index_lists_it,
-    no_notice_holds,
+    no_notice_forbids,
 )
 """The device's own rules, as far as they can be asked without a device."""
 
@@ -236,14 +255,14 @@ def require_approvals(
         clinical=AuthorityView("clinical", {}, now, documents, clinical_keys),
         device_context=b"{}",
         agent_version="0.1.0",
-        hardware_id=draft.statement.predicate.constraints.hardware[0],
+        hardware_id=draft.statement.predicate.constraints.hardware[0].hardware_id,
         device_key="",
         clock=now,
         proven=now,
     )
-    reading = read(question)
+    case = Case(question, read(question))
     for rule in _RULES:
-        check = rule(question, reading)
+        check = rule.ask(case)
         if check.stands_in_the_way:
             raise RefusedError(
                 "The release would not be eligible on any device.",

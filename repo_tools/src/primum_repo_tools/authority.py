@@ -203,7 +203,6 @@ def first_index(*, now: datetime) -> EligibilityIndex:
         id=uuid4().urn,
         number=1,
         issued_at=now,
-        min_statement_number=0,
         entries=(),
     )
 

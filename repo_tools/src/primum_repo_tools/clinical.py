@@ -61,14 +61,13 @@ def next_index(
 ) -> EligibilityIndex:
     """The next index: entries of the same release are replaced, the others stand."""
     changed = {entry.release.sha256: entry for entry in entries}
-    kept = [entry for entry in index.entries if entry.release.sha256 not in changed]
+    kept = [entry for entry in index.listed if entry.release.sha256 not in changed]
     return EligibilityIndex(
         type="urn:primum:eligibility-index:v0.1",
         schema_version="0.1",
         id=uuid4().urn,
         number=index.number + 1,
         issued_at=now,
-        min_statement_number=index.min_statement_number,
         entries=(*kept, *changed.values()),
     )
 
@@ -131,7 +130,7 @@ def gate_statements(
     for draft in drafts:
         bundle = draft.manifest.bundle
         release = read_peer_release(workbench, bundle.component, bundle.version, now=now)
-        require_place(workbench, release, before=before.entries, after=index.entries, now=now)
+        require_place(workbench, release, before=before.listed, after=index.listed, now=now)
         require_met_comparison(draft.folder, release.manifest, release.sha256)
         _refuse_withdrawn(repository, before, draft)
         require_approvals(

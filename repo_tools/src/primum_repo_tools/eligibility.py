@@ -87,7 +87,17 @@ def published_index(repository: AuthorityRepository) -> EligibilityIndex:
         raise FailedError(
             "There is no eligibility index.", reason=Reason.STATE_DAMAGED, where=INDEX_TARGET
         )
-    return parse_document(EligibilityIndex, data, where=INDEX_TARGET)
+    index = parse_document(EligibilityIndex, data, where=INDEX_TARGET)
+    if len(index.listed) != len(index.entries) or index.not_understood:
+        raise RefusedError(
+            "The eligibility index holds what this version of the tool cannot read.",
+            reason=Reason.DOCUMENT_INVALID,
+            where=INDEX_TARGET,
+            found=", ".join(index.not_understood) or "entries of another form",
+            expected="entries and members that this version knows",
+            remedy="Update the tool: written by this version, they would be lost.",
+        )
+    return index
 
 
 def draft_statement(
@@ -116,7 +126,7 @@ def draft_statement(
     """
     repository = AuthorityRepository(workbench, now=now)
     repository.check_clock()
-    entries = published_index(repository).entries
+    entries = published_index(repository).listed
     require_place(workbench, release, before=entries, after=entries, now=now)
     terms = read_settings(Terms, terms_file, what="terms of eligibility")
     intended_use = read_intended_use(terms_file.parent / terms.intended_use.file)
@@ -143,7 +153,7 @@ def draft_statement(
         },
         "constraints": {
             "jurisdictions": terms.jurisdictions,
-            "hardware": terms.hardware,
+            "hardware": [{"hardwareId": item} for item in terms.hardware],
             "sites": sites,
         },
         "operatingPoint": {

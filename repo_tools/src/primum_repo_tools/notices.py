@@ -81,7 +81,7 @@ def fallback_release(index: EligibilityIndex, entry: IndexEntry, version: str) -
     """
     eligible = [
         item
-        for item in index.entries
+        for item in index.listed
         if item.component == entry.component
         and item.status == IndexStatus.ELIGIBLE
         and item.release != entry.release
@@ -105,7 +105,7 @@ def listed_release(index: EligibilityIndex, component: str, version: str) -> Ind
     Raises:
         UsageError: it never was on the list.
     """
-    for entry in index.entries:
+    for entry in index.listed:
         if (entry.component, entry.version) == (component, version):
             return entry
     raise UsageError(
@@ -113,7 +113,7 @@ def listed_release(index: EligibilityIndex, component: str, version: str) -> Ind
         reason=Reason.USAGE,
         where=f"index {index.number}",
         found=f"{component} {version}",
-        expected=", ".join(f"{e.component} {e.version} ({e.status})" for e in index.entries)
+        expected=", ".join(f"{e.component} {e.version} ({e.status})" for e in index.listed)
         or "no entry yet",
         remedy="What was never eligible needs no notice; name a release that is listed.",
     )

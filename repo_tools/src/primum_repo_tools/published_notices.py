@@ -162,7 +162,7 @@ def left_to_mark(index: EligibilityIndex, repository: AuthorityRepository) -> di
         The changed entry by the SHA-256 of its release.
     """
     notices, found = published_notices(repository), {}
-    for entry in index.entries:
+    for entry in index.listed:
         if entry.status != IndexStatus.ELIGIBLE:
             continue
         release = entry.release.sha256
@@ -177,5 +177,5 @@ def left_to_mark(index: EligibilityIndex, repository: AuthorityRepository) -> di
 def marked(index: EligibilityIndex, repository: AuthorityRepository) -> EligibilityIndex:
     """The index with every entry marked that a notice took away; its number stands."""
     changed = left_to_mark(index, repository)
-    entries = tuple(changed.get(entry.release.sha256, entry) for entry in index.entries)
+    entries = tuple(changed.get(entry.release.sha256, entry) for entry in index.listed)
     return index.model_copy(update={"entries": entries})

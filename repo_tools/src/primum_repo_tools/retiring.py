@@ -110,7 +110,7 @@ def approved_by(repository: AuthorityRepository, person: Person) -> dict[str, st
     """The statements on the index that a person approved: their SHA-256, and the release."""
     index = published_index(repository)
     found = {}
-    for entry in index.entries:
+    for entry in index.listed:
         target = approvals_target(entry.statement.sha256)
         for line in (repository.document(ELIGIBILITY_ROLE, target) or b"").splitlines():
             payload = _signed(line, person, where=target) if line.strip() else None

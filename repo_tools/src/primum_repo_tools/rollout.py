@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets as random_source
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -25,8 +24,6 @@ from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.manifest import MANIFEST_ROLE, manifest_target
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.rollout import ROLLOUT_TARGET, Assignment, Pause, Ring, RolloutPlan
-
-_SALT_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,6 @@ def published_plan(repository: AuthorityRepository) -> RolloutPlan | None:
 
 def next_plan(repository: AuthorityRepository, step: Step, *, now: datetime) -> RolloutPlan:
     """The plan with one step taken; its release comes first, rings of other names stand.
-
-    The salt stays, so that a device that was drawn stays drawn when a percentage grows.
 
     Raises:
         UsageError: the release is not published.
@@ -89,7 +84,6 @@ def next_plan(repository: AuthorityRepository, step: Step, *, now: datetime) -> 
         id=uuid4().urn,
         number=1 if before is None else before.number + 1,
         issued_at=now,
-        salt=random_source.token_hex(_SALT_BYTES) if before is None else before.salt,
         assignments=(assignment, *(item for item in standing if item.release != release)),
     )
 

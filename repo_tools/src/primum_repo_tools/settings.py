@@ -70,7 +70,7 @@ def checked_settings(
 
 def _parsed(model: type[Settings], data: bytes, *, where: str) -> Settings:
     try:
-        return parse_document(model, data, where=where)
+        return parse_document(model, data, where=where, by_name=True)
     except RefusedError as error:
         raise UsageError(
             "A value that is given is not allowed, or one is missing.",

@@ -194,7 +194,7 @@ def _clinical_entries(
     if document is None:
         return ()
     index = parse_document(EligibilityIndex, document.data, where=INDEX_TARGET)
-    return tuple(entry for entry in index.entries if entry.component == component)
+    return tuple(entry for entry in index.listed if entry.component == component)
 
 
 def _missing(entry: IndexEntry, where: str) -> RefusedError:

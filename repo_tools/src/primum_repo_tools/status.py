@@ -143,7 +143,9 @@ def statement_status(
         for item in given
         if item.counts and item.approval.decision == "approve"
     )
-    needed = policy.needed_for(draft.statement.predicate.stage) or {}
+    said = draft.statement.predicate
+    requirement = policy.needed_for(said.stage, said.change_tier)
+    needed = {} if requirement is None else requirement.functions
     entry = index.entry_for(draft.statement.release)
     return {
         "release": draft.manifest.name,

@@ -308,7 +308,6 @@ class Field:
             "id": urn(),
             "number": next(self.numbers),
             "issuedAt": moment(now()),
-            "minStatementNumber": 0,
             "entries": self.entries,
         }
         self.clinical.put("eligibility", "eligibility/index.json", canonical_json(content))
@@ -332,7 +331,6 @@ class Field:
             "id": urn(),
             "number": next(self.numbers),
             "issuedAt": moment(now()),
-            "salt": "0123456789abcdef",
             "assignments": assignments,
         }
         self.engineering.put("rollout", "rollout/plan.json", canonical_json(content))
@@ -439,7 +437,7 @@ class Field:
                     },
                     "constraints": {
                         "jurisdictions": ["DE"],
-                        "hardware": ["cardiowear-2"],
+                        "hardware": [{"hardwareId": "cardiowear-2"}],
                         "sites": {"mode": "all", "ids": []},
                     },
                     "operatingPoint": {"output": "p", "threshold": "0.5"},

@@ -104,7 +104,7 @@ mode = "clinical"
 jurisdictions = ["DE", "US"]
 sites = "all"
 hardware = ["cardiowear-2"]
-max_percentage = 50
+max_percentage = 100
 valid_days = 365
 max_index_age_hours = 720
 offline_grace_hours = 72
@@ -246,8 +246,14 @@ class Story:
             "--workbench", self.engineering, "--release", f"{COMPONENT}/{version}",
         )  # fmt: skip
 
-    def prepare(self, version: str, *more: object) -> Answer:
-        (self.folder / "terms.toml").write_text(TERMS)
+    def publish_first(self) -> None:
+        """Build, sign and publish release 1.0.0; clinical has not spoken yet."""
+        self.build("1.0.0")
+        self.sign("1.0.0")
+        self.run("publish", self.engineering)
+
+    def prepare(self, version: str, *more: object, terms_text: str = TERMS) -> Answer:
+        (self.folder / "terms.toml").write_text(terms_text)
         (self.folder / "intended-use.txt").write_text("Aid the reading of single-lead ECG.")
         terms = self.folder / "terms.toml"
         return self.try_run(
@@ -261,9 +267,9 @@ class Story:
                 "--as", self.folder / "people" / person, "--yes",
             )  # fmt: skip
 
-    def make_eligible(self, version: str, *more: object) -> None:
+    def make_eligible(self, version: str, *more: object, terms_text: str = TERMS) -> None:
         """From nothing to eligible for a release that is published."""
-        prepared = self.prepare(version, *more)
+        prepared = self.prepare(version, *more, terms_text=terms_text)
         assert prepared.code == 0, prepared.err
         self.approve(version, "a.berg", "q.lee", "r.novak")
         self.run("publish", self.clinical)
@@ -417,10 +423,17 @@ def story(
 @pytest.fixture
 def published(story: Story) -> Story:
     """The same with release 1.0.0 built, signed, published and eligible."""
-    story.build("1.0.0")
-    story.sign("1.0.0")
-    story.run("publish", story.engineering)
+    story.publish_first()
     story.make_eligible("1.0.0")
+    return story
+
+
+@pytest.fixture
+def published_to_half(story: Story) -> Story:
+    """The same, but clinical signed for half of all devices at most."""
+    story.publish_first()
+    half = TERMS.replace("max_percentage = 100", "max_percentage = 50")
+    story.make_eligible("1.0.0", terms_text=half)
     return story
 
 

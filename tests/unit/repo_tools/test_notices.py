@@ -260,7 +260,7 @@ def relist(story: Any, folder: Path) -> None:
     repository = AuthorityRepository(bench, now=now, secrets=Secrets(prompt=None))
     index = published_index(repository)
     digest = DigestSet(sha256=sha256_hex((folder / "statement.json").read_bytes()))
-    entry = index.entries[0].model_copy(update={"statement": digest})
+    entry = index.listed[0].model_copy(update={"statement": digest})
     assert entry.status == "eligible"
     changed = next_index(index, [entry], now=now)
     repository.put_target(ELIGIBILITY_ROLE, INDEX_TARGET, changed.to_bytes())

@@ -198,7 +198,7 @@ class World:
             },
             "constraints": {
                 "jurisdictions": ["DE", "FR"],
-                "hardware": ["cardiowear-2"],
+                "hardware": [{"hardwareId": "cardiowear-2"}],
                 "sites": {"mode": "list", "ids": ["ward-7"]},
             },
             "operatingPoint": {"output": "pvc_probability", "threshold": "0.5"},
@@ -253,6 +253,7 @@ class World:
             "requirements": [{"stage": "production", "functions": dict.fromkeys(self.people, 1)}],
             "functionsToHold": 1,
             "functionsToTakeAway": 2,
+            "minStatementNumber": 0,
             "burnedStatements": [],
         }
         self.index_status = "eligible"
@@ -262,11 +263,13 @@ class World:
             "id": urn(),
             "number": 9,
             "issuedAt": moment(NOW),
-            "minStatementNumber": 0,
             "entries": [],
         }
         self.listed = True
         self.stage = "production"
+        self.trust_map: dict[str, Any] = {}
+        self.acceptance: dict[str, Any] | None = None
+        self.site_roles: dict[str, RoleState] | None = None
         self.approvals: list[dict[str, Any]] = [
             {
                 "function": name,
@@ -330,6 +333,53 @@ class World:
                 },
                 list(signers),
             )
+        )
+
+    def decide(self, decision: str) -> None:
+        """Let the statement decide otherwise, with what that decision needs besides."""
+        mode = {"investigational": "investigational", "shadow-only": "shadow"}.get(decision)
+        self.statement.update(decision=decision, use={"mode": mode or "clinical"})
+        if mode is not None:
+            self.statement["study"] = {
+                "protocolId": "PVC-1",
+                "approvalRef": "EC-2026-17",
+                "until": moment(NOW + timedelta(days=200)),
+                "devices": ["wearable-001"],
+            }
+        if decision == "eligible-with-conditions":
+            self.statement["conditions"] = [
+                {"code": "on-mains", "text": "On mains power.", "enforce": "labelling"}
+            ]
+        if decision == "shadow-only":
+            self.accept()
+
+    def accept(self, **changes: Any) -> None:
+        """Put the hospital on the trust map, and let it accept the statement."""
+        self.acceptance = {
+            "type": "urn:primum:site-acceptance:v0.1",
+            "schemaVersion": "0.1",
+            "id": urn(),
+            "number": 1,
+            "issuedAt": moment(NOW),
+            "organisation": "Hospital",
+            "sites": ["ward-7"],
+            "accepted": [{"acceptedFrom": moment(NOW), "person": "Head", "conditions": []}],
+            **changes,
+        }
+
+    def _site(self, digest: str) -> AuthorityView | None:
+        if self.acceptance is None:
+            return None
+        accepted = [
+            {"statement": {"sha256": digest}, **entry} for entry in self.acceptance["accepted"]
+        ]
+        content = canonical_json({**self.acceptance, "accepted": accepted})
+        return AuthorityView(
+            "site",
+            self._roles() if self.site_roles is None else self.site_roles,
+            NOW,
+            {"site/acceptance.json": SignedDocument(content, "targets")},
+            frozenset({"s1"}),
         )
 
     def _roles(self, *names: str) -> dict[str, RoleState]:
@@ -456,6 +506,8 @@ class World:
                     "component": component,
                     "engineeringRoot": {"sha256": "1" * 64},
                     "clinicalRoot": {"sha256": "2" * 64},
+                    **({} if self.acceptance is None else {"siteRoot": {"sha256": "3" * 64}}),
+                    **self.trust_map,
                 }
             )
         )
@@ -482,6 +534,7 @@ class World:
                 frozenset({"c1", "c2"} | self.shared_keys),
                 self.awaited,
             ),
+            site=self._site(digest),
             device_context=context,
             **self.facts,
         )

@@ -73,7 +73,7 @@ def test_everything_right_is_clinical(world: Any) -> None:
     assert verdict.primary is None
     assert verdict.in_the_way == ()
     assert "clinical" in answer(verdict)
-    assert verdict.engineering_view != verdict.clinical_view
+    assert verdict.views["engineering"] != verdict.views["clinical"]
     assert "approvals" in verdict_table(verdict)
 
 
@@ -99,9 +99,13 @@ NOT_DEPLOYABLE: dict[str, tuple[Bend, Reason]] = {
     "clock_unknown": (facts(clock=None), Reason.TRUST_TIME_UNKNOWN),
     "time_never_proven": (facts(proven=None), Reason.TRUST_TIME_UNKNOWN),
     "one_key_in_both_authorities": (attribute("shared_keys", {"k"}), Reason.TRUST_THRESHOLD),
-    "manifest_with_unknown_member": (
-        lambda world: world.manifest.update(later=True),
+    "manifest_with_unknown_member_in_a_closed_object": (
+        within("manifest", "rollback.later", True),
         Reason.DOCUMENT_INVALID,
+    ),
+    "manifest_with_unknown_critical_member": (
+        lambda world: world.manifest.update(later=True, crit=["later"]),
+        Reason.ELIGIBILITY_CRIT_UNKNOWN,
     ),
 }
 
@@ -126,7 +130,7 @@ NOT_ELIGIBLE: dict[str, tuple[Bend, Reason]] = {
         Reason.ELIGIBILITY_SUPERSEDED,
     ),
     "statement_number_below_floor": (
-        within("index", "minStatementNumber", 6),
+        within("policy", "minStatementNumber", 6),
         Reason.ELIGIBILITY_SUPERSEDED,
     ),
     "clinical_never_approved": (drop_approval("clinical"), Reason.ELIGIBILITY_APPROVALS),
@@ -181,7 +185,7 @@ NOT_ELIGIBLE: dict[str, tuple[Bend, Reason]] = {
     ),
     "another_site": (within("context", "placement.siteId", "ward-8"), Reason.ELIGIBILITY_SITE),
     "hardware_clinical_never_saw": (
-        within("statement", "constraints.hardware", ["cardiowear-1"]),
+        within("statement", "constraints.hardware", [{"hardwareId": "cardiowear-1"}]),
         Reason.COMPAT_HARDWARE,
     ),
     "not_yet_valid_by_one_second": (facts(**at(-1 / 3600)), Reason.ELIGIBILITY_NOT_YET_VALID),
@@ -349,11 +353,7 @@ def test_no_switch_inside_a_clinical_episode(world: Any) -> None:
 def test_the_decision_sets_the_top_of_the_ladder(
     world: Any, decision: str, capability: Capability
 ) -> None:
-    world.statement["decision"] = decision
-    world.statement["use"]["mode"] = {
-        "investigational": "investigational",
-        "shadow-only": "shadow",
-    }.get(decision, "clinical")
+    world.decide(decision)
     assert judge(world.question()).capability == capability
 
 
@@ -467,7 +467,7 @@ RUNNING: dict[str, tuple[Bend, Capability, NoticeAction | None]] = {
             world.policy["people"][1].update(status="compromised"),
         ),
         Capability.CLINICAL,
-        None,
+        NoticeAction.CONTINUE_WITH_NOTICE,
     ),
     "an_entry_that_vanished_does_not_outlive_its_statement": (
         lambda world: (
@@ -569,7 +569,7 @@ def test_who_left_is_honoured_where_the_policy_says_so(world: Any) -> None:
 BOUNDS: dict[str, tuple[Bend, bool]] = {
     "counter_at_the_floor": (facts(counter_floor=2), True),
     "context_number_at_the_floor": (facts(context_floor=1), True),
-    "statement_number_at_the_floor": (within("index", "minStatementNumber", 5), True),
+    "statement_number_at_the_floor": (within("policy", "minStatementNumber", 5), True),
     "context_ends_a_second_later": (
         lambda world: world.context.update(notAfter="2026-06-01T13:00:01Z"),
         True,
@@ -711,7 +711,7 @@ def test_why_a_list_holds_what_runs_is_told_apart(world: Any) -> None:
     world.listed = False
     assert "no longer on the list" in judge(world.question()).checks[1].found
     world.listed, world.index_status = True, "held"
-    assert "held without a notice" in judge(world.question()).checks[1].found
+    assert "marked held" in judge(world.question()).checks[1].found
 
 
 def test_time_unknown_is_told_as_unknown(world: Any) -> None:

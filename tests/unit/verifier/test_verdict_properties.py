@@ -47,7 +47,7 @@ NARROWING: dict[str, Callable[[Any], None]] = {
     "the list allows less age": lambda world: world.statement["validity"].update(
         maxIndexAgeHours=0
     ),
-    "only a shadow is allowed": lambda world: world.statement.update(decision="shadow-only"),
+    "only a shadow is allowed": lambda world: world.decide("shadow-only"),
     "the context loses a signature": lambda world: setattr(world, "context_signers", [0]),
     "engineering built for less": lambda world: world.manifest.update(maxStage="validation"),
 }

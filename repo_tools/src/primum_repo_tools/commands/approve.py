@@ -257,7 +257,7 @@ def _summary(bench: Workbench, draft: StatementDraft) -> tuple[RenderableType, .
         ("change", f"{said.change_tier}: {draft.manifest.labelling.summary}"),
         ("intended use", said.intended_use.text),
         ("where", f"{', '.join(said.constraints.jurisdictions)}; sites {sites}"),
-        ("hardware", ", ".join(said.constraints.hardware)),
+        ("hardware", ", ".join(item.hardware_id for item in said.constraints.hardware)),
         ("operating point", f"{said.operating_point.output} >= {said.operating_point.threshold}"),
         ("valid", f"{said.validity.not_before:%Y-%m-%d} to {said.validity.not_after:%Y-%m-%d}"),
         ("exposure", f"at most {said.exposure.max_percentage} %"),

@@ -166,7 +166,7 @@ def _clinical(
         gate_statements(bench, repository, drafts, now=now)
     drafts = [draft for draft in drafts if not is_listed(repository, draft)]
     if not drafts:
-        entries = published_index(repository).entries
+        entries = published_index(repository).listed
         _nothing(
             [f"{e.component} {e.version} ({e.status})" for e in entries],
             dry_run=dry_run,

@@ -11,6 +11,7 @@ from primum_verifier.core.document import (
     DigestSet,
     Document,
     Name,
+    OpenDocument,
     Positive,
     SchemaVersion,
     Slug,
@@ -18,7 +19,7 @@ from primum_verifier.core.document import (
     Urn,
 )
 from primum_verifier.core.envelope import PublicKey
-from primum_verifier.core.vocabulary import Stage
+from primum_verifier.core.vocabulary import PatientCategory, Stage
 
 PROVISIONING_TARGET = "provisioning/keys.json"
 
@@ -32,17 +33,24 @@ class FactoryFacts(Document):
     hardware_revision: Name
     udi_di: Name
     public_key: PublicKey
+    model_number: Name | None = None
+    lot_number: Name | None = None
+    boot_firmware: Name | None = None
+    sensors: tuple[Slug, ...] = Field(default=(), max_length=100)
 
 
 class PlacementFacts(Document):
-    """Where the device was supplied and stands."""
+    """Where the device was supplied, where it stands, and for whom it has one fixed mode."""
 
     jurisdiction: Country
     site_id: Slug
     care_setting: Slug
+    site_groups: tuple[Slug, ...] = Field(default=(), max_length=100)
+    use_environment: Slug | None = None
+    patient_category: PatientCategory | None = None
 
 
-class DeviceContext(Document):
+class DeviceContext(OpenDocument):
     """What eligibility is judged against: signed and numbered, never an editable local file."""
 
     type: Literal["urn:primum:device-context:v0.1"]
@@ -55,7 +63,7 @@ class DeviceContext(Document):
     placement: PlacementFacts
 
 
-class ProvisioningKeys(Document):
+class ProvisioningKeys(OpenDocument):
     """The keys that may sign a device context; a key counts only if both authorities list it."""
 
     type: Literal["urn:primum:provisioning-keys:v0.1"]
@@ -67,8 +75,14 @@ class ProvisioningKeys(Document):
     keys: tuple[PublicKey, ...] = Field(min_length=1, max_length=50)
 
 
-class TrustMap(Document):
-    """Which two roots must agree before anything new runs, and the stage this device serves."""
+class TrustMap(OpenDocument):
+    """Which roots must agree before anything new runs, and what this device was made to serve.
+
+    ``site_root`` adds the responsible organisation, which can only narrow.
+    ``offline_allowance_days`` is how long after their end the short-lived roles of a repository
+    on a medium are still taken, on a device that has no network by design.  A device with
+    ``takes_drills`` acts on safety notices that only exercise the way.
+    """
 
     type: Literal["urn:primum:trust-map:v0.1"]
     schema_version: SchemaVersion
@@ -79,3 +93,6 @@ class TrustMap(Document):
     component: Slug
     engineering_root: DigestSet
     clinical_root: DigestSet
+    site_root: DigestSet | None = None
+    offline_allowance_days: Annotated[int, Field(ge=0, le=366)] = 0
+    takes_drills: bool = False

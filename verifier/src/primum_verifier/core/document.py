@@ -140,8 +140,11 @@ class Document(BaseModel):
     )
 
     def to_bytes(self) -> bytes:
-        """The document as canonical bytes: sorted members, no spaces, one newline at the end."""
-        content = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """The document as canonical bytes: sorted members, no spaces, one newline at the end.
+
+        Members that say what they would say by being left out are left out.
+        """
+        content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         return canonical_json(content)
 
 
@@ -282,7 +285,12 @@ def read_json(
 
 
 def parse_document(
-    model: type[Model], data: bytes, *, where: str, max_bytes: int = MAX_DOCUMENT_BYTES
+    model: type[Model],
+    data: bytes,
+    *,
+    where: str,
+    max_bytes: int = MAX_DOCUMENT_BYTES,
+    by_name: bool = False,
 ) -> Model:
     """Parse the bytes of one document into its frozen model.
 
@@ -291,6 +299,8 @@ def parse_document(
         data: the exact bytes that were signed or hashed.
         where: the name a person knows the document by; it heads the error.
         max_bytes: the largest size that is read at all.
+        by_name: whether members may also be spelled as in Python; for what people write by hand
+            and nobody signs.
 
     Raises:
         RefusedError: ``document.invalid`` naming up to five members that are wrong, or
@@ -300,7 +310,7 @@ def parse_document(
     read_json(data, where=where, max_bytes=max_bytes)
     try:
         # By the published spelling alone: our own spelling of a member is another member.
-        return model.model_validate_json(data, by_alias=True, by_name=False)
+        return model.model_validate_json(data, by_alias=True, by_name=by_name)
     except ValidationError as error:
         errors = error.errors(include_input=False, include_url=False)
         problems = [

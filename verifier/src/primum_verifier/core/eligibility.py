@@ -1,18 +1,23 @@
-"""The eligibility statement and the index: what clinical signs as usable, here and now."""
+"""The eligibility statement and the index: what clinical signs as usable, here and now.
+
+Who can hold a restriction is part of it: the device at activation, the application at each
+episode, or only the reader of the label.  A device that does not know a patient's age cannot
+enforce an age; see :mod:`episode`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from primum_verifier.core.document import (
-    Count,
     Country,
     Decimal,
     DigestSet,
     Document,
     Name,
+    OpenDocument,
     Positive,
     ResourceDescriptor,
     SchemaVersion,
@@ -23,11 +28,16 @@ from primum_verifier.core.document import (
     Version,
 )
 from primum_verifier.core.limits import MAX_LIST
+from primum_verifier.core.manifest import SoftwareRange
 from primum_verifier.core.vocabulary import (
     ChangeTier,
     Decision,
+    Enforcement,
+    EpisodeRule,
     IndexStatus,
     NoticeAction,
+    PatientCategory,
+    Rung,
     Stage,
 )
 
@@ -35,42 +45,199 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 INDEX_TARGET = "eligibility/index.json"
 ELIGIBILITY_ROLE = "eligibility"
 
-_MODES = {
+MODES = {
     Decision.ELIGIBLE: "clinical",
     Decision.ELIGIBLE_WITH_CONDITIONS: "clinical",
     Decision.INVESTIGATIONAL: "investigational",
     Decision.SHADOW_ONLY: "shadow",
 }
-_Countries = Annotated[tuple[Country, ...], Field(min_length=1, max_length=250)]
-_Hardware = Annotated[tuple[Slug, ...], Field(min_length=1, max_length=100)]
+"""The mode of use that each decision allows."""
+
+Countries = Annotated[tuple[Country, ...], Field(min_length=1, max_length=250)]
+Slugs = Annotated[tuple[Slug, ...], Field(min_length=1, max_length=MAX_LIST)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_LIST)]
+Categories = Annotated[tuple[PatientCategory, ...], Field(min_length=1, max_length=3)]
 _Hours = Annotated[int, Field(ge=0, le=24 * 366)]
 
 
-class Sites(Document):
-    """Where it may be used; a list names each site, and an empty list is no list."""
+class Coding(Document):
+    """A clinical concept as FHIR writes it: which system, which code, what people read."""
 
-    mode: Literal["all", "list"]
+    system: Name
+    code: Name
+    display: Text = ""
+
+
+class Sites(Document):
+    """Where it may be used; a list names sites, ``group`` groups of them; empty is no list."""
+
+    mode: Literal["all", "list", "group"]
     ids: tuple[Slug, ...] = Field(default=(), max_length=MAX_LIST)
 
     @model_validator(mode="after")
     def _list_means_list(self) -> Sites:
-        if (self.mode == "list") != bool(self.ids):
-            raise ValueError("ids stand with mode list, and only there")
+        if (self.mode == "all") == bool(self.ids):
+            raise ValueError("ids stand with the modes list and group, and only there")
         return self
+
+    def include(self, site: str, groups: tuple[str, ...]) -> bool:
+        """Whether a device at ``site``, which belongs to ``groups``, is meant."""
+        found = {
+            "all": True,
+            "list": site in self.ids,
+            "group": not set(groups).isdisjoint(self.ids),
+        }
+        return found[self.mode]
+
+
+class SerialRange(Document):
+    """Serial numbers with one prefix, from first to last, both included."""
+
+    prefix: Annotated[str, Field(max_length=80, pattern=r"^[A-Za-z0-9._-]*$")]
+    first: Annotated[int, Field(ge=0, le=10**12)]
+    last: Annotated[int, Field(ge=0, le=10**12)]
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> SerialRange:
+        if self.first > self.last:
+            raise ValueError("first is above last")
+        return self
+
+    def includes(self, serial: str) -> bool:
+        """Whether the number after the prefix lies in the range."""
+        number = serial.removeprefix(self.prefix)
+        return (
+            serial.startswith(self.prefix)
+            and number.isdecimal()
+            and self.first <= int(number) <= self.last
+        )
+
+
+class DeviceScope(Document):
+    """Which devices, by model, lot or serial number (FHIR ``correctiveAction.scope``)."""
+
+    scope: Literal["model", "lot-numbers", "serial-numbers"]
+    values: tuple[Name, ...] = Field(default=(), max_length=MAX_LIST)
+    ranges: tuple[SerialRange, ...] = Field(default=(), max_length=100)
+
+    @model_validator(mode="after")
+    def _names_some_device(self) -> DeviceScope:
+        if not self.values and not self.ranges:
+            raise ValueError("a scope names devices; an empty one would name none or all")
+        if self.ranges and self.scope != "serial-numbers":
+            raise ValueError("ranges stand with serial numbers only")
+        return self
+
+    def includes(self, *, model: str | None, lot: str | None, serial: str) -> bool:
+        """Whether a device with these numbers is meant; a number that is not known never is."""
+        number = {"model": model, "lot-numbers": lot, "serial-numbers": serial}[self.scope]
+        return number in self.values or any(part.includes(serial) for part in self.ranges)
+
+
+class Hardware(Document):
+    """Hardware that the evidence was gathered for; what is left out is not restricted."""
+
+    hardware_id: Slug
+    revisions: Names | None = None
+    boot_firmware: Names | None = None
+    sensors: Slugs | None = None
+
+
+class Software(Document):
+    """What else must, and must not, run on the device."""
+
+    agent_min: Version | None = None
+    operating_systems: Names | None = None
+    requires: tuple[SoftwareRange, ...] = Field(default=(), max_length=100)
+    conflicts: tuple[SoftwareRange, ...] = Field(default=(), max_length=100)
+
+
+class Market(Document):
+    """When devices may be given it; it never ends what runs already."""
+
+    start: Time
+    end: Time | None = None
+
+
+class Population(Document):
+    """For which patients; ``enforce`` says who can hold it."""
+
+    enforce: Literal[Enforcement.INFERENCE, Enforcement.LABELLING]
+    age_years_min: Annotated[int, Field(ge=0, le=150)] | None = None
+    age_years_max: Annotated[int, Field(ge=0, le=150)] | None = None
+    sex: Literal["female", "male"] | None = None
+    include: tuple[Coding, ...] = Field(default=(), max_length=100)
+    exclude: tuple[Coding, ...] = Field(default=(), max_length=100)
+
+
+class InputChannel(Document):
+    """One input as the model was validated on (IEEE 11073 code, UCUM unit)."""
+
+    channel: Slug
+    code: Name
+    unit: Name
+    rate_hz: Decimal
+    acquisition_devices: Slugs | None = None
 
 
 class Constraints(Document):
-    """What a device must be for the release to be eligible on it; each is judged at activation."""
+    """What a device must be for the release to be eligible on it."""
 
-    jurisdictions: _Countries
-    hardware: _Hardware
+    jurisdictions: Countries
+    hardware: tuple[Hardware, ...] = Field(min_length=1, max_length=100)
     sites: Sites
+    market: Market | None = None
+    software: Software | None = None
+    devices: DeviceScope | None = None
+    care_settings: Slugs | None = None
+    use_environments: Slugs | None = None
+    patient_categories: Categories | None = None
+    population: Population | None = None
+    inputs: tuple[InputChannel, ...] = Field(default=(), max_length=100)
+    user_roles: tuple[Coding, ...] = Field(default=(), max_length=100)
 
 
 class Use(Document):
-    """How it may be used."""
+    """How it may be used, and whether a person must agree to each update."""
 
     mode: Literal["clinical", "shadow", "investigational"]
+    automation: Literal["manual-update", "automatic-update"] = "automatic-update"
+
+
+class Product(Document):
+    """The product that it is eligible for, and what the device must show afterwards (UDI)."""
+
+    manufacturer: Text
+    device_name: Text
+    model_numbers: Names
+    udi_di: Names
+    udi_after_activation: Name | None = None
+
+
+class Authorisation(Document):
+    """One authorisation in one country; its end stops new activations, not what runs."""
+
+    jurisdiction: Country
+    route: Literal[
+        "510k", "de-novo", "pma", "ce-mdr", "ce-ivdr", "hc-mdl", "ukca", "study", "other"
+    ]
+    identifier: Name
+    valid_until: Time | None = None
+    change_control_plan: DigestSet | None = None
+    modification_ids: tuple[Slug, ...] = Field(default=(), max_length=100)
+
+
+class Study(Document):
+    """Who is enrolled in a study, and until when (21 CFR 812; MDR 2017/745 Art. 62).
+
+    ``approval_ref`` is the reference of the ethics committee, or of the consent.
+    """
+
+    protocol_id: Name
+    approval_ref: Name
+    until: Time
+    devices: tuple[Slug, ...] = Field(default=(), max_length=MAX_LIST)
+    sites: tuple[Slug, ...] = Field(default=(), max_length=MAX_LIST)
 
 
 class IntendedUse(Document):
@@ -82,6 +249,17 @@ class IntendedUse(Document):
     decision_role: Literal[
         "autonomous", "second-reader", "triage", "decision-support", "monitoring"
     ]
+    situation: Literal["critical", "serious", "non-serious"] | None = None
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")] | None = None
+    indications: tuple[Coding, ...] = Field(default=(), max_length=100)
+    contraindications: tuple[Coding, ...] = Field(default=(), max_length=100)
+
+
+class RestrictedPoint(Document):
+    """Another operating point, approved beforehand, that a restriction may choose."""
+
+    id: Slug
+    threshold: Decimal
 
 
 class OperatingPoint(Document):
@@ -89,6 +267,41 @@ class OperatingPoint(Document):
 
     output: Slug | Name
     threshold: Decimal
+    threshold_set: DigestSet | None = None
+    restricted: tuple[RestrictedPoint, ...] = Field(default=(), max_length=20)
+
+
+class RungPassed(Document):
+    """One rung of the validation ladder, and what came of it."""
+
+    rung: Rung
+    protocol: DigestSet
+    report: DigestSet
+    result: Literal["met", "not-met"]
+
+
+class OpenIssues(Document):
+    """Known anomalies at release by severity (IEC 62304 5.8.2)."""
+
+    critical: Annotated[int, Field(ge=0, le=10**6)]
+    major: Annotated[int, Field(ge=0, le=10**6)]
+    minor: Annotated[int, Field(ge=0, le=10**6)]
+
+
+class Risk(Document):
+    """Where the risk is analysed, and what was concluded (ISO 14971 8, 9)."""
+
+    file_ref: Name
+    residual_risk: Literal["acceptable", "acceptable-with-benefit"]
+    safety_class: Literal["A", "B", "C"]
+
+
+class Labelling(Document):
+    """What people are told, and whether they must say that they read it before first use."""
+
+    ifu: DigestSet
+    user_notice: dict[Annotated[str, Field(pattern=r"^[a-z]{2}$")], Text]
+    acknowledgement_required: bool = False
 
 
 class Validity(Document):
@@ -98,6 +311,7 @@ class Validity(Document):
     not_after: Time
     max_index_age_hours: _Hours
     offline_grace_hours: _Hours
+    review_by: Time | None = None
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Validity:
@@ -109,8 +323,14 @@ class Validity(Document):
 class ActionOrdered(Document):
     """What the device does on expiry or withdrawal, and the hazard that decided it."""
 
-    action: NoticeAction
+    action: Literal[
+        NoticeAction.NOTIFY_ONLY,
+        NoticeAction.CONTINUE_WITH_NOTICE,
+        NoticeAction.FALL_BACK,
+        NoticeAction.SUSPEND_AI_FUNCTION,
+    ]
     hazard_ref: Name
+    running_episode: EpisodeRule = EpisodeRule.FINISH_EPISODE
 
 
 class FailSafe(Document):
@@ -129,12 +349,32 @@ class Baselines(Document):
 
 
 class Exposure(Document):
-    """The ceiling that clinical sets for every rollout plan."""
+    """The ceiling that clinical sets for every rollout plan, and how long each step must rest."""
 
     max_percentage: Annotated[int, Field(ge=1, le=100)]
+    min_soak_hours: _Hours = 0
+    required_by: Time | None = None
 
 
-class Eligibility(Document):
+class RollbackCriterion(Document):
+    """A measure at which a device, or the fleet, goes back."""
+
+    metric: Name
+    comparator: Literal["above", "below"]
+    value: Decimal
+    window_hours: _Hours
+    action: Literal[NoticeAction.NOTIFY_ONLY, NoticeAction.FALL_BACK]
+
+
+class Condition(Document):
+    """A condition of use in words, with a code, and who can hold it."""
+
+    code: Slug
+    text: Text
+    enforce: Enforcement
+
+
+class Eligibility(OpenDocument):
     """The predicate: every member that a device enforces before or while the release runs.
 
     ``answers`` names the safety notices that this statement answers: what was withdrawn comes
@@ -157,14 +397,30 @@ class Eligibility(Document):
     on_expiry: ActionOrdered
     on_withdrawal: ActionOrdered
     fail_safe: FailSafe
+    product: Product | None = None
+    authorisations: tuple[Authorisation, ...] = Field(default=(), max_length=300)
+    study: Study | None = None
+    ladder: tuple[RungPassed, ...] = Field(default=(), max_length=20)
     evidence: tuple[ResourceDescriptor, ...] = Field(default=(), max_length=MAX_LIST)
+    open_issues: OpenIssues | None = None
+    risk: Risk | None = None
+    labelling: Labelling | None = None
+    conditions: tuple[Condition, ...] = Field(default=(), max_length=100)
+    rollback_criteria: tuple[RollbackCriterion, ...] = Field(default=(), max_length=50)
+    monitoring_specification: DigestSet | None = None
+    self_test: DigestSet | None = None
     baselines: Baselines | None = None
     answers: tuple[Urn, ...] = Field(default=(), max_length=MAX_LIST)
+    supersedes: tuple[DigestSet, ...] = Field(default=(), max_length=MAX_LIST)
 
     @model_validator(mode="after")
-    def _decision_and_mode_agree(self) -> Eligibility:
-        if _MODES[self.decision] != self.use.mode:
+    def _members_agree(self) -> Eligibility:
+        if MODES[self.decision] != self.use.mode:
             raise ValueError("decision and use.mode contradict each other")
+        if (self.use.mode == "clinical") != (self.study is None):
+            raise ValueError("a study stands with investigational and shadow use, and only there")
+        if self.decision == Decision.ELIGIBLE_WITH_CONDITIONS and not self.conditions:
+            raise ValueError("eligible-with-conditions names no condition")
         return self
 
 
@@ -193,27 +449,38 @@ class IndexEntry(Document):
     effective_at: Time
 
 
-class EligibilityIndex(Document):
-    """The allow-list: what is eligible now. Absence is never permission."""
+_Entry = Annotated[IndexEntry | dict[str, Any], Field(union_mode="left_to_right")]
+
+
+class EligibilityIndex(OpenDocument):
+    """The allow-list: what is eligible now. Absence is never permission.
+
+    An entry that this build cannot read is as good as absent; the others stand.
+    """
 
     type: Literal["urn:primum:eligibility-index:v0.1"]
     schema_version: SchemaVersion
     id: Urn
     number: Positive
     issued_at: Time
-    min_statement_number: Count
-    entries: tuple[IndexEntry, ...] = Field(max_length=MAX_LIST)
+    entries: tuple[
+        Annotated[IndexEntry | dict[str, Any], Field(union_mode="left_to_right")], ...
+    ] = Field(max_length=MAX_LIST)
 
-    @model_validator(mode="after")
-    def _one_entry_each(self) -> EligibilityIndex:
-        releases = [entry.release.sha256 for entry in self.entries]
-        if len(set(releases)) != len(releases):
-            raise ValueError("one release stands twice on the list")
-        return self
+    @property
+    def listed(self) -> tuple[IndexEntry, ...]:
+        """The entries that can be read."""
+        return tuple(entry for entry in self.entries if isinstance(entry, IndexEntry))
+
+    def entries_for(self, release: str) -> tuple[IndexEntry, ...]:
+        """The entries of a release by its manifest's SHA-256; more than one contradict."""
+        return tuple(entry for entry in self.listed if entry.release.sha256 == release)
 
     def entry_for(self, release: str) -> IndexEntry | None:
-        """The entry of a release by its manifest's SHA-256, or None: not listed."""
-        return next((item for item in self.entries if item.release.sha256 == release), None)
+        """The entry of a release, of several the strictest; None: not listed."""
+        order = list(IndexStatus)
+        entries = self.entries_for(release)
+        return max(entries, key=lambda entry: order.index(entry.status), default=None)
 
 
 def statement_target(statement: str) -> str:

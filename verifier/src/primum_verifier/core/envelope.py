@@ -32,6 +32,7 @@ from primum_verifier.core.reasons import Reason
 
 INTOTO_PAYLOAD_TYPE = "application/vnd.in-toto+json"
 CONTEXT_PAYLOAD_TYPE = "application/vnd.primum.device-context+json"
+TRUST_MAP_PAYLOAD_TYPE = "application/vnd.primum.trust-map+json"
 HEAD_PAYLOAD_TYPE = "application/vnd.primum.chain-head+json"
 
 _PublicText = Annotated[str, StringConstraints(min_length=32, max_length=1000)]

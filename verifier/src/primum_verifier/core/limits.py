@@ -29,6 +29,9 @@ MAX_NOTICES: Final = 1000
 MAX_HOLD_HOURS: Final = 72
 """The longest that one function alone may hold new activations."""
 
+HOLD_AGAIN_DAYS: Final = 30
+"""Days in which one person may hold one release once: a hold must not be renewed for ever."""
+
 MAX_SIGNATURES: Final = 16
 """Signatures read in one envelope."""
 

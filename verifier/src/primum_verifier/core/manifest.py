@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -12,7 +13,9 @@ from primum_verifier.core.document import (
     DigestSet,
     Document,
     Name,
+    OpenDocument,
     Positive,
+    ResourceDescriptor,
     SchemaVersion,
     Slug,
     Text,
@@ -25,15 +28,25 @@ from primum_verifier.core.vocabulary import ChangeTier, Stage
 
 MANIFEST_TYPE = "urn:primum:release-manifest:v0.1"
 MANIFEST_ROLE = "model"
+MANIFEST_ROLES = frozenset({"model", "software"})
+"""A release of a model is signed by the role ``model``, any other by ``software``."""
 
 
 class ItemKind(StrEnum):
     """The kinds of thing a bundle holds; a threshold stands apart, so that its change shows."""
 
+    APPLICATION = "application"
     MODEL = "model"
+    PREPROCESSING = "preprocessing"
+    CALIBRATION = "calibration"
     THRESHOLD_SET = "threshold-set"
+    LABEL_MAP = "label-map"
+    CONFIGURATION = "configuration"
+    RUNTIME = "runtime"
+    DRIVER = "driver"
     SELF_TEST_SPECIFICATION = "self-test-specification"
     SELF_TEST_FIXTURES = "self-test-fixtures"
+    MONITORING_SPECIFICATION = "monitoring-specification"
     INSTRUCTIONS_FOR_USE = "ifu"
 
 
@@ -45,6 +58,7 @@ class Bundle(Document):
     release_counter: Positive
     track: Literal["model", "software", "configuration", "combined"]
     created_at: Time
+    build_id: Name | None = None
 
 
 class Item(Document):
@@ -55,6 +69,49 @@ class Item(Document):
     path: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
     length: Annotated[int, Field(ge=1, le=MAX_ARTIFACT_BYTES)]
     digest: DigestSet
+    version: Version | None = None
+    purl: Name | None = None
+    safety_class: Literal["A", "B", "C"] | None = None
+    soup: bool = False
+
+
+class SoftwareRange(Document):
+    """A component of the device and the versions of it that are meant, both ends included."""
+
+    component: Slug
+    least: Version | None = None
+    most: Version | None = None
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> SoftwareRange:
+        if self.least and self.most and precedence(self.least) > precedence(self.most):
+            raise ValueError("least is above most")
+        return self
+
+    def includes(self, version: str | None) -> bool:
+        """Whether a version, as found on the device, is meant; what is not there never is."""
+        try:
+            found = precedence(version or "")
+        except ValueError:
+            return False
+        return (self.least is None or found >= precedence(self.least)) and (
+            self.most is None or found <= precedence(self.most)
+        )
+
+
+def software_faults(
+    requires: tuple[SoftwareRange, ...],
+    conflicts: tuple[SoftwareRange, ...],
+    installed: Mapping[str, str],
+) -> str:
+    """What of the software on a device is missing or in the way; empty when nothing is."""
+    missing = [item for item in requires if not item.includes(installed.get(item.component))]
+    against = [item for item in conflicts if item.includes(installed.get(item.component))]
+    return "; ".join(
+        f"{what} {item.component}: found {installed.get(item.component, 'none')}"
+        for what, items in (("needs another", missing), ("conflicts with", against))
+        for item in items
+    )
 
 
 class Compatibility(Document):
@@ -62,6 +119,8 @@ class Compatibility(Document):
 
     hardware: tuple[Slug, ...] = Field(min_length=1, max_length=100)
     min_agent_version: Version
+    requires: tuple[SoftwareRange, ...] = Field(default=(), max_length=100)
+    conflicts: tuple[SoftwareRange, ...] = Field(default=(), max_length=100)
 
 
 class SelfTestItems(Document):
@@ -92,8 +151,18 @@ class Labelling(Document):
     summary: Text
 
 
-class ReleaseManifest(Document):
-    """One release of one component, signed by the engineering role ``model`` or ``software``."""
+class Security(Document):
+    """The vulnerabilities that the release mends, and the statement about those that remain."""
+
+    fixes: tuple[Name, ...] = Field(default=(), max_length=200)
+    vex: DigestSet | None = None
+
+
+class ReleaseManifest(OpenDocument):
+    """One release of one component, signed by the engineering role ``model`` or ``software``.
+
+    ``materials`` names what it was made with and from: SBOM, ML-BOM, provenance, by digest.
+    """
 
     type: Literal["urn:primum:release-manifest:v0.1"]
     schema_version: SchemaVersion
@@ -112,6 +181,9 @@ class ReleaseManifest(Document):
     change_tier: ChangeTier
     previous: DigestSet | None = None
     original: DigestSet | None = None
+    severity: Literal["critical", "mandatory", "optional"] = "optional"
+    security: Security | None = None
+    materials: tuple[ResourceDescriptor, ...] = Field(default=(), max_length=50)
 
     @model_validator(mode="after")
     def _items_fit_together(self) -> ReleaseManifest:
@@ -139,9 +211,33 @@ class ReleaseManifest(Document):
         return next((item for item in self.items if item.kind == kind), None)
 
     @property
+    def role(self) -> str:
+        """The role of engineering that may sign this manifest."""
+        return MANIFEST_ROLE if self.bundle.track == "model" else "software"
+
+    @property
     def name(self) -> str:
         """Component and version as people write them."""
         return f"{self.bundle.component} {self.bundle.version}"
+
+
+Precedence = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
+
+
+def precedence(version: str) -> Precedence:
+    """What a version is ordered by (Semantic Versioning 2.0.0, 11).
+
+    Raises:
+        ValueError: it is no version.
+    """
+    core, dash, pre = version.partition("+")[0].partition("-")
+    major, minor, patch = (int(part) for part in core.split("."))
+    parts = pre.split(".") if dash else []
+    # Numbers order before words, and a version before its first words.
+    order = tuple(
+        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts
+    )
+    return major, minor, patch, not dash, order
 
 
 def manifest_target(component: str, version: str) -> str:

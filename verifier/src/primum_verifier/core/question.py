@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -11,7 +12,13 @@ from primum_verifier.core.eligibility import EligibilityStatement
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import AuthorityView
-from primum_verifier.core.vocabulary import Capability, NoticeAction, Outcome, Phase
+from primum_verifier.core.vocabulary import (
+    Capability,
+    EpisodeRule,
+    NoticeAction,
+    Outcome,
+    Phase,
+)
 
 
 class ArtifactsFact(StrEnum):
@@ -38,12 +45,27 @@ class ClinicalUse(StrEnum):
     IN_USE = "in-use"
 
 
+@dataclass(frozen=True)
+class SeenHold:
+    """A hold that this device has obeyed before: the same person may hold once in 30 days.
+
+    Attributes:
+        notice: its id.
+        person_id: who signed it.
+        issued_at: when, as the notice says.
+    """
+
+    notice: str
+    person_id: str
+    issued_at: datetime
+
+
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """Given this device, these documents and this time, what may be done with this release?
 
     Attributes:
-        phase: install something new, go back to something held, or continue with the active.
+        phase: install or activate something new, go back to something held, or continue.
         release: SHA-256 of the release's manifest.
         trust_map: what the device was provisioned with.
         engineering: the last accepted view of the engineering authority.
@@ -54,6 +76,7 @@ class Question:
         device_key: the public part of the key that the device really holds.
         clock: the device's clock, None when it is known to be wrong.
         proven: a moment that has certainly passed, None when the authorities signed none.
+        site: the last accepted view of the responsible organisation, where the map names one.
         counter_floor: no release with a lower counter may be taken in this phase.
         context_floor: the highest number of a device context ever accepted.
         artifacts: what was found of the release's files.
@@ -61,6 +84,12 @@ class Question:
         clinical_use: whether a patient is being served right now.
         activated_under: the statement under which the active release was activated, as the
             device kept it; by it a release ends that no list names any more.
+        installed: the versions of the other components on the device, by name.
+        operating_system: what the device runs, as the statement would name it.
+        conditions_met: the codes of the conditions that the device found to hold now.
+        asks_per_episode: whether the application asks before each episode (:mod:`episode`).
+        operator_agreed: whether a person agreed to this very release.
+        seen_holds: the holds that this device obeyed before.
     """
 
     phase: Phase
@@ -74,12 +103,19 @@ class Question:
     device_key: str
     clock: datetime | None
     proven: datetime | None
+    site: AuthorityView | None = None
     counter_floor: int = 0
     context_floor: int = 0
     artifacts: ArtifactsFact = ArtifactsFact.NOT_FETCHED
     self_test: SelfTestFact = SelfTestFact.NOT_RUN
     clinical_use: ClinicalUse = ClinicalUse.IDLE
     activated_under: bytes | None = None
+    installed: Mapping[str, str] = field(default_factory=dict)
+    operating_system: str = ""
+    conditions_met: frozenset[str] = frozenset()
+    asks_per_episode: bool = False
+    operator_agreed: bool = False
+    seen_holds: tuple[SeenHold, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,8 +145,54 @@ class Check:
         """Whether this check alone keeps the device from going on; unknown is never yes."""
         return self.outcome in {Outcome.REFUSED, Outcome.UNKNOWN}
 
+    def as_dict(self) -> dict[str, object]:
+        """The check as JSON shows it."""
+        return {
+            "name": self.name,
+            "outcome": str(self.outcome),
+            "reason": None if self.reason is None else str(self.reason),
+            "found": self.found,
+            "expected": self.expected,
+            "source": self.source,
+            "clause": self.clause,
+        }
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be done with a running release, and why.
+
+    Attributes:
+        action: what the device does.
+        reason: the reason code.
+        found: what was found.
+        source: the signed document that orders it.
+        user_notice: what the user is told.
+        fallback: manifests to go back to, best first.
+        running_episode: what becomes of an episode that runs.
+        max_use_seconds: how long an episode may still run; None: as long as it lasts.
+        preserve_evidence: whether the bytes of what is taken away are kept.
+        operating_point: the approved point at which it runs from now on, where one was chosen.
+    """
+
+    action: NoticeAction
+    reason: Reason
+    found: str
+    source: str
+    user_notice: str
+    fallback: tuple[str, ...] = ()
+    running_episode: EpisodeRule = EpisodeRule.FINISH_EPISODE
+    max_use_seconds: int | None = None
+    preserve_evidence: bool = False
+    operating_point: str | None = None
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether the release may not go on running."""
+        return self.action.takes_away
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """The answer: how far the device may go, and every rule that was asked.
 
@@ -121,16 +203,16 @@ class Verdict:
         capability: how far the device may go.
         checks: every rule in the order it was judged.
         primary: the one reason that explains a refusal; None when nothing stands in the way.
-        ordered: for a running release, what is to be done with it; None when nothing is.
-        user_notice: what the user is to be told.
-        fallback: manifests to go back to, best first, where a notice orders one.
-        engineering_view: the id of the engineering view judged over.
-        clinical_view: the id of the clinical view judged over.
+        order: for a running release, what is to be done with it; None when nothing is.
+        views: the ids of the views judged over, by authority.
         judged_at: the clock used, if it was known.
         manifest: the manifest, where it was found.
         statement: the eligibility statement, where it was found.
         statement_digest: its SHA-256.
         statement_bytes: its exact bytes, for a device to keep with what it activates.
+        per_episode: what the application must ask before each episode (:mod:`episode`).
+        seen_holds: the holds about this release, for a device to remember.
+        not_understood: members of the documents that this build does not know, for people.
     """
 
     phase: Phase
@@ -139,50 +221,58 @@ class Verdict:
     capability: Capability
     checks: tuple[Check, ...]
     primary: Reason | None
-    ordered: NoticeAction | None
-    user_notice: str
-    fallback: tuple[str, ...]
-    engineering_view: str
-    clinical_view: str
+    order: Order | None
+    views: Mapping[str, str]
     judged_at: datetime | None
     manifest: ReleaseManifest | None
     statement: EligibilityStatement | None
     statement_digest: str | None
-    statement_bytes: bytes | None = None
+    statement_bytes: bytes | None
+    per_episode: Mapping[str, object]
+    seen_holds: tuple[SeenHold, ...]
+    not_understood: tuple[str, ...]
 
     @property
     def in_the_way(self) -> tuple[Check, ...]:
         """The checks that stand in the way, in order."""
         return tuple(check for check in self.checks if check.stands_in_the_way)
 
+    @property
+    def ordered(self) -> NoticeAction | None:
+        """What is to be done with a running release."""
+        return None if self.order is None else self.order.action
+
+    @property
+    def user_notice(self) -> str:
+        """What the user is to be told."""
+        return "" if self.order is None else self.order.user_notice
+
+    @property
+    def fallback(self) -> tuple[str, ...]:
+        """The manifests to go back to, best first, where a notice orders one."""
+        return () if self.order is None else self.order.fallback
+
     def as_dict(self) -> dict[str, object]:
         """The verdict as JSON shows it; every rule is in it."""
+        order = self.order
         return {
             "release": self.release,
             "name": self.name,
             "phase": str(self.phase),
             "capability": self.capability.label,
             "primary": None if self.primary is None else str(self.primary),
-            "ordered": None if self.ordered is None else str(self.ordered),
+            "ordered": None if order is None else str(order.action),
+            "runningEpisode": None if order is None else str(order.running_episode),
+            "maxUseSeconds": None if order is None else order.max_use_seconds,
             "userNotice": self.user_notice,
             "fallback": list(self.fallback),
-            "engineeringView": self.engineering_view,
-            "clinicalView": self.clinical_view,
+            **{f"{authority}View": view for authority, view in self.views.items()},
             "judgedAt": None if self.judged_at is None else self.judged_at.isoformat(),
             "statement": self.statement_digest,
             "statementNumber": (
                 None if self.statement is None else self.statement.predicate.statement_number
             ),
-            "checks": [
-                {
-                    "name": check.name,
-                    "outcome": str(check.outcome),
-                    "reason": None if check.reason is None else str(check.reason),
-                    "found": check.found,
-                    "expected": check.expected,
-                    "source": check.source,
-                    "clause": check.clause,
-                }
-                for check in self.checks
-            ],
+            "perEpisode": dict(self.per_episode),
+            "notUnderstood": list(self.not_understood),
+            "checks": [check.as_dict() for check in self.checks],
         }

@@ -6,7 +6,7 @@ stands beside it so that the refusal can explain itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from primum_verifier.core.device import (
     DeviceContext,
     ProvisioningKeys,
 )
-from primum_verifier.core.document import parse_document, sha256_hex
+from primum_verifier.core.document import OpenDocument, parse_document, sha256_hex
 from primum_verifier.core.eligibility import (
     ELIGIBILITY_ROLE,
     INDEX_TARGET,
@@ -31,20 +31,25 @@ from primum_verifier.core.eligibility import (
 from primum_verifier.core.envelope import (
     CONTEXT_PAYLOAD_TYPE,
     INTOTO_PAYLOAD_TYPE,
-    PublicKey,
     envelope_lines,
     open_envelope,
 )
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.limits import MAX_APPROVALS, MAX_NOTICES
-from primum_verifier.core.manifest import MANIFEST_ROLE, ReleaseManifest
+from primum_verifier.core.manifest import MANIFEST_ROLES, ReleaseManifest
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNoticeStatement
 from primum_verifier.core.question import Question
+from primum_verifier.core.site import ACCEPTANCE_TARGET, SiteAcceptance
 from primum_verifier.core.view import AuthorityView
-from primum_verifier.core.vocabulary import Function, Phase
+from primum_verifier.core.vocabulary import Phase
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _TOP = frozenset({"targets"})
+_ELIGIBILITY = frozenset({ELIGIBILITY_ROLE})
+_SAFETY = frozenset({SAFETY_ROLE})
+
+CONTEXT = "device context"
+KEPT_STATEMENT = "statement kept at activation"
 
 
 @dataclass(frozen=True)
@@ -52,26 +57,33 @@ class SignedApproval:
     """An approval, and the person of the policy whose key signed it."""
 
     statement: ApprovalStatement
-    person_id: str
-    function: Function
+    person: Person
 
 
 @dataclass(frozen=True)
 class SignedNotice:
-    """A safety notice, and the distinct functions whose people signed it."""
+    """A safety notice, and the distinct people who signed it."""
 
     statement: SafetyNoticeStatement
-    functions: frozenset[Function]
+    people: tuple[Person, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """The documents that bear on one release; None where absent or unreadable.
 
     Attributes:
+        manifest_target: the name under which the manifest stands; empty when it does not.
+        context_signers: how many keys that both authorities list signed the context.
+        context_threshold: how many must; None when a list of them is missing.
+        context_trusted: whether enough did, for the key that this device holds.
+        entry: the entry of the release on the list; of several the strictest.
+        contradicted: whether several entries say different things of this release.
+        unread_entries: how many entries of the list cannot be read.
+        approvals: every approval of the statement by a person whose approval may count.
+        notices: every notice that names this release.
+        ways_back: every notice that orders devices to go back to this release.
         notices_whole: whether the notices were there and every line of them could be read.
-        context_trusted: whether enough keys that both authorities list signed the context, for
-            the key that this device holds.
         problems: for a document that was there and could not be read, what was wrong with it.
     """
 
@@ -80,17 +92,38 @@ class Reading:
     context: DeviceContext | None
     context_signers: int
     context_threshold: int | None
+    context_trusted: bool
     policy: ApprovalPolicy | None
     index: EligibilityIndex | None
     entry: IndexEntry | None
+    contradicted: bool
+    unread_entries: int
     statement: EligibilityStatement | None
     statement_digest: str | None
     statement_bytes: bytes | None
     approvals: tuple[SignedApproval, ...]
     notices: tuple[SignedNotice, ...]
+    ways_back: tuple[SignedNotice, ...]
     notices_whole: bool
-    context_trusted: bool
+    acceptance: SiteAcceptance | None
     problems: dict[str, PrimumError]
+
+    @property
+    def not_understood(self) -> tuple[str, ...]:
+        """The members that this build does not know, each with its document."""
+        opened: dict[str, OpenDocument | None] = {
+            "release manifest": self.manifest,
+            CONTEXT: self.context,
+            "approval policy": self.policy,
+            "eligibility index": self.index,
+            "eligibility statement": None if self.statement is None else self.statement.predicate,
+        }
+        return tuple(
+            f"{where}: {member}"
+            for where, document in opened.items()
+            if document is not None
+            for member in document.not_understood
+        )
 
 
 class _Reader:
@@ -108,75 +141,91 @@ class _Reader:
             self.problems[where] = error
             return None
 
-    def payloads(
-        self, lines: Iterable[bytes], keys: tuple[PublicKey, ...], where: str
-    ) -> Iterable[tuple[bytes, tuple[PublicKey, ...]]]:
-        for number, line in enumerate(lines, start=1):
+    def envelopes(
+        self,
+        model: type[_Model],
+        data: bytes | None,
+        people: tuple[Person, ...],
+        *,
+        where: str,
+        at_most: int,
+    ) -> Iterator[tuple[_Model, tuple[Person, ...]]]:
+        """The statements of a JSON-lines file, each with the people whose keys signed it."""
+        signer = {person.key.public: person for person in people}
+        for number, line in enumerate(self._lines(data, where, at_most), start=1):
+            place = f"{where}:{number}"
             try:
                 opened = open_envelope(
-                    line, payload_type=INTOTO_PAYLOAD_TYPE, keys=keys, where=f"{where}:{number}"
+                    line,
+                    payload_type=INTOTO_PAYLOAD_TYPE,
+                    keys=tuple(person.key for person in people),
+                    where=place,
                 )
             except PrimumError as error:
                 # One bad line leaves the others standing: absence of an approval already refuses.
-                self.problems[f"{where}:{number}"] = error
+                self.problems[place] = error
                 continue
-            yield opened.payload, opened.signers
+            statement = self.parse(model, opened.payload, place)
+            if statement is not None:
+                yield statement, tuple(signer[key.public] for key in opened.signers)
 
-    def lines(self, data: bytes | None, where: str, at_most: int) -> list[bytes]:
-        if data is None:
-            return []
+    def _lines(self, data: bytes | None, where: str, at_most: int) -> Iterable[bytes]:
         try:
-            return envelope_lines(data, where=where, at_most=at_most)
+            return envelope_lines(data or b"", where=where, at_most=at_most)
         except PrimumError as error:
             self.problems[where] = error
-            return []
+            return ()
 
 
 def read(question: Question) -> Reading:
     """Read everything that bears on the release of the question."""
     reader = _Reader()
-    target, manifest = _manifest(reader, question.engineering, question.release)
-    clinical = question.clinical
+    clinical, release = question.clinical, question.release
+    target, manifest = _manifest(reader, question.engineering, release)
     policy = reader.parse(
         ApprovalPolicy, clinical.document(POLICY_TARGET, roles=_TOP), POLICY_TARGET
     )
-    role = frozenset({ELIGIBILITY_ROLE})
     index = reader.parse(
-        EligibilityIndex, clinical.document(INDEX_TARGET, roles=role), INDEX_TARGET
+        EligibilityIndex, clinical.document(INDEX_TARGET, roles=_ELIGIBILITY), INDEX_TARGET
     )
-    entry = None if index is None else index.entry_for(question.release)
+    entries = () if index is None else index.entries_for(release)
+    entry = None if index is None else index.entry_for(release)
     digest = None if entry is None else entry.statement.sha256
-    statement = None if digest is None else _statement(reader, clinical, digest)
+    data = None if digest is None else _statement_bytes(clinical, digest)
+    statement = None if digest is None else reader.parse(EligibilityStatement, data, "statement")
     if statement is None and question.phase == Phase.CONTINUE:
         # What was activated under a statement ends by it, also when the list has dropped it.
-        where = "statement kept at activation"
-        statement = reader.parse(EligibilityStatement, question.activated_under, where)
+        kept = question.activated_under
+        statement = reader.parse(EligibilityStatement, kept, KEPT_STATEMENT)
     context, signers, threshold = _context(reader, question)
+    approvals = () if digest is None else _approvals(reader, question, policy, digest)
     notices = _notices(reader, question, policy)
-    notices_there = clinical.document(NOTICES_TARGET, roles=frozenset({SAFETY_ROLE})) is not None
+    notices_there = clinical.document(NOTICES_TARGET, roles=_SAFETY) is not None
     return Reading(
         manifest=manifest,
         manifest_target=target,
         context=context,
         context_signers=signers,
         context_threshold=threshold,
-        policy=policy,
-        index=index,
-        entry=entry,
-        statement=statement,
-        statement_digest=digest,
-        statement_bytes=None
-        if digest is None
-        else clinical.document(statement_target(digest), roles=role),
-        approvals=_approvals(reader, question, policy, digest),
-        notices=notices,
-        notices_whole=notices_there
-        and policy is not None
-        and not any(where.startswith(NOTICES_TARGET) for where in reader.problems),
         context_trusted=context is not None
         and threshold is not None
         and signers >= threshold
         and context.factory.public_key.public == question.device_key,
+        policy=policy,
+        index=index,
+        entry=entry,
+        contradicted=len({(item.status, item.statement.sha256) for item in entries}) > 1,
+        unread_entries=0 if index is None else len(index.entries) - len(index.listed),
+        statement=statement,
+        statement_digest=digest,
+        statement_bytes=data,
+        approvals=approvals,
+        notices=tuple(item for item in notices if item.statement.names(release)),
+        ways_back=tuple(item for item in notices if item.statement.leads_back_to(release)),
+        notices_whole=notices_there
+        and policy is not None
+        and not any(where.startswith(NOTICES_TARGET) for where in reader.problems),
+        acceptance=_acceptance(reader, question.site),
         problems=reader.problems,
     )
 
@@ -185,66 +234,55 @@ def _manifest(
     reader: _Reader, engineering: AuthorityView, release: str
 ) -> tuple[str, ReleaseManifest | None]:
     for target, document in engineering.documents.items():
-        if document.role == MANIFEST_ROLE and sha256_hex(document.data) == release:
-            return target, reader.parse(ReleaseManifest, document.data, target)
+        if document.role in MANIFEST_ROLES and sha256_hex(document.data) == release:
+            manifest = reader.parse(ReleaseManifest, document.data, target)
+            if manifest is None or manifest.role == document.role:
+                return target, manifest
     return "", None
 
 
-def _statement(
-    reader: _Reader, clinical: AuthorityView, digest: str
-) -> EligibilityStatement | None:
-    target = statement_target(digest)
-    data = clinical.document(target, roles=frozenset({ELIGIBILITY_ROLE}))
-    if data is not None and sha256_hex(data) != digest:
-        return None
-    return reader.parse(EligibilityStatement, data, target)
+def _statement_bytes(clinical: AuthorityView, digest: str) -> bytes | None:
+    data = clinical.document(statement_target(digest), roles=_ELIGIBILITY)
+    return data if data is not None and sha256_hex(data) == digest else None
 
 
-def _people(question: Question, people: tuple[Person, ...]) -> dict[str, tuple[str, Function]]:
-    """Public key to person and function; a key that engineering also uses counts in neither."""
-    return {
-        person.key.public: (person.person_id, person.function)
-        for person in people
-        if person.key.public not in question.engineering.public_keys
-    }
+def _in_clinical_alone(question: Question, people: tuple[Person, ...]) -> tuple[Person, ...]:
+    """Without those whose key engineering uses too: it counts in neither authority."""
+    both = question.engineering.public_keys
+    return tuple(person for person in people if person.key.public not in both)
 
 
 def _approvals(
-    reader: _Reader, question: Question, policy: ApprovalPolicy | None, digest: str | None
+    reader: _Reader, question: Question, policy: ApprovalPolicy | None, digest: str
 ) -> tuple[SignedApproval, ...]:
-    if digest is None:
-        return ()
     target = approvals_target(digest)
-    data = question.clinical.document(target, roles=frozenset({ELIGIBILITY_ROLE}))
-    listed = () if policy is None else policy.approvers_of(digest)
-    people = _people(question, listed)
-    found = []
-    lines = reader.lines(data, target, MAX_APPROVALS)
-    keys = tuple(person.key for person in listed)
-    for payload, signers in reader.payloads(lines, keys, target):
-        statement = reader.parse(ApprovalStatement, payload, target)
-        for signer in signers:
-            if statement is not None and signer.public in people:
-                person_id, function = people[signer.public]
-                found.append(SignedApproval(statement, person_id, function))
-    return tuple(found)
+    data = question.clinical.document(target, roles=_ELIGIBILITY)
+    people = () if policy is None else _in_clinical_alone(question, policy.approvers_of(digest))
+    return tuple(
+        SignedApproval(statement, person)
+        for statement, signers in reader.envelopes(
+            ApprovalStatement, data, people, where=target, at_most=MAX_APPROVALS
+        )
+        for person in signers
+    )
 
 
 def _notices(
     reader: _Reader, question: Question, policy: ApprovalPolicy | None
 ) -> tuple[SignedNotice, ...]:
-    data = question.clinical.document(NOTICES_TARGET, roles=frozenset({SAFETY_ROLE}))
-    listed = () if policy is None else policy.notice_signers()
-    people = _people(question, listed)
-    found = []
-    lines = reader.lines(data, NOTICES_TARGET, MAX_NOTICES)
-    keys = tuple(person.key for person in listed)
-    for payload, signers in reader.payloads(lines, keys, NOTICES_TARGET):
-        statement = reader.parse(SafetyNoticeStatement, payload, NOTICES_TARGET)
-        if statement is not None and statement.names(question.release):
-            functions = {people[key.public][1] for key in signers if key.public in people}
-            found.append(SignedNotice(statement, frozenset(functions)))
-    return tuple(found)
+    data = question.clinical.document(NOTICES_TARGET, roles=_SAFETY)
+    people = () if policy is None else _in_clinical_alone(question, policy.notice_signers())
+    return tuple(
+        SignedNotice(statement, signers)
+        for statement, signers in reader.envelopes(
+            SafetyNoticeStatement, data, people, where=NOTICES_TARGET, at_most=MAX_NOTICES
+        )
+    )
+
+
+def _acceptance(reader: _Reader, site: AuthorityView | None) -> SiteAcceptance | None:
+    data = None if site is None else site.document(ACCEPTANCE_TARGET, roles=_TOP)
+    return reader.parse(SiteAcceptance, data, ACCEPTANCE_TARGET)
 
 
 def _context(reader: _Reader, question: Question) -> tuple[DeviceContext | None, int, int | None]:
@@ -257,7 +295,6 @@ def _context(reader: _Reader, question: Question) -> tuple[DeviceContext | None,
         )
         for view in (question.engineering, question.clinical)
     ]
-    where = "device context"
     if listed[0] is None or listed[1] is None:
         return None, 0, None
     both = {key.public for key in listed[0].keys} & {key.public for key in listed[1].keys}
@@ -265,10 +302,10 @@ def _context(reader: _Reader, question: Question) -> tuple[DeviceContext | None,
     threshold = max(listed[0].threshold, listed[1].threshold)
     try:
         opened = open_envelope(
-            question.device_context, payload_type=CONTEXT_PAYLOAD_TYPE, keys=keys, where=where
+            question.device_context, payload_type=CONTEXT_PAYLOAD_TYPE, keys=keys, where=CONTEXT
         )
     except PrimumError as error:
-        reader.problems[where] = error
+        reader.problems[CONTEXT] = error
         return None, 0, threshold
-    context = reader.parse(DeviceContext, opened.payload, where)
+    context = reader.parse(DeviceContext, opened.payload, CONTEXT)
     return context, len(opened.signers), threshold

@@ -6,12 +6,12 @@ import hashlib
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from primum_verifier.core.document import (
     DigestSet,
     Document,
-    Name,
+    OpenDocument,
     Positive,
     SchemaVersion,
     Slug,
@@ -24,7 +24,8 @@ from primum_verifier.core.limits import MAX_LIST
 
 ROLLOUT_TARGET = "rollout/plan.json"
 
-_SHARE_BITS = 64
+_SHARE_BITS = 48
+"""As many as a float holds exactly: with more, the last draws would round up to 100 itself."""
 
 
 class Ring(Document):
@@ -53,7 +54,7 @@ class Assignment(Document):
     pause: Pause | None = None
 
 
-class RolloutPlan(Document):
+class RolloutPlan(OpenDocument):
     """The plan as a whole; the first assignment that fits a device is its release."""
 
     type: Literal["urn:primum:rollout-plan:v0.1"]
@@ -61,13 +62,16 @@ class RolloutPlan(Document):
     id: Urn
     number: Positive
     issued_at: Time
-    salt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16,64}$")]
     assignments: tuple[Assignment, ...] = Field(max_length=MAX_LIST)
 
 
-def share_of(salt: str, ring: str, device_id: Name) -> float:
-    """The device's own draw in [0, 100): the same at every poll, unlike any other device's."""
-    digest = hashlib.sha256(f"{salt}\n{ring}\n{device_id}".encode()).digest()
+def share_of(release: str, device_id: str) -> float:
+    """The device's own draw in [0, 100) for a release, by its manifest's SHA-256.
+
+    It is the same at every poll, for every ring and under every plan: a percentage that grows
+    keeps who was in, and nobody can draw again by publishing a new plan.
+    """
+    digest = hashlib.sha256(f"{release}\n{device_id}".encode()).digest()
     return int.from_bytes(digest[: _SHARE_BITS // 8], "big") / float(2**_SHARE_BITS) * 100
 
 
@@ -89,6 +93,6 @@ def assigned_release(
             continue
         for ring in assignment.rings:
             named = ring.devices == "all" or device_id in ring.devices
-            if named and share_of(plan.salt, ring.name, device_id) < ring.percentage:
+            if named and share_of(assignment.release.sha256, device_id) < ring.percentage:
                 return assignment
     return None

@@ -2,189 +2,195 @@
 
 from __future__ import annotations
 
-from primum_verifier.core.question import ArtifactsFact, Check, Question
-from primum_verifier.core.reading import Reading
+from datetime import timedelta
+
+from primum_verifier.core.manifest import precedence, software_faults
+from primum_verifier.core.question import ArtifactsFact
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rules import Rule, checked, latest, not_applicable, problem, told
+from primum_verifier.core.rules import (
+    ALL_PHASES,
+    GRANTING,
+    MANIFEST,
+    Case,
+    Finding,
+    Rule,
+    either,
+    problem,
+    rule,
+    told,
+)
+from primum_verifier.core.standing_notices import orders_the_way_back
 from primum_verifier.core.view import AuthorityView
 from primum_verifier.core.vocabulary import Phase
 
-_FRESH_ROLES = ("timestamp", "snapshot", "targets", "model", "rollout")
-_SOURCE_MANIFEST = "release manifest"
+_ONLINE = ("timestamp", "snapshot")
+_TOP_ROLES = ("root", *_ONLINE, "targets")
 
 
-def roots_are_pinned(question: Question, _: Reading) -> Check:
+def is_fresh(view: AuthorityView, roles: tuple[str, ...], case: Case) -> Finding:
+    """Every role of an authority that a grant rests on is unexpired.
+
+    The two roles that are signed online end within days; what was fetched while they lasted may
+    still be activated later, until one of the roles that people sign has ended. A device that
+    is offline by design takes them from a medium for as long as its trust map allows.
+    """
+    now = case.latest
+    allowance = timedelta(days=case.question.trust_map.offline_allowance_days)
+    online = _ONLINE if case.question.phase == Phase.INSTALL else ()
+    ended = [
+        f"{role} {told(state.expires)}"
+        for role in ("root", *online, "targets", *roles)
+        if (state := view.roles.get(role)) is not None
+        and now is not None
+        and state.expires + (allowance if role in _ONLINE else timedelta(0)) <= now
+    ]
+    return Finding(
+        holds=None if now is None else not ended,
+        found=f"expired: {', '.join(ended)}" if ended else f"unexpired at {told(now)}",
+        expected="no expired role",
+        reason=Reason.TRUST_TIME_UNKNOWN if now is None else Reason.TRUST_EXPIRED,
+    )
+
+
+@rule("trusted-views", Reason.TRUST_METADATA, source="trust map", clause="TUF 5.2-5.6")
+def roots_are_pinned(case: Case) -> Finding:
     """The views hold every top role, so each was walked from its pinned root."""
     missing = [
         f"{view.authority} {role}"
-        for view in (question.engineering, question.clinical)
-        for role in ("root", "timestamp", "snapshot", "targets")
+        for view in (case.question.engineering, case.question.clinical)
+        for role in _TOP_ROLES
         if role not in view.roles
     ]
-    return checked(
-        "trusted-views",
-        holds=not missing,
-        reason=Reason.TRUST_METADATA,
-        found=f"missing: {', '.join(missing)}" if missing else "both authorities, all top roles",
-        expected="a trusted view of both authorities",
-        source="trust map",
-        clause="TUF 5.2-5.6",
+    return Finding(
+        not missing,
+        f"missing: {', '.join(missing)}" if missing else "both authorities, all top roles",
+        "a trusted view of both authorities",
     )
 
 
-def views_are_newest(question: Question, _: Reading) -> Check:
+@rule(
+    "newest-views",
+    Reason.TRUST_METADATA,
+    source="trust stores",
+    clause="TUF 5.5.4, 5.6.4: no mix of old and new",
+    phases=GRANTING,
+)
+def views_are_newest(case: Case) -> Finding:
     """Nothing newer is known of than what is judged by: a mirror that withholds grants nothing."""
-    name, clause = "newest-views", "TUF 5.5.4, 5.6.4: no mix of old and new"
-    if question.phase != Phase.INSTALL:
-        return not_applicable(
-            name, why="what is known is enough to go back", source="trust stores", clause=clause
-        )
     awaited = [
         f"{view.authority}: {view.awaited}"
-        for view in (question.engineering, question.clinical)
+        for view in (case.question.engineering, case.question.clinical)
         if view.awaited
     ]
-    return checked(
-        name,
-        holds=not awaited,
-        reason=Reason.TRUST_METADATA,
-        found="; ".join(awaited) or "nothing newer is known",
-        expected="all that the newest timestamp announces",
-        source="trust stores",
-        clause=clause,
+    return Finding(
+        not awaited,
+        "; ".join(awaited) or "nothing newer is known",
+        "all that the newest timestamp announces",
     )
 
 
-def authorities_are_disjoint(question: Question, _: Reading) -> Check:
-    """One key in both authorities would let one theft count twice."""
-    shared = question.engineering.public_keys & question.clinical.public_keys
-    return checked(
-        "authorities-disjoint",
-        holds=not shared,
-        reason=Reason.TRUST_THRESHOLD,
-        found=f"{len(shared)} keys in both",
-        expected="no key in both authorities",
-        source="engineering and clinical root",
-        clause="TAP 4; separation of duties",
-    )
+@rule(
+    "authorities-disjoint",
+    Reason.TRUST_THRESHOLD,
+    source="the roots of the authorities",
+    clause="TAP 4; separation of duties",
+)
+def authorities_are_disjoint(case: Case) -> Finding:
+    """One key in two authorities would let one theft count twice."""
+    shared = case.question.engineering.public_keys & case.question.clinical.public_keys
+    return Finding(not shared, f"{len(shared)} keys in both", "no key in both authorities")
 
 
-def view_is_fresh(view: AuthorityView, roles: tuple[str, ...], question: Question) -> Check:
-    """Every role of an authority that a grant rests on is unexpired."""
-    name = f"{view.authority}-fresh"
-    clause = "TUF 5.3.10, 5.4.4, 5.5.6, 5.6.5"
-    source = f"{view.authority} metadata"
-    if question.phase != Phase.INSTALL:
-        return not_applicable(
-            name, why="expiry ends new grants, not what runs", source=source, clause=clause
-        )
-    now = latest(question)
-    states = [(role, view.roles.get(role)) for role in ("root", *roles)]
-    ended = [
-        f"{role} {told(state.expires)}"
-        for role, state in states
-        if state is not None and now is not None and state.expires <= now
-    ]
-    return checked(
-        name,
-        holds=None if now is None else not ended,
-        reason=Reason.TRUST_TIME_UNKNOWN if now is None else Reason.TRUST_EXPIRED,
-        found=f"expired: {', '.join(ended)}" if ended else f"unexpired at {told(now)}",
-        expected="no expired role",
-        source=source,
-        clause=clause,
-    )
-
-
-def engineering_is_fresh(question: Question, _: Reading) -> Check:
+@rule(
+    "engineering-fresh",
+    Reason.TRUST_EXPIRED,
+    source="engineering metadata",
+    clause="TUF 5.3.10, 5.4.4, 5.5.6, 5.6.5",
+    phases=GRANTING,
+)
+def engineering_is_fresh(case: Case) -> Finding:
     """Engineering's roles are unexpired."""
-    return view_is_fresh(question.engineering, _FRESH_ROLES, question)
+    manifest = case.reading.manifest
+    carrier = () if manifest is None else (manifest.role,)
+    return is_fresh(case.question.engineering, (*carrier, "rollout"), case)
 
 
-def manifest_is_signed(question: Question, reading: Reading) -> Check:
-    """The manifest stands in the engineering repository, signed by its role for models."""
-    if reading.manifest_target:
-        found = problem(reading, reading.manifest_target, "signed")
-    else:
-        found = f"no manifest {question.release[:12]} signed by the role model"
-    return checked(
-        "manifest-signed",
-        holds=reading.manifest is not None,
-        reason=Reason.DOCUMENT_INVALID if reading.manifest_target else Reason.TRUST_NOT_FOUND,
-        found=found,
-        expected="a release manifest signed at threshold",
-        source=_SOURCE_MANIFEST,
-        clause="TUF 5.6; IEC 62304 5.8.8",
+@rule(
+    "manifest-signed",
+    Reason.TRUST_NOT_FOUND,
+    source=MANIFEST,
+    clause="TUF 5.6; IEC 62304 5.8.8",
+)
+def manifest_is_signed(case: Case) -> Finding:
+    """The manifest stands in the engineering repository, signed by the role for its track."""
+    target, release = case.reading.manifest_target, case.question.release
+    error = case.reading.problems.get(target)
+    return Finding(
+        case.reading.manifest is not None,
+        problem(case.reading, target, "signed" if target else f"no manifest {release[:12]}"),
+        "a release manifest signed at threshold by the role for its track",
+        reason=None if error is None else error.reason,
     )
 
 
-def hardware_fits(question: Question, reading: Reading) -> Check:
+@rule(
+    "hardware",
+    Reason.COMPAT_HARDWARE,
+    source=MANIFEST,
+    clause="IEC 62304 8.1.2; Uptane hardware identifier",
+)
+def hardware_fits(case: Case) -> Finding:
     """The release was made for the hardware that is measured here."""
-    listed = () if reading.manifest is None else reading.manifest.compatibility.hardware
-    return checked(
-        "hardware",
-        holds=None if reading.manifest is None else question.hardware_id in listed,
-        reason=Reason.COMPAT_HARDWARE,
-        found=question.hardware_id,
-        expected=" or ".join(listed) or "a manifest that names hardware",
-        source=_SOURCE_MANIFEST,
-        clause="IEC 62304 8.1.2; Uptane hardware identifier",
-    )
+    listed, found = case.manifest.compatibility.hardware, case.question.hardware_id
+    return Finding(found in listed, found, either(listed))
 
 
-def agent_is_new_enough(question: Question, reading: Reading) -> Check:
+@rule("agent-version", Reason.COMPAT_SOFTWARE, source=MANIFEST, clause="IEC 62304 5.3.4")
+def agent_is_new_enough(case: Case) -> Finding:
     """This agent understands the release."""
-    wanted = None if reading.manifest is None else reading.manifest.compatibility.min_agent_version
-    holds = None if wanted is None else _order(question.agent_version) >= _order(wanted)
-    return checked(
-        "agent-version",
-        holds=holds,
-        reason=Reason.COMPAT_SOFTWARE,
-        found=question.agent_version,
-        expected=f"{wanted or 'unknown'} or later",
-        source=_SOURCE_MANIFEST,
-        clause="IEC 62304 5.3.4",
-    )
+    wanted, found = case.manifest.compatibility.min_agent_version, case.question.agent_version
+    return Finding(precedence(found) >= precedence(wanted), found, f"{wanted} or later")
 
 
-def _order(version: str) -> tuple[int, int, int, bool]:
-    """The precedence of a version, as far as Semantic Versioning 2.0.0 11 orders releases."""
-    core, dash, _ = version.partition("+")[0].partition("-")
-    major, minor, patch = (int(part) for part in core.split("."))
-    return major, minor, patch, not dash
+@rule("software", Reason.COMPAT_SOFTWARE, source=MANIFEST, clause="IEC 62304 5.3.4, 8.1.2")
+def software_fits(case: Case) -> Finding | str:
+    """What the release needs runs on the device, and nothing that it cannot live with."""
+    needs = case.manifest.compatibility
+    if not needs.requires and not needs.conflicts:
+        return "it needs nothing and conflicts with nothing"
+    faults = software_faults(needs.requires, needs.conflicts, case.question.installed)
+    return Finding(not faults, faults or "all there", "what it requires, and no conflict")
 
 
-def counter_is_not_lower(question: Question, reading: Reading) -> Check:
-    """The release is not older than what this device may still take."""
-    counter = None if reading.manifest is None else reading.manifest.bundle.release_counter
-    name, clause = "release-counter", "downgrade protection; 62304 8.2.1"
-    if question.phase == Phase.CONTINUE:
-        return not_applicable(name, why="it runs already", source=_SOURCE_MANIFEST, clause=clause)
-    return checked(
-        name,
-        holds=None if counter is None else counter >= question.counter_floor,
-        reason=Reason.TRUST_ROLLBACK,
-        found=str(counter or "unknown"),
-        expected=f"{question.counter_floor} or higher",
-        source=_SOURCE_MANIFEST,
-        clause=clause,
-    )
+@rule(
+    "release-counter",
+    Reason.TRUST_ROLLBACK,
+    source=MANIFEST,
+    clause="downgrade protection; IEC 62304 8.2.1",
+    phases=ALL_PHASES - {Phase.CONTINUE},
+)
+def counter_is_not_lower(case: Case) -> Finding:
+    """The release is not older than what this device may still take, unless a notice orders it."""
+    counter, floor = case.manifest.bundle.release_counter, case.question.counter_floor
+    if counter < floor and case.question.phase == Phase.FALL_BACK:
+        # Below the floor only a notice that names this very digest leads back.
+        expected = f"{floor} or higher, or a notice in force that orders the way back to it"
+        return Finding(orders_the_way_back(case), str(counter), expected)
+    return Finding(counter >= floor, str(counter), f"{floor} or higher")
 
 
-def artifacts_are_whole(question: Question, _: Reading) -> Check:
+@rule(
+    "artifacts",
+    Reason.ARTIFACT_DIGEST,
+    source=MANIFEST,
+    clause="IEC 62304 5.8.8; IEC 81001-5-1 5.8.3",
+)
+def artifacts_are_whole(case: Case) -> Finding | str:
     """The files are those that the manifest names, byte for byte."""
-    name, clause = "artifacts", "IEC 62304 5.8.8; 81001-5-1 5.8.3"
-    if question.artifacts == ArtifactsFact.NOT_FETCHED:
-        return not_applicable(name, why="not fetched yet", source=_SOURCE_MANIFEST, clause=clause)
-    return checked(
-        name,
-        holds=question.artifacts == ArtifactsFact.WHOLE,
-        reason=Reason.ARTIFACT_DIGEST,
-        found=str(question.artifacts),
-        expected="every file has its signed digest",
-        source=_SOURCE_MANIFEST,
-        clause=clause,
-    )
+    found = case.question.artifacts
+    if found == ArtifactsFact.NOT_FETCHED:
+        return "not fetched yet"
+    return Finding(found == ArtifactsFact.WHOLE, str(found), "every file has its signed digest")
 
 
 DEPLOYABLE: tuple[Rule, ...] = (
@@ -195,6 +201,7 @@ DEPLOYABLE: tuple[Rule, ...] = (
     manifest_is_signed,
     hardware_fits,
     agent_is_new_enough,
+    software_fits,
     counter_is_not_lower,
     artifacts_are_whole,
 )

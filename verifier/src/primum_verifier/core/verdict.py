@@ -9,16 +9,20 @@ from primum_verifier.core.question import (
     ArtifactsFact,
     Check,
     ClinicalUse,
+    Order,
     Question,
     SelfTestFact,
     Verdict,
 )
-from primum_verifier.core.reading import Reading, read
+from primum_verifier.core.reading import read
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rules import checked, not_applicable
-from primum_verifier.core.rules_deployable import DEPLOYABLE
-from primum_verifier.core.rules_eligible import ELIGIBLE
-from primum_verifier.core.rules_running import Order, order_for_running
+from primum_verifier.core.rules import STATEMENT, Case, Finding, Rule, rule
+from primum_verifier.core.rules_deployable import DEPLOYABLE, artifacts_are_whole
+from primum_verifier.core.rules_documents import DOCUMENTS
+from primum_verifier.core.rules_place import PLACE
+from primum_verifier.core.rules_running import order_for_running
+from primum_verifier.core.standing_notices import holds_of
+from primum_verifier.core.terms import terms_of_use
 from primum_verifier.core.vocabulary import Capability, Decision, Outcome, Phase
 
 _SELF_TEST_REASONS = {
@@ -33,146 +37,140 @@ _USE = {
 }
 
 
+@rule(
+    "self-test",
+    Reason.SELFTEST_INCOMPLETE,
+    source="self-test report",
+    clause="IEC 62304 5.6; the device proves what was validated",
+)
+def self_test_passed(case: Case) -> Finding | str:
+    """This device ran the release on its fixtures and got the right answers."""
+    found = case.question.self_test
+    if found == SelfTestFact.NOT_RUN:
+        return "not run yet"
+    reason = _SELF_TEST_REASONS.get(found)
+    return Finding(found == SelfTestFact.PASSED, str(found), "passed on this device", reason)
+
+
+@rule(
+    "not-in-clinical-use",
+    Reason.SAFETY_IN_USE,
+    source="the application",
+    clause="ISO 14971 7.1; IEC 60601-1 14",
+)
+def nobody_is_served(case: Case) -> Finding:
+    """No switch happens inside a declared clinical episode."""
+    found = case.question.clinical_use
+    return Finding(found == ClinicalUse.IDLE, str(found), "idle")
+
+
+@rule(
+    "operator-agreed",
+    Reason.SAFETY_OPERATOR,
+    source=STATEMENT,
+    clause="PCCP VI.B, 4.c.2-4.c.5; IEC 82304-1",
+    phases=frozenset({Phase.INSTALL, Phase.ACTIVATE}),
+)
+def operator_agreed(case: Case) -> Finding | str:
+    """A person agreed to this release, where the statement asks for it."""
+    said = case.said
+    asked = said.use.automation == "manual-update" or (
+        said.labelling is not None and said.labelling.acknowledgement_required
+    )
+    if not asked:
+        return "no agreement is asked for"
+    agreed = case.question.operator_agreed
+    return Finding(agreed, "agreed" if agreed else "not yet", "a person's agreement")
+
+
+CONDITIONS: tuple[Rule, ...] = (self_test_passed, nobody_is_served, operator_agreed)
+"""What is asked of the device at this moment, after everything that is signed."""
+
+RULES: tuple[Rule, ...] = (*DEPLOYABLE, *DOCUMENTS, *PLACE, *CONDITIONS)
+"""Every rule that a grant is judged by, in the order in which a refusal is explained."""
+
+
 def judge(question: Question) -> Verdict:
     """Judge one release for one device at one moment.
 
     Args:
-        question: the device, both trusted views, the facts found on the device, and the time.
+        question: the device, the trusted views, the facts found on the device, and the time.
 
     Returns:
         How far the device may go, with every rule as a named check. Documents that are absent,
         unreadable or contradictory refuse; they never raise.
     """
-    reading = read(question)
+    case = Case(question, read(question))
     if question.phase == Phase.CONTINUE:
-        return _continue(question, reading)
-    deployable = [rule(question, reading) for rule in DEPLOYABLE]
-    eligible = [rule(question, reading) for rule in ELIGIBLE]
-    proven = _self_test(question)
-    conditions = _conditions(question)
-    checks = (*deployable, *eligible, proven, conditions)
-    capability = _capability(question, reading, deployable, eligible, (proven, conditions))
-    in_the_way = [check for check in checks if check.stands_in_the_way]
-    return _verdict(
-        question,
-        reading,
-        capability=capability,
-        checks=checks,
-        primary=in_the_way[0].reason if in_the_way else None,
-        order=None,
-    )
+        return _continue(case)
+    deployable = [item.ask(case) for item in DEPLOYABLE]
+    eligible = [item.ask(case) for item in (*DOCUMENTS, *PLACE)]
+    conditions = [item.ask(case) for item in CONDITIONS]
+    capability = _capability(case, deployable, eligible, conditions)
+    return _verdict(case, capability, (*deployable, *eligible, *conditions), order=None)
 
 
 def _capability(
-    question: Question,
-    reading: Reading,
-    deployable: list[Check],
-    eligible: list[Check],
-    rest: tuple[Check, Check],
+    case: Case, deployable: list[Check], eligible: list[Check], conditions: list[Check]
 ) -> Capability:
     """The ladder: store < stage < self-test < shadow < investigational < clinical."""
-    if any(check.stands_in_the_way for check in deployable):
+    if _stands_in_the_way(deployable):
         return Capability.NONE
-    if question.artifacts != ArtifactsFact.WHOLE:
+    if case.question.artifacts != ArtifactsFact.WHOLE:
         return Capability.STORE
-    if any(check.stands_in_the_way for check in eligible) or reading.statement is None:
+    if _stands_in_the_way(eligible):
         return Capability.STAGE
-    proven, conditions = rest
-    if proven.outcome != Outcome.SATISFIED or conditions.stands_in_the_way:
+    if case.question.self_test != SelfTestFact.PASSED or _stands_in_the_way(conditions):
         return Capability.SELF_TEST
-    return _USE[reading.statement.predicate.decision]
+    return _USE[case.said.decision]
 
 
-def _self_test(question: Question) -> Check:
-    clause = "IEC 62304 5.6; the device proves what was validated"
-    if question.self_test == SelfTestFact.NOT_RUN:
-        return not_applicable(
-            "self-test", why="not run yet", source="self-test report", clause=clause
-        )
-    return checked(
-        "self-test",
-        holds=question.self_test == SelfTestFact.PASSED,
-        reason=_SELF_TEST_REASONS.get(question.self_test, Reason.SELFTEST_INCOMPLETE),
-        found=str(question.self_test),
-        expected="passed on this device",
-        source="self-test report",
-        clause=clause,
-    )
+def _stands_in_the_way(checks: list[Check]) -> bool:
+    return any(check.stands_in_the_way for check in checks)
 
 
-def _conditions(question: Question) -> Check:
-    return checked(
-        "not-in-clinical-use",
-        holds=question.clinical_use == ClinicalUse.IDLE,
-        reason=Reason.SAFETY_IN_USE,
-        found=str(question.clinical_use),
-        expected="idle: no switch inside a declared clinical episode",
-        source="the application",
-        clause="ISO 14971 7.1; IEC 60601-1 14",
-    )
-
-
-def _continue(question: Question, reading: Reading) -> Verdict:
+def _continue(case: Case) -> Verdict:
     """What runs goes on, unless a signed document takes it away or its bytes are damaged."""
-    order = order_for_running(question, reading)
-    damaged = question.artifacts == ArtifactsFact.DAMAGED
-    checks = (
-        checked(
-            "artifacts",
-            holds=not damaged,
-            reason=Reason.ARTIFACT_DIGEST,
-            found=str(question.artifacts),
-            expected="every file has its signed digest",
-            source="release manifest",
-            clause="81001-5-1 5.8.3",
-        ),
-        checked(
-            "may-go-on",
-            holds=order is None,
-            reason=Reason.ELIGIBILITY_HELD if order is None else order.reason,
-            found="nothing takes it away" if order is None else f"{order.action}: {order.found}",
-            expected="no notice, valid, listed, in its place",
-            source="clinical authority" if order is None else order.source,
-            clause="ISO 14971 7; ISO 13485 8.3.3",
-        ),
+    order = order_for_running(case)
+    whole = artifacts_are_whole.ask(case)
+    goes_on = Check(
+        name="may-go-on",
+        outcome=Outcome.SATISFIED if order is None else Outcome.REFUSED,
+        reason=None if order is None else order.reason,
+        found="nothing takes it away" if order is None else f"{order.action}: {order.found}",
+        expected="no notice, valid, listed, in its place",
+        source="clinical authority" if order is None else order.source,
+        clause="ISO 14971 7; ISO 13485 8.3.3",
     )
-    stops = damaged or (order is not None and order.takes_away)
-    in_the_way = [check for check in checks if check.stands_in_the_way]
-    return _verdict(
-        question,
-        reading,
-        capability=Capability.STAGE if stops else Capability.CLINICAL,
-        checks=checks,
-        primary=in_the_way[0].reason if in_the_way else None,
-        order=order,
-    )
+    stops = whole.stands_in_the_way or (order is not None and order.takes_away)
+    statement = case.reading.statement
+    running = Capability.CLINICAL if statement is None else _USE[statement.predicate.decision]
+    capability = Capability.STAGE if stops else running
+    return _verdict(case, capability, (whole, goes_on), order=order)
 
 
 def _verdict(
-    question: Question,
-    reading: Reading,
-    *,
-    capability: Capability,
-    checks: tuple[Check, ...],
-    primary: Reason | None,
-    order: Order | None,
+    case: Case, capability: Capability, checks: tuple[Check, ...], *, order: Order | None
 ) -> Verdict:
+    question, reading = case.question, case.reading
     manifest = reading.manifest
+    in_the_way = [check for check in checks if check.stands_in_the_way]
+    views = (question.engineering, question.clinical, question.site)
     return Verdict(
         phase=question.phase,
         release=question.release,
         name=question.release[:12] if manifest is None else manifest.name,
         capability=capability,
         checks=checks,
-        primary=primary,
-        ordered=None if order is None else order.action,
-        user_notice="" if order is None else order.user_notice,
-        fallback=() if order is None else order.fallback,
-        engineering_view=question.engineering.view_id,
-        clinical_view=question.clinical.view_id,
+        primary=in_the_way[0].reason if in_the_way else None,
+        order=order,
+        views={view.authority: view.view_id for view in views if view is not None},
         judged_at=question.clock,
         manifest=manifest,
         statement=reading.statement,
         statement_digest=reading.statement_digest,
         statement_bytes=reading.statement_bytes,
+        per_episode=terms_of_use(case, order),
+        seen_holds=holds_of(reading),
+        not_understood=reading.not_understood,
     )

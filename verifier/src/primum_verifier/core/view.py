@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from primum_verifier.core.document import canonical_json, sha256_hex
+from primum_verifier.core.envelope import PublicKey
 
 ENGINEERING = "engineering"
 CLINICAL = "clinical"
+SITE = "site"
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,31 @@ class SignedDocument:
 
 
 @dataclass(frozen=True)
+class RootKeys:
+    """Who answers for a whole authority.
+
+    Attributes:
+        keys: the public keys of its root role.
+        threshold: how many of them must sign.
+    """
+
+    keys: tuple[PublicKey, ...]
+    threshold: int
+
+
+@dataclass(frozen=True)
 class AuthorityView:
     """What one authority says, as last accepted by the TUF client.
 
     Attributes:
-        authority: ``engineering`` or ``clinical``.
+        authority: ``engineering``, ``clinical`` or ``site``.
         roles: the state of each role that was loaded.
         issued_at: the issue time signed into the timestamp, where there is one.
         documents: the small documents by target name.
         public_keys: every public key that counts for any role of this authority.
         awaited: what is known to be newer and has not arrived whole; empty when nothing is.
         time_epoch: the digest of the keys that sign the issue time.
+        root_keys: who answers for the whole authority; None where no root was loaded.
     """
 
     authority: str
@@ -59,6 +75,7 @@ class AuthorityView:
     public_keys: frozenset[str]
     awaited: str = ""
     time_epoch: str = ""
+    root_keys: RootKeys | None = None
 
     @property
     def view_id(self) -> str:

@@ -29,12 +29,17 @@ class Decision(StrEnum):
 
 
 class ChangeTier(StrEnum):
-    """How much a release changes, by its clinical meaning."""
+    """How much a release changes, by its clinical meaning; least first."""
 
     NONE_CLINICAL = "none-clinical"
     MINOR = "minor"
     MODERATE = "moderate"
     MATERIAL = "material"
+
+    @property
+    def rank(self) -> int:
+        """Its place in the order of tiers, from 0."""
+        return list(ChangeTier).index(self)
 
 
 class Function(StrEnum):
@@ -67,21 +72,79 @@ class NoticeKind(StrEnum):
 
 
 class NoticeAction(StrEnum):
-    """What a notice, or an expiry, orders a device to do with a running release."""
+    """What a notice, or an expiry, orders a device to do with a running release.
+
+    They stand in the order of how much they take away; of two orders the later counts.
+    """
 
     NOTIFY_ONLY = "notify-only"
-    CONTINUE_WITH_NOTICE = "continue-with-notice"
     NO_NEW_ACTIVATION = "no-new-activation"
+    CONTINUE_WITH_NOTICE = "continue-with-notice"
+    ADVISORY_ONLY = "advisory-only"
+    RESTRICT = "restrict"
     FALL_BACK = "fall-back"
     SUSPEND_AI_FUNCTION = "suspend-ai-function"
+    SUSPEND_DEVICE_FUNCTION = "suspend-device-function"
+
+    @property
+    def strictness(self) -> int:
+        """Its place in the order of how much it takes away, from 0."""
+        return list(NoticeAction).index(self)
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether the release may not go on running."""
+        return self.strictness >= NoticeAction.FALL_BACK.strictness
+
+
+class EpisodeRule(StrEnum):
+    """What becomes of an episode of clinical use that runs when something is taken away."""
+
+    FINISH_EPISODE = "finish-episode"
+    NEXT_SAFE_POINT = "next-safe-point"
+    AT_ONCE = "at-once"
+
+
+class PatientCategory(StrEnum):
+    """For whom a device, or a release, is meant (ISO 80601 practice)."""
+
+    ADULT = "adult"
+    PAEDIATRIC = "paediatric"
+    NEONATAL = "neonatal"
+
+
+class Rung(StrEnum):
+    """The rungs of the validation ladder; the first two may rest on made-up data."""
+
+    OFFLINE = "offline"
+    SIMULATED = "simulated"
+    RETROSPECTIVE = "retrospective"
+    PROSPECTIVE = "prospective"
+
+
+class Enforcement(StrEnum):
+    """Who can hold a condition: the device at activation, the application, or only the reader."""
+
+    ACTIVATION = "activation"
+    INFERENCE = "inference"
+    LABELLING = "labelling"
 
 
 class Phase(StrEnum):
-    """What is being asked: expiry and time are judged apart for each."""
+    """What is being asked: expiry and time are judged apart for each.
+
+    Fetching comes before them all; it alone runs the TUF client, which judges expiry itself.
+    """
 
     INSTALL = "install"
+    ACTIVATE = "activate"
     FALL_BACK = "fall-back"
     CONTINUE = "continue"
+
+    @property
+    def grants(self) -> bool:
+        """Whether a yes gives the device something that it does not have yet."""
+        return self in {Phase.INSTALL, Phase.ACTIVATE}
 
 
 class Capability(IntEnum):

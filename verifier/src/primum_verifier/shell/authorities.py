@@ -1,4 +1,4 @@
-"""Both authorities together: refreshed or as stored, with the documents that a verdict needs.
+"""All authorities together: refreshed or as stored, with the documents that a verdict needs.
 
 Only this module fetches metadata.  What it hands out are views: everything later is judged over
 the last accepted, stored view of each authority, and one that failed to refresh stays as it was.
@@ -7,7 +7,7 @@ the last accepted, stored view of each authority, and one that failed to refresh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -30,7 +30,8 @@ from primum_verifier.core.rollout import (
     RolloutPlan,
     assigned_release,
 )
-from primum_verifier.core.view import CLINICAL, ENGINEERING, AuthorityView
+from primum_verifier.core.site import ACCEPTANCE_TARGET
+from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE, AuthorityView
 from primum_verifier.shell.fetching import Fetcher
 from primum_verifier.shell.trust_store import TrustStore
 from primum_verifier.shell.tuf_client import TufClient, TufSession
@@ -53,6 +54,7 @@ class Refreshed:
     Attributes:
         engineering: the newest accepted view, None when none ever was.
         clinical: likewise.
+        site: the responsible organisation's, None where the trust map names none.
         problems: by authority, why its refresh ended early.
         assignment: what the signed rollout plan gives this device, None when nothing.
     """
@@ -61,10 +63,11 @@ class Refreshed:
     clinical: AuthorityView | None
     problems: Mapping[str, PrimumError]
     assignment: Assignment | None
+    site: AuthorityView | None = None
 
 
 class Authorities:
-    """The two authorities of a trust map, over one fetcher and a trust store for each.
+    """The authorities of a trust map, over one fetcher and a trust store for each.
 
     Args:
         trust_map: pins both roots by digest.
@@ -92,6 +95,8 @@ class Authorities:
             ENGINEERING: trust_map.engineering_root.sha256,
             CLINICAL: trust_map.clinical_root.sha256,
         }
+        if trust_map.site_root is not None:
+            pinned[SITE] = trust_map.site_root.sha256
         for name, digest in pinned.items():
             if sha256_hex(roots[name]) != digest:
                 raise RefusedError(
@@ -122,6 +127,8 @@ class Authorities:
     ) -> Refreshed:
         """Run the TUF client for each authority and load the documents a verdict needs.
 
+        One that fails leaves the others as they are; a site that is silent stops no refresh.
+
         Args:
             now: the one reference time of this run.
             device_id: the device that asks the rollout plan.
@@ -146,12 +153,19 @@ class Authorities:
                 session.complete()
         except PrimumError as error:
             problems[CLINICAL] = error
-        after = self.stored(now=now, device_id=device_id)
-        return Refreshed(after.engineering, after.clinical, problems, after.assignment)
+        if SITE in self._clients:
+            try:
+                with self._clients[SITE].session(at=now) as session:
+                    session.refresh()
+                    session.document(ACCEPTANCE_TARGET)
+                    session.complete()
+            except PrimumError as error:
+                problems[SITE] = error
+        return replace(self.stored(now=now, device_id=device_id), problems=problems)
 
     def stored(self, *, now: datetime, device_id: str) -> Refreshed:
         """Both views as last accepted; nothing is asked of anybody."""
-        views = {name: stored_view(name, store.load()) for name, store in self._stores.items()}
+        views = {name: stored_view(name, self._stores[name].load()) for name in self._clients}
         engineering = views[ENGINEERING]
         plan = None if engineering is None else _plan_of(engineering)
         assignment = (
@@ -159,7 +173,7 @@ class Authorities:
             if plan is None
             else assigned_release(plan, component=self._component, device_id=device_id, now=now)
         )
-        return Refreshed(engineering, views[CLINICAL], {}, assignment)
+        return Refreshed(engineering, views[CLINICAL], {}, assignment, views.get(SITE))
 
     def _load_engineering(
         self,
@@ -191,7 +205,7 @@ def _load_clinical(session: TufSession, *, releases: frozenset[str]) -> None:
         return
     # The list itself is kept even when one of its statements turns out to be missing.
     index = parse_document(EligibilityIndex, document.data, where=INDEX_TARGET)
-    for entry in index.entries:
+    for entry in index.listed:
         if entry.release.sha256 in releases:
             session.document(statement_target(entry.statement.sha256))
             session.document(approvals_target(entry.statement.sha256))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 
-from primum_verifier.core.question import Verdict
+from primum_verifier.core.question import Check, Verdict
 from primum_verifier.core.vocabulary import Capability, Outcome
 
 _MARKS = {
@@ -38,24 +39,36 @@ def verdict_table(verdict: Verdict) -> str:
     """The verdict with every rule: what was found and what is expected."""
     lines = [answer(verdict)]
     if verdict.user_notice:
-        lines.append(f"  notice: {verdict.user_notice}")
-    lines.append(f"  over engineering {verdict.engineering_view[:16]}")
-    lines.append(f"  and  clinical    {verdict.clinical_view[:16]}")
+        lines.append(f"  notice: {printable(verdict.user_notice)}")
+    lines.extend(f"  over {name:<12} {view[:16]}" for name, view in verdict.views.items())
+    lines.extend(f"  not understood: {printable(member)}" for member in verdict.not_understood)
     lines.append("")
-    for check in verdict.checks:
+    lines.extend(check_lines(verdict.checks))
+    return "\n".join(lines)
+
+
+def check_lines(checks: Iterable[Check]) -> list[str]:
+    """Rules as people read them: the outcome and the name, then the evidence, line by line."""
+    lines = []
+    for check in checks:
         reason = "" if check.reason is None else f"  [{check.reason}]"
         lines.append(f"  {_MARKS[check.outcome]:>3}  {check.name:<{_RULE_WIDTH}}{reason}")
         lines.extend(_wrapped("found", check.found))
         if check.expected:
             lines.extend(_wrapped("expected", check.expected))
         lines.extend(_wrapped("source", f"{check.source}; {check.clause}"))
-    return "\n".join(lines)
+    return lines
+
+
+def printable(text: str) -> str:
+    """A document's words without what would steer a terminal."""
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
 
 
 def _wrapped(label: str, text: str) -> list[str]:
     indent = " " * 19
     return textwrap.wrap(
-        text or "nothing",
+        printable(text) or "nothing",
         width=_TEXT_WIDTH + len(indent) + 20,
         initial_indent=f"       {label + ':':<12}",
         subsequent_indent=indent,

@@ -1,0 +1,510 @@
+"""Do the clinical documents allow it: listed, approved by enough people, evidenced, in time?"""
+
+from __future__ import annotations
+
+from primum_verifier.core.approval import POLICY_TARGET, PersonStatus, Requirement
+from primum_verifier.core.document import DigestSet
+from primum_verifier.core.eligibility import INDEX_TARGET, OpenIssues
+from primum_verifier.core.manifest import ItemKind
+from primum_verifier.core.reading import CONTEXT as CONTEXT_PLACE
+from primum_verifier.core.reading import Reading
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.rules import (
+    CONTEXT,
+    GRANTING,
+    INDEX,
+    POLICY,
+    STATEMENT,
+    Case,
+    Finding,
+    Rule,
+    problem,
+    refused,
+    rule,
+    told,
+)
+from primum_verifier.core.rules_deployable import is_fresh
+from primum_verifier.core.standing_notices import blocking
+from primum_verifier.core.vocabulary import (
+    ChangeTier,
+    Decision,
+    Function,
+    IndexStatus,
+    NoticeKind,
+    Rung,
+    Stage,
+)
+
+_INDEX_REASONS = {
+    IndexStatus.HELD: Reason.ELIGIBILITY_HELD,
+    IndexStatus.RESTRICTED: Reason.ELIGIBILITY_POPULATION,
+    IndexStatus.WITHDRAWN: Reason.ELIGIBILITY_WITHDRAWN,
+}
+_MADE_UP_DATA = {Rung.OFFLINE, Rung.SIMULATED}
+
+
+@rule(
+    "device-context",
+    Reason.ELIGIBILITY_CONTEXT_UNTRUSTED,
+    source=CONTEXT,
+    clause="UDI: 21 CFR 830; ISO 13485 7.5.8",
+)
+def context_is_trusted(case: Case) -> Finding:
+    """Enough provisioning keys that both authorities list signed who and where this device is."""
+    question, reading = case.question, case.reading
+    context, threshold = reading.context, reading.context_threshold
+    faults = []
+    if context is None or threshold is None:
+        nothing = "no provisioning keys listed by both authorities"
+        faults.append(problem(reading, CONTEXT_PLACE, nothing))
+    else:
+        if reading.context_signers < threshold:
+            faults.append(f"{reading.context_signers} of {threshold} signatures")
+        if context.factory.public_key.public != question.device_key:
+            faults.append("bound to another device's key")
+        if context.factory.hardware_id != question.hardware_id:
+            faults.append(f"says hardware {context.factory.hardware_id}")
+        if context.number < question.context_floor:
+            faults.append(f"number {context.number} below {question.context_floor}")
+        now = case.latest
+        if question.phase.grants and now is not None and context.not_after <= now:
+            faults.append(f"ended {told(context.not_after)}")
+    return Finding(
+        not faults,
+        "; ".join(faults) or f"number {context.number if context else 0}, trusted",
+        "signed at threshold by keys both authorities list, for this device's key",
+    )
+
+
+@rule(
+    "clinical-fresh",
+    Reason.TRUST_EXPIRED,
+    source="clinical metadata",
+    clause="TUF 5.3.10, 5.4.4, 5.5.6, 5.6.5",
+    phases=GRANTING,
+)
+def clinical_is_fresh(case: Case) -> Finding:
+    """Clinical's roles are unexpired; the role ``eligibility`` bounds the age of the index."""
+    return is_fresh(case.question.clinical, ("eligibility", "safety"), case)
+
+
+@rule(
+    "one-person-one-function",
+    Reason.ELIGIBILITY_APPROVALS,
+    source=POLICY,
+    clause="21 CFR 11.100, 11.300",
+)
+def people_hold_one_function(case: Case) -> Finding:
+    """The policy could be read, so each person in it holds one function and one key."""
+    policy = case.reading.policy
+    people = () if policy is None else policy.people
+    gone = sum(person.status != PersonStatus.ACTIVE for person in people)
+    found = f"{len(people) - gone} people, {gone} whose keys ended"
+    return Finding(
+        policy is not None,
+        problem(case.reading, POLICY_TARGET, found),
+        "each person with one function and one key",
+        reason=_why_unread(case.reading, POLICY_TARGET),
+    )
+
+
+@rule(
+    "safety-notices",
+    Reason.ELIGIBILITY_WITHDRAWN,
+    source="safety notices",
+    clause="ISO 13485 8.3.3; MDR 2017/745 Art. 87-89; 21 CFR 806",
+)
+def no_notice_forbids(case: Case) -> Finding:
+    """No safety notice in force forbids it, and none stands there unread."""
+    notice = blocking(case)
+    expected = "every notice readable, none in force that forbids it"
+    if notice is None:
+        whole = case.reading.notices_whole
+        return Finding(
+            whole or None,
+            "no notice in force" if whole else "missing, or not every line of them can be read",
+            expected,
+            reason=Reason.TRUST_STALE_INDEX,
+        )
+    said = notice.statement.predicate
+    held = said.kind == NoticeKind.HOLD
+    return refused(
+        f"{said.kind}: {said.reason.text}",
+        expected,
+        reason=Reason.ELIGIBILITY_HELD if held else None,
+        source=said.id,
+    )
+
+
+@rule("index-lists-it", Reason.ELIGIBILITY_ABSENT, source=INDEX, clause="ISO 13485 8.2.6")
+def index_lists_it(case: Case) -> Finding:
+    """The allow-list names this very digest as eligible; absence is never permission.
+
+    What is restricted stands on the list too: the notice that restricts is judged by itself.
+    """
+    index, entry = case.reading.index, case.reading.entry
+    reason: Reason | None = None
+    if index is None:
+        found = problem(case.reading, INDEX_TARGET, "no index")
+        reason = _why_unread(case.reading, INDEX_TARGET) or Reason.TRUST_STALE_INDEX
+    elif entry is None:
+        unread = case.reading.unread_entries
+        found = f"not on list {index.number}" + (f"; {unread} entries unread" if unread else "")
+    elif case.reading.contradicted:
+        found, reason = "entries that contradict each other", Reason.ELIGIBILITY_HELD
+    else:
+        found, reason = f"{entry.status} on list {index.number}", _INDEX_REASONS.get(entry.status)
+    restricted = entry is not None and _is_restricted(case)
+    listed = entry is not None and (entry.status == IndexStatus.ELIGIBLE or restricted)
+    return Finding(
+        listed and not case.reading.contradicted,
+        found,
+        "eligible on the newest list",
+        reason=reason,
+    )
+
+
+def _is_restricted(case: Case) -> bool:
+    entry = case.reading.entry
+    marked = entry is not None and entry.status == IndexStatus.RESTRICTED
+    return marked and any(
+        notice.statement.predicate.restriction is not None for notice in case.reading.notices
+    )
+
+
+@rule(
+    "statement",
+    Reason.ELIGIBILITY_ABSENT,
+    source=STATEMENT,
+    clause="in-toto Statement v1; IEC 62304 5.8.8",
+)
+def statement_is_about_it(case: Case) -> Finding:
+    """The statement that the index names is there, is about this digest, and was not burned."""
+    reading, release = case.reading, case.question.release
+    statement, policy = reading.statement, reading.policy
+    floor = 0 if policy is None else policy.min_statement_number
+    burned = policy is not None and any(
+        item.sha256 == reading.statement_digest for item in policy.burned_statements
+    )
+    expected = f"a statement about {release[:12]}, number {floor} or higher"
+    if statement is None or reading.statement_digest is None:
+        found = problem(reading, "statement", "no statement")
+        return refused(found, expected, reason=_why_unread(reading, "statement"))
+    number = statement.predicate.statement_number
+    if burned or number < floor:
+        found = "burned by the approval policy" if burned else f"number {number}"
+        return refused(found, expected, reason=Reason.ELIGIBILITY_SUPERSEDED)
+    return Finding(statement.release == release, f"about {statement.release[:12]}", expected)
+
+
+def _scope(case: Case) -> tuple[Stage, ChangeTier]:
+    """Stage and tier of the statement, or those that one about this release would have."""
+    if case.reading.statement is None:
+        return case.question.trust_map.stage, case.manifest.change_tier
+    return case.said.stage, case.said.change_tier
+
+
+def _needed(case: Case) -> Requirement | None:
+    policy = case.reading.policy
+    return None if policy is None else policy.needed_for(*_scope(case))
+
+
+def missing_approvals(case: Case) -> tuple[str, str] | None:
+    """What is missing of the approvals, and what was found; empty: nothing; None: unknown."""
+    needed = _needed(case)
+    if needed is None:
+        return None
+    people: dict[Function, set[str]] = {}
+    for approval in case.reading.approvals:
+        words, person = approval.statement.predicate, approval.person
+        if (
+            words.decision == "approve"
+            and (words.function, words.person_id) == (person.function, person.person_id)
+            and (words.scope.stage, words.scope.change_tier) == _scope(case)
+            and approval.statement.subject[0].digest.sha256 == case.reading.statement_digest
+        ):
+            people.setdefault(person.function, set()).add(person.person_id)
+    counted = {function: len(people.get(function, ())) for function in needed.functions}
+    missing = [
+        f"{function} {count - counted[function]}"
+        for function, count in needed.functions.items()
+        if counted[function] < count
+    ]
+    return ", ".join(missing), ", ".join(f"{name} {count}" for name, count in counted.items())
+
+
+@rule(
+    "approvals",
+    Reason.ELIGIBILITY_APPROVALS,
+    source=POLICY,
+    clause="21 CFR 11.50, 11.70; ISO 13485 8.2.6",
+)
+def approvals_are_enough(case: Case) -> Finding:
+    """Enough distinct people of each function approved this very statement, by the policy."""
+    counted = missing_approvals(case)
+    expected = "what the policy needs for " + ", ".join(_scope(case))
+    if counted is None:
+        found = problem(case.reading, POLICY_TARGET, "the policy names no such stage and tier")
+        return refused(found, expected)
+    missing, found = counted
+    return Finding(not missing, f"{found}; missing: {missing}" if missing else found, expected)
+
+
+@rule(
+    "ladder",
+    Reason.ELIGIBILITY_EVIDENCE,
+    source=STATEMENT,
+    clause="stage gate; synthetic data alone prove nothing for production",
+)
+def ladder_is_climbed(case: Case) -> Finding | str:
+    """The rungs of validation that the policy asks for were met, and not on made-up data alone."""
+    said, needed = case.said, _needed(case)
+    wanted = () if needed is None else needed.rungs
+    if not wanted and not said.ladder:
+        return "the policy asks for no rung, and none is named"
+    met = {item.rung for item in said.ladder if item.result == "met"}
+    missing = [str(rung) for rung in wanted if rung not in met]
+    if said.stage == Stage.PRODUCTION and said.ladder and met <= _MADE_UP_DATA:
+        missing.append("a rung on data of patients")
+    missing += [f"{item.rung} was not met" for item in said.ladder if item.result != "met"]
+    return Finding(
+        not missing,
+        f"missing: {', '.join(missing)}" if missing else ", ".join(sorted(met)),
+        ", ".join(wanted) or "every rung that is named met",
+    )
+
+
+@rule("evidence", Reason.ELIGIBILITY_EVIDENCE, source=STATEMENT, clause="IEC 62304 5.8.4, 5.8.7")
+def evidence_is_named(case: Case) -> Finding | str:
+    """Every item of evidence that the policy asks for is named by digest."""
+    said, needed = case.said, _needed(case)
+    if needed is None or not needed.evidence:
+        return "the policy asks for no item"
+    named = {item.name for item in said.evidence}
+    missing = [name for name in needed.evidence if name not in named]
+    found = f"missing: {', '.join(missing)}" if missing else f"{len(named)} items"
+    return Finding(not missing, found, ", ".join(needed.evidence))
+
+
+@rule("open-issues", Reason.ELIGIBILITY_EVIDENCE, source=STATEMENT, clause="IEC 62304 5.8.2-5.8.3")
+def open_issues_are_few(case: Case) -> Finding | str:
+    """No more known anomalies stay open than the policy lets."""
+    policy, found = case.reading.policy, case.said.open_issues
+    if policy is None or policy.open_issues is None:
+        return "the policy sets no limit"
+    most = policy.open_issues
+    few = found is not None and (
+        found.critical <= most.critical and found.major <= most.major and found.minor <= most.minor
+    )
+    return Finding(few, _issues(found), f"at most {_issues(most)}")
+
+
+def _issues(issues: OpenIssues | None) -> str:
+    if issues is None:
+        return "not stated"
+    return f"{issues.critical} critical, {issues.major} major, {issues.minor} minor"
+
+
+@rule(
+    "baselines",
+    Reason.ELIGIBILITY_EVIDENCE,
+    source=STATEMENT,
+    clause="FDA PCCP guidance 2025 VII.B(3): original and last modified",
+)
+def baselines_were_compared(case: Case) -> Finding | str:
+    """A changed release was compared with the very two baselines that its manifest names."""
+    manifest, stated = case.manifest, case.said.baselines
+    if manifest.previous is None or manifest.original is None:
+        return "a first release has no baseline"
+    expected = (manifest.original.sha256, manifest.previous.sha256)
+    found = (
+        None if stated is None else (stated.original_authorised.sha256, stated.last_modified.sha256)
+    )
+    return Finding(
+        found == expected,
+        "none" if found is None else f"original {found[0][:12]}, last {found[1][:12]}",
+        f"original {expected[0][:12]}, last {expected[1][:12]}",
+    )
+
+
+@rule(
+    "change-tier",
+    Reason.ELIGIBILITY_EVIDENCE,
+    source=STATEMENT,
+    clause="MDR 2017/745 Annex IX 4.10; IEC 62304 6.2.3",
+)
+def tier_is_not_lowered(case: Case) -> Finding:
+    """Clinical judged the change at least as large as engineering did; people may raise it."""
+    built, judged = case.manifest.change_tier, case.said.change_tier
+    return Finding(judged.rank >= built.rank, str(judged), f"{built} or higher")
+
+
+@rule(
+    "intended-use",
+    Reason.ELIGIBILITY_MODE,
+    source=STATEMENT,
+    clause="MDR 2017/745 Annex I 17, 23",
+)
+def intended_use_is_the_same(case: Case) -> Finding:
+    """Engineering built for the very intended use that clinical signed."""
+    found, expected = case.said.intended_use.digest.sha256, case.manifest.intended_use.sha256
+    return Finding(found == expected, found[:12], expected[:12])
+
+
+def _same_item(case: Case, wanted: DigestSet | None, kind: ItemKind) -> Finding | str:
+    """The item of a kind in the manifest is the one that clinical signed."""
+    if wanted is None:
+        return "the statement names none"
+    item = case.manifest.item_of_kind(kind)
+    found = "none" if item is None else item.digest.sha256
+    return Finding(found == wanted.sha256, found[:12], f"{kind} {wanted.sha256[:12]}")
+
+
+@rule(
+    "operating-point",
+    Reason.COMPAT_CONTRACT,
+    source=STATEMENT,
+    clause="threshold rationale; ISO 14971 7.4",
+)
+def thresholds_are_the_same(case: Case) -> Finding | str:
+    """The thresholds in the release are those at which the evidence was gathered."""
+    return _same_item(case, case.said.operating_point.threshold_set, ItemKind.THRESHOLD_SET)
+
+
+@rule(
+    "self-test-signed", Reason.COMPAT_CONTRACT, source=STATEMENT, clause="IEC 62304 5.6; PCCP 4.b.3"
+)
+def self_test_is_the_same(case: Case) -> Finding | str:
+    """The device tests itself by the specification that clinical signed."""
+    return _same_item(case, case.said.self_test, ItemKind.SELF_TEST_SPECIFICATION)
+
+
+@rule("monitoring", Reason.COMPAT_CONTRACT, source=STATEMENT, clause="AI Act Art. 72; MDR Art. 83")
+def monitoring_is_there(case: Case) -> Finding | str:
+    """The release carries the monitoring specification that clinical signed."""
+    wanted = case.said.monitoring_specification
+    return _same_item(case, wanted, ItemKind.MONITORING_SPECIFICATION)
+
+
+@rule(
+    "labelling",
+    Reason.COMPAT_CONTRACT,
+    source=STATEMENT,
+    clause="MDR 2017/745 Annex I 23; PCCP V.C",
+)
+def labelling_is_there(case: Case) -> Finding | str:
+    """The release carries the instructions for use that clinical signed."""
+    labelling = case.said.labelling
+    ifu = None if labelling is None else labelling.ifu
+    return _same_item(case, ifu, ItemKind.INSTRUCTIONS_FOR_USE)
+
+
+@rule(
+    "stage",
+    Reason.ELIGIBILITY_STAGE,
+    source=STATEMENT,
+    clause="stage gate; 21 CFR 812; MDR 2017/745 Art. 62",
+)
+def stage_fits(case: Case) -> Finding:
+    """The statement's stage is the device's, and not beyond what engineering built it for."""
+    stage, serves, most = case.said.stage, case.question.trust_map.stage, case.manifest.max_stage
+    return Finding(
+        stage == serves and stage.rank <= most.rank, str(stage), f"{serves}, and at most {most}"
+    )
+
+
+@rule("validity", Reason.ELIGIBILITY_EXPIRED, source=STATEMENT, clause="validity period")
+def it_is_valid_now(case: Case) -> Finding:
+    """The statement has begun and has not ended, by the stricter of clock and proven time."""
+    validity, began, ends = case.said.validity, case.earliest, case.latest
+    holds, reason = None, Reason.TRUST_TIME_UNKNOWN
+    if began is not None and ends is not None:
+        early = began < validity.not_before
+        holds = not early and ends < validity.not_after
+        reason = Reason.ELIGIBILITY_NOT_YET_VALID if early else Reason.ELIGIBILITY_EXPIRED
+    return Finding(
+        holds,
+        f"proven {told(case.question.proven)}, clock {told(case.question.clock)}",
+        f"from {told(validity.not_before)} until before {told(validity.not_after)}",
+        reason=reason,
+    )
+
+
+@rule("index-age", Reason.TRUST_STALE_INDEX, source=INDEX, clause="freshness of the allow-list")
+def index_is_young(case: Case) -> Finding | str:
+    """The list is not older than the statement allows a list to be."""
+    index, now, hours = case.reading.index, case.latest, case.said.validity.max_index_age_hours
+    if index is None:
+        return "no list to judge by"
+    age = None if now is None else (now - index.issued_at).total_seconds() / 3600
+    return Finding(
+        None if age is None else age <= hours,
+        "unknown" if age is None else f"{max(age, 0):.1f} hours",
+        f"at most {hours} hours",
+        reason=Reason.TRUST_TIME_UNKNOWN if age is None else None,
+    )
+
+
+@rule(
+    "site-acceptance",
+    Reason.ELIGIBILITY_SITE_ACCEPTANCE,
+    source="site acceptance",
+    clause="IEC 80001-1: the responsible organisation decides",
+    phases=GRANTING,
+)
+def site_accepts(case: Case) -> Finding | str:
+    """The responsible organisation, where the trust map names one, lets this statement in now."""
+    view, digest, now = case.question.site, case.reading.statement_digest, case.latest
+    acceptance, context = case.reading.acceptance, case.context
+    nobody = "no organisation on the trust map"
+    if case.question.trust_map.site_root is None:
+        # Shadow use needs a named organisation's yes: outputs of a stranger run at its bedside.
+        if case.said.decision == Decision.SHADOW_ONLY:
+            return refused(nobody, "an acceptance for shadow use")
+        return nobody
+    expected = f"an acceptance of statement {str(digest)[:12]} by this site, fresh and in time"
+    if view is None or acceptance is None or digest is None:
+        return refused(problem(case.reading, "site/acceptance.json", "silence"), expected)
+    fresh = is_fresh(view, (), case)
+    if not fresh.holds or now is None:
+        return fresh
+    accepted = acceptance.of(digest)
+    if context.placement.site_id not in acceptance.sites or accepted is None:
+        return refused("not accepted here", expected)
+    until = accepted.accepted_until
+    in_time = accepted.accepted_from <= now and (until is None or now < until)
+    period = f"from {told(accepted.accepted_from)}" + (f" until {told(until)}" if until else "")
+    return Finding(in_time, period, expected)
+
+
+def _why_unread(reading: Reading, where: str) -> Reason | None:
+    """The reason code of a document with a critical member that is not known here."""
+    error = reading.problems.get(where)
+    unknown = error is not None and error.reason == Reason.ELIGIBILITY_CRIT_UNKNOWN
+    return Reason.ELIGIBILITY_CRIT_UNKNOWN if unknown else None
+
+
+DOCUMENTS: tuple[Rule, ...] = (
+    context_is_trusted,
+    clinical_is_fresh,
+    people_hold_one_function,
+    no_notice_forbids,
+    index_lists_it,
+    statement_is_about_it,
+    approvals_are_enough,
+    ladder_is_climbed,
+    evidence_is_named,
+    open_issues_are_few,
+    baselines_were_compared,
+    tier_is_not_lowered,
+    intended_use_is_the_same,
+    thresholds_are_the_same,
+    self_test_is_the_same,
+    monitoring_is_there,
+    labelling_is_there,
+    stage_fits,
+    it_is_valid_now,
+    index_is_young,
+    site_accepts,
+)
+"""Every rule about the clinical documents, in the order in which a refusal is explained."""
