@@ -59,10 +59,10 @@ def add_item(case: Any, release: Any = None, **item: Any) -> object:
     return items.append({**plain, "digest": {"sha256": "5" * 64}, **item})
 
 
-def first_change(case: Any) -> None:
+def first_change(case: Any, entries: list[Any] | None = None) -> object:
     """The base is the original: nothing was modified before."""
-    case.base = case.original
-    case.entries = None
+    case.base, case.entries = case.original, entries
+    return case
 
 
 def set_low(case: Any, versus: str, low: str) -> object:
@@ -109,6 +109,11 @@ HOLDS: dict[str, Bend] = {
         case.entries.append(case.entry("1.2.0", days_ago=1)),
     ),
     "the first change needs no history": first_change,
+    "the first change has an empty one": lambda case: first_change(case, []),
+    "the one and only": lambda case: (
+        first_change(case),
+        case.retrain.update(expectedFrequency={"atMost": 1, "days": 3660}),
+    ),
     "a foreseen deviation": lambda case: case.change.update(
         deviations=["adjudicators-two-of-three"]
     ),
@@ -588,6 +593,53 @@ def test_the_evidence_of_a_criterion_is_the_interval_and_its_report(case: Any) -
     assert checks["components-allowed"].found == (
         "ifu instructions changed, model model changed, self-test-specification spec changed"
     )
+
+
+UNKNOWN: dict[str, tuple[Bend, str, str]] = {
+    "not evaluable": (
+        lambda case: set_endpoint(case, decision="not-evaluable"),
+        "acceptance:retrain:sensitivity:female:last",
+        "report 0: not-evaluable, 0.004000 (-0.010000 to 0.018000) at 0.95, 400 patients",
+    ),
+    "no interval": (
+        lambda case: case.endpoints("sensitivity", "female", "last")[0].pop("difference"),
+        "acceptance:retrain:sensitivity:female:last",
+        "report 0: met",
+    ),
+    "no endpoint": (
+        lambda case: set_endpoint(case, cohort="children"),
+        "acceptance:retrain:sensitivity:female:last",
+        "no report answers it",
+    ),
+    "not evaluable as a whole": (
+        lambda case: case.reports[0].update(overall="not-evaluable"),
+        "report-overall:report 0",
+        "not-evaluable",
+    ),
+    "no history": (
+        lambda case: setattr(case, "entries", None),
+        "frequency:retrain",
+        "no history that holds the last release",
+    ),
+    "no figure": (
+        lambda case: case.change["guardrails"].pop(0),
+        "guardrail:retrain:training-patients",
+        "not stated",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_nobody_can_say_is_unknown_and_stands_in_the_way(case: Any, name: str) -> None:
+    bend, rule, found = UNKNOWN[name]
+    bend(case)
+    (check,) = case.ask().in_the_way
+    assert (check.name, check.outcome, check.found) == (rule, Outcome.UNKNOWN, found)
+
+
+def test_a_baseline_that_is_not_named_is_told_as_none(case: Any) -> None:
+    case.kept.update({"candidate.previous": None, "candidate.original": None})
+    assert [check.found for check in case.ask().in_the_way] == ["none", "none"]
 
 
 def test_an_authorisation_by_a_second_letter_counts_from_its_own_date(case: Any) -> None:
