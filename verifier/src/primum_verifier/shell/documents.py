@@ -21,6 +21,7 @@ from primum_verifier.core.envelope import (
     CONTEXT_PAYLOAD_TYPE,
     HEAD_PAYLOAD_TYPE,
     INTOTO_PAYLOAD_TYPE,
+    TRUST_MAP_PAYLOAD_TYPE,
 )
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.limits import KIB, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH
@@ -28,6 +29,7 @@ from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.notice import SafetyNoticeStatement
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.rollout import RolloutPlan
+from primum_verifier.core.site import SiteAcceptance
 from primum_verifier.proof.selftest_result import SelfTestReport
 from primum_verifier.proof.selftest_spec import SelfTestSpec
 from primum_verifier.record.chain import MAX_EVENT_BYTES, ChainHead
@@ -124,7 +126,8 @@ DOCUMENTS = (
     Published(name="safety-notice", model=SafetyNoticeStatement, media_type=INTOTO_PAYLOAD_TYPE),
     Published(name="device-context", model=DeviceContext, media_type=CONTEXT_PAYLOAD_TYPE),
     Published(name="provisioning-keys", model=ProvisioningKeys),
-    Published(name="trust-map", model=TrustMap),
+    Published(name="trust-map", model=TrustMap, media_type=TRUST_MAP_PAYLOAD_TYPE),
+    Published(name="site-acceptance", model=SiteAcceptance),
     Published(name="self-test-specification", model=SelfTestSpec),
     Published(name="self-test-report", model=SelfTestReport),
     Published(name="monitoring-specification", model=MonitoringSpecification),
