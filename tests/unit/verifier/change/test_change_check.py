@@ -29,6 +29,7 @@ def test_a_change_that_keeps_to_its_plan_is_consistent(case: Any) -> None:
     names = [check.name for check in answer.checks]
     assert len(set(names)) == len(names)
     assert all(check.source and check.clause and check.expected for check in answer.checks)
+    assert {check.reason for check in answer.checks} == {None}
 
 
 def claim_both(case: Any) -> object:
@@ -494,6 +495,8 @@ def test_no_report_at_all_meets_nothing(case: Any) -> None:
     answer, names = case.refused()
     assert answer == FOLLOWED
     assert {"reports", "methods:retrain", "cumulative:sensitivity:all:original"} <= names
+    found = {check.name: check.found for check in case.ask().checks}
+    assert found["methods:retrain"] == "no report by these methods"
     assert {name for name in names if name.startswith("acceptance:")} == {
         f"acceptance:retrain:{metric}:{cohort}:{versus}"
         for metric in ("sensitivity", "specificity")

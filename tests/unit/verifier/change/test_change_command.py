@@ -294,6 +294,24 @@ def test_a_release_needs_component_and_version(
     assert "COMPONENT/VERSION" in capsys.readouterr().err
 
 
+def test_a_site_that_is_left_out_or_silent_keeps_nobody_from_reading_a_plan(
+    tmp_path: Path, web: Web, case: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A site only narrows what runs; the plan is clinical's."""
+    pins = web.folder / "provisioning"
+    root = web.clinical.root_bytes
+    content = json.loads((pins / "trust-map.json").read_bytes())
+    content["siteRoot"] = {"sha256": sha256_hex(root)}
+    (pins / "trust-map.json").write_bytes(canonical_json(content))
+    assert ask(tmp_path, web, case, capsys)[0] == 0
+    (pins / "site.root.json").write_bytes(root)
+    line = [*web.words(), *papers(tmp_path / "papers", case), "--site", str(tmp_path / "silent")]
+    assert cli.main(["plan", *line]) == 0
+    (pins / "site.root.json").write_bytes(web.engineering.root_bytes)
+    assert cli.main(["plan", *line]) == 1
+    assert capsys.readouterr().err.startswith("trust.signature")
+
+
 def test_a_root_that_the_map_does_not_pin_is_refused(
     tmp_path: Path, web: Web, case: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

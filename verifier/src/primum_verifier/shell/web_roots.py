@@ -1,7 +1,8 @@
-"""The two authorities at their web roots, read with public keys alone by any command.
+"""The authorities at their web roots, read with public keys alone by any command.
 
-A provisioning folder pins both roots; ``--engineering`` and ``--clinical`` name the web roots as
-folders or addresses.  Nothing is kept: what is accepted lives in memory for one run.
+A provisioning folder pins the roots; ``--engineering``, ``--clinical`` and, where the trust map
+names one, ``--site`` name the web roots as folders or addresses.  Nothing is kept: what is
+accepted lives in memory for one run.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.limits import MAX_DOCUMENT_BYTES, MAX_ROOT_BYTES
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.view import CLINICAL, ENGINEERING, AuthorityView, SignedDocument
+from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE, AuthorityView, SignedDocument
 from primum_verifier.shell.authorities import Authorities, AuthorityAddress
 from primum_verifier.shell.commands.fetch import read_input
 from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
@@ -27,7 +28,11 @@ from primum_verifier.shell.tuf_client import TufClient
 
 TRUST_MAP_FILE = "trust-map.json"
 CONTEXT_FILE = "device-context.dsse.json"
-ROOT_FILES = {ENGINEERING: "engineering.root.json", CLINICAL: "clinical.root.json"}
+ROOT_FILES = {
+    ENGINEERING: "engineering.root.json",
+    CLINICAL: "clinical.root.json",
+    SITE: "site.root.json",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -35,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument("--provisioning", type=Path, required=required, metavar="DIR")
     parser.add_argument("--engineering", required=required, metavar="WEBROOT")
     parser.add_argument("--clinical", required=required, metavar="WEBROOT")
+    parser.add_argument("--site", metavar="WEBROOT", help="where the trust map names a site")
     parser.add_argument("--allow-http", action="store_true", help="allow plain http")
 
 
@@ -54,8 +60,25 @@ class _Routes:
         return self.http.fetch(url, max_bytes=max_bytes, offset=offset)
 
 
+@dataclass(frozen=True)
+class Views:
+    """What each authority says, as accepted in this run.
+
+    Attributes:
+        engineering: engineering's view.
+        clinical: clinical's view.
+        site: the site's, None where the trust map or the options name none, or it is silent.
+    """
+
+    engineering: AuthorityView
+    clinical: AuthorityView
+    site: AuthorityView | None
+
+
 class WebRoots:
-    """Both authorities as the options name them, with what a provisioning folder pins.
+    """The authorities as the options name them, with what a provisioning folder pins.
+
+    A site that the options leave out is not read; a verdict then counts it as silent.
 
     Args:
         options: parsed from :func:`add_arguments`.
@@ -72,34 +95,37 @@ class WebRoots:
             read_input(folder / TRUST_MAP_FILE, "trust map", MAX_DOCUMENT_BYTES),
             where=TRUST_MAP_FILE,
         )
+        is_site_read = self.trust_map.site_root is not None and options.site is not None
+        names = [name for name in ROOT_FILES if name != SITE or is_site_read]
         self._roots = {
-            name: read_input(folder / file, f"{name} root", MAX_ROOT_BYTES)
-            for name, file in ROOT_FILES.items()
+            name: read_input(folder / ROOT_FILES[name], f"{name} root", MAX_ROOT_BYTES)
+            for name in names
         }
-        self.addresses, self.fetcher = _routes(options)
-        self._stores = {name: MemoryTrustStore() for name in ROOT_FILES}
+        self.addresses, self.fetcher = _routes(options, names)
+        self._stores = {name: MemoryTrustStore() for name in names}
         self._authorities = Authorities(
-            trust_map=self.trust_map,
+            trust_map=self.trust_map
+            if is_site_read
+            else self.trust_map.model_copy(update={"site_root": None}),
             roots=self._roots,
             addresses=self.addresses,
             fetcher=self.fetcher,
             stores=self._stores,
         )
 
-    def refresh(
-        self, *, now: datetime, device_id: str, held: Iterable[tuple[str, str]]
-    ) -> tuple[AuthorityView, AuthorityView]:
-        """Both views, engineering first, with the documents of the releases in ``held``.
+    def refresh(self, *, now: datetime, device_id: str, held: Iterable[tuple[str, str]]) -> Views:
+        """Every view, with the documents of the releases in ``held``.
 
         Raises:
-            PrimumError: an authority could not be read to the end.
+            PrimumError: engineering or clinical could not be read to the end.
         """
         refreshed = self._authorities.refresh(now=now, device_id=device_id, held=held)
-        for problem in refreshed.problems.values():
-            raise problem
+        for name, problem in refreshed.problems.items():
+            if name != SITE:
+                raise problem
         if refreshed.engineering is None or refreshed.clinical is None:
             raise FailedError("An authority could not be read.", reason=Reason.TRUST_METADATA)
-        return refreshed.engineering, refreshed.clinical
+        return Views(refreshed.engineering, refreshed.clinical, refreshed.site)
 
     def document(self, authority: str, target: str, *, now: datetime) -> SignedDocument | None:
         """One more signed document of an authority, None when no trusted role signs it.
@@ -116,14 +142,17 @@ class WebRoots:
             fetcher=self.fetcher,
             store=self._stores[authority],
         )
-        with client.session(at=now) as session:
+        allowance = timedelta(days=self.trust_map.offline_allowance_days)
+        with client.session(at=now, allowance=allowance) as session:
             session.refresh()
             return session.document(target)
 
 
-def _routes(options: argparse.Namespace) -> tuple[dict[str, AuthorityAddress], Fetcher]:
+def _routes(
+    options: argparse.Namespace, names: Iterable[str]
+) -> tuple[dict[str, AuthorityAddress], Fetcher]:
     addresses, folders, roots = {}, [], []
-    for name in ROOT_FILES:
+    for name in names:
         base: str = getattr(options, name)
         if urlsplit(base).scheme not in {"http", "https"}:
             path = Path(base)

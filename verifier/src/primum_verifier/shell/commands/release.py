@@ -64,10 +64,8 @@ def run(options: argparse.Namespace) -> int:
     context = parse_document(DeviceContext, opened.payload, where=CONTEXT_FILE)
     authorities = WebRoots(options)
     wanted = (options.component, options.version)
-    engineering, clinical = authorities.refresh(
-        now=now, device_id=context.factory.device_id, held=[wanted]
-    )
-    manifest = engineering.documents.get(manifest_target(*wanted))
+    views = authorities.refresh(now=now, device_id=context.factory.device_id, held=[wanted])
+    manifest = views.engineering.documents.get(manifest_target(*wanted))
     if manifest is None:
         raise RefusedError(
             "Engineering signs no such release.",
@@ -80,14 +78,15 @@ def run(options: argparse.Namespace) -> int:
             phase=Phase.INSTALL,
             release=sha256_hex(manifest.data),
             trust_map=authorities.trust_map,
-            engineering=engineering,
-            clinical=clinical,
+            engineering=views.engineering,
+            clinical=views.clinical,
+            site=views.site,
             device_context=envelope,
             agent_version=options.agent_version,
             hardware_id=context.factory.hardware_id,
             device_key=context.factory.public_key.public,
             clock=now,
-            proven=proven_time(engineering, clinical, powered_seconds=0),
+            proven=proven_time(views.engineering, views.clinical, powered_seconds=0),
             artifacts=_artifacts(manifest.data, authorities),
         )
     )
