@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from primum_verifier.core.approval import POLICY_TARGET
@@ -108,6 +108,7 @@ class Authorities:
                     remedy="Provision the device again from the manufacturer's files.",
                 )
         self._component = trust_map.component
+        self._allowance = timedelta(days=trust_map.offline_allowance_days)
         self._stores = stores
         self._clients = {
             name: TufClient(
@@ -138,7 +139,7 @@ class Authorities:
         problems: dict[str, PrimumError] = {}
         held = tuple(held)
         try:
-            with self._clients[ENGINEERING].session(at=now) as session:
+            with self._clients[ENGINEERING].session(at=now, allowance=self._allowance) as session:
                 session.refresh()
                 self._load_engineering(session, device_id=device_id, now=now, held=held)
                 session.complete()
@@ -147,7 +148,7 @@ class Authorities:
         stored = self.stored(now=now, device_id=device_id)
         releases = _manifest_digests(stored.engineering)
         try:
-            with self._clients[CLINICAL].session(at=now) as session:
+            with self._clients[CLINICAL].session(at=now, allowance=self._allowance) as session:
                 session.refresh()
                 _load_clinical(session, releases=releases)
                 session.complete()
@@ -155,7 +156,7 @@ class Authorities:
             problems[CLINICAL] = error
         if SITE in self._clients:
             try:
-                with self._clients[SITE].session(at=now) as session:
+                with self._clients[SITE].session(at=now, allowance=self._allowance) as session:
                     session.refresh()
                     session.document(ACCEPTANCE_TARGET)
                     session.complete()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from securesystemslib.signer import SSlibKey
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Signed, Targets, Timestamp
 
 from primum_verifier.core.document import canonical_json, in_range, sha256_hex
+from primum_verifier.core.envelope import PublicKey, public_key_of
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.view import AuthorityView, RoleState, SignedDocument
+from primum_verifier.core.view import AuthorityView, RoleState, RootKeys, SignedDocument
 from primum_verifier.shell.trust_store import TrustedSet
 from primum_verifier.shell.tuf_delegations import walk
 from primum_verifier.shell.tuf_keys import public_of
@@ -55,6 +58,7 @@ def view_of(
     issued_at: datetime | None = None
     publics: set[str] = set()
     time_epoch = ""
+    root_keys: RootKeys | None = None
     for file_name, data in files.items():
         if "/" in file_name:
             continue
@@ -68,6 +72,7 @@ def view_of(
             publics |= {public_of(key) for key in signed.keys.values()}
             signers = sorted(_timestamp_signers(signed))
             time_epoch = sha256_hex(canonical_json(signers))
+            root_keys = _root_keys(signed)
         elif isinstance(signed, Targets) and signed.delegations is not None:
             publics |= {public_of(key) for key in signed.delegations.keys.values()}
     return AuthorityView(
@@ -77,7 +82,20 @@ def view_of(
         documents=documents,
         public_keys=frozenset(publics),
         time_epoch=time_epoch,
+        root_keys=root_keys,
     )
+
+
+def _root_keys(root: Root) -> RootKeys:
+    """The keys that answer for the authority, as far as they are of a kind known here."""
+    role = root.roles[Root.type]
+    keys: dict[str, PublicKey] = {}
+    for keyid in role.keyids:
+        listed = root.keys.get(keyid)
+        if isinstance(listed, SSlibKey):
+            with suppress(ValueError):
+                keys.setdefault(public_of(listed), public_key_of(listed))
+    return RootKeys(tuple(keys.values()), role.threshold)
 
 
 def _timestamp_signers(root: Root) -> set[str]:
