@@ -91,6 +91,7 @@ class Scratch:
     def __init__(self, folder: Path, before: Mapping[str, bytes]) -> None:
         self.folder = folder
         self.before = before
+        self._data: dict[str, bytes | None] = {}
         self._parsed: dict[str, tuple[bytes, Metadata[Any] | None]] = {}
 
     def fill(self) -> None:
@@ -99,6 +100,10 @@ class Scratch:
         for name, data in self.before.items():
             if name != "root.json":
                 (self.folder / name).write_bytes(data)
+
+    def changed(self) -> None:
+        """Forget what was read: ``tuf`` may have written since."""
+        self._data.clear()
 
     def files(self) -> dict[str, bytes]:
         """Everything there now, by file name."""
@@ -113,10 +118,12 @@ class Scratch:
 
     def data(self, role: str) -> bytes | None:
         """The file of a role; None when there is none."""
-        try:
-            return (self.folder / file_of(role)).read_bytes()
-        except OSError:
-            return None
+        if role not in self._data:
+            try:
+                self._data[role] = (self.folder / file_of(role)).read_bytes()
+            except OSError:
+                self._data[role] = None
+        return self._data[role]
 
     def metadata(self, role: str) -> Metadata[Any] | None:
         """The file of a role, parsed; None when there is none or it is damaged.
@@ -155,3 +162,4 @@ class Scratch:
             (self.folder / name).unlink(missing_ok=True)
         else:
             (self.folder / name).write_bytes(kept)
+        self.changed()

@@ -176,9 +176,11 @@ class TufSession:
         try:
             updater.refresh()
         except RepositoryError as error:
+            self._scratch.changed()
             self._refuse_unreadable(error)
             raise
         finally:
+            self._scratch.changed()
             self._note(second_timestamp(self._scratch, self._fetcher.timestamp))
         self._admit(set(TOP_ROLES))
         self._note(
@@ -253,6 +255,7 @@ class TufSession:
         """
         if self._updater is None:
             return None
+        self._scratch.changed()
         proofs = with_proofs(self._before.proofs, self._found.values())
         try:
             check_keys(self._authority, self._scratch)
@@ -284,8 +287,10 @@ class TufSession:
         try:
             found = self._running().get_targetinfo(name)
         except RepositoryError as error:
+            self._scratch.changed()
             self._refuse_unreadable(error)
             raise
+        self._scratch.changed()
         asked, carrier = set[str](), ""
         for visit in bounded(walk(name, self._scratch.targets), where=where):
             asked.add(visit.role)
