@@ -25,11 +25,11 @@ demo: environment broker ## one device, one ECG model, the whole promise; two mi
 	@$(BIN)/primum-sim demo
 
 test: environment broker ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile $(if $(LEAVE_OUT),--ignore $(LEAVE_OUT))
 
 coverage: environment ## every branch of what judges, run by the verifier's own tests
 	@mkdir -p .cache
-	@$(BIN)/coverage run -m pytest -q -n 0 tests/unit/verifier
+	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report= tests/unit/verifier
 	@$(BIN)/coverage report
 
 campaign-fuzz: ## searches every parser for faults; SECONDS=120 each, TARGET=one, AGAIN=1

@@ -137,3 +137,11 @@ def test_a_line_without_a_place_in_the_chain_is_no_event(number: str) -> None:
     with pytest.raises(RefusedError) as caught:
         check(line)
     assert "neither an event nor a signed head" in caught.value.message
+
+
+def test_a_head_over_another_event_with_that_number_proves_nothing() -> None:
+    """Attack: an event is exchanged after the device signed the head over the one that it wrote."""
+    made = events(3)
+    report = check(*made, head(b"what the device wrote", 3))
+    assert [gap.why for gap in report.gaps] == ["a signed head names another event"]
+    assert (report.heads, report.proven_to, report.whole) == (0, 0, False)

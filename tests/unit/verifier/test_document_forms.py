@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from primum_verifier.core.document import (
+    Country,
     Document,
     OpenDocument,
     Slug,
@@ -37,6 +38,7 @@ class Letter(OpenDocument):
     name: Slug
     written_at: Time | None = None
     inner: Inner | None = None
+    country: Country | None = None
 
 
 def parse(**members: Any) -> Letter:
@@ -102,6 +104,15 @@ def test_a_moment_that_no_device_can_compute_with_is_refused(text: object) -> No
     with pytest.raises(RefusedError) as caught:
         parse(writtenAt=text)
     assert "writtenAt" in caught.value.found
+
+
+@pytest.mark.parametrize("text", ["EU", "EZ", "UN", "de", "D", "DEU", "*", ""])
+def test_no_group_and_no_wildcard_is_a_country(text: str) -> None:
+    """Danger: what was allowed in one union is taken for allowed in whoever joins it later."""
+    assert parse(country="DE").country == "DE"
+    with pytest.raises(RefusedError) as caught:
+        parse(country=text)
+    assert "country" in caught.value.found
 
 
 @pytest.mark.parametrize(
