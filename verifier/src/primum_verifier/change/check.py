@@ -43,6 +43,7 @@ from primum_verifier.change.differences import tier_floor
 from primum_verifier.change.plan import ChangeControlPlan
 from primum_verifier.change.rules_followed import FOLLOWED_RULES
 from primum_verifier.change.rules_listed import LISTED_RULES
+from primum_verifier.change.rules_shown import SHOWN_RULES
 from primum_verifier.core.manifest import ReleaseManifest
 
 
@@ -86,7 +87,8 @@ def check_change(
         now=now,
         jurisdiction=jurisdiction,
     )
-    findings = tuple(item for rule in (*LISTED_RULES, *FOLLOWED_RULES) for item in rule(question))
+    rules = (*LISTED_RULES, *FOLLOWED_RULES, *SHOWN_RULES)
+    findings = tuple(item for rule in rules for item in rule(question))
     failed = {item.otherwise for item in findings if item.check.stands_in_the_way}
     answer = next(
         (
