@@ -11,12 +11,22 @@
     # or, where no test can see it:
     equivalent = "why nobody could see it"
 
+Sentences for people may be answered together, by the functions they stand in::
+
+    [[wording]]
+    functions = "primum_verifier.core.rules_place.*"
+    why = "..."
+
+That covers only changes inside a text that has a space; a name, a code and whether a text is
+there at all are never wording.
+
 Changes are named by what they say and where, not by a number, so an edit elsewhere in a function
 leaves the explanations standing.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import sys
 import tomllib
@@ -29,6 +39,7 @@ CHECKOUT = HERE.parents[1]
 EXPLAINED = HERE / "explained.toml"
 PAGE = CHECKOUT / "docs" / "mutation.md"
 
+_LITERAL = re.compile(r"""(?:"[^"]*"|'[^']*')""")
 _HEAD = """# Changes that no test saw
 
 `make campaign-mutation` changes what decides over a release, one expression at a time, and asks
@@ -58,6 +69,26 @@ class Change:
         parts = ("function", "below", "was", "becomes")
         lines = [f"{name} = {_quoted(getattr(self, name))}" for name in parts]
         return "\n".join(["[[mutant]]", *lines, 'equivalent = ""'])
+
+    @property
+    def is_wording(self) -> bool:
+        """Whether nothing but a sentence for people differs."""
+        before, after = _LITERAL.findall(self.was), _LITERAL.findall(self.becomes)
+        same_around = _LITERAL.sub("", self.was) == _LITERAL.sub("", self.becomes)
+        differing = [old for old, new in zip(before, after, strict=False) if old != new]
+        return same_around and len(before) == len(after) and all(" " in old for old in differing)
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Sentences that are not pinned word by word, and why."""
+
+    functions: str
+    why: str
+
+    def covers(self, change: Change) -> bool:
+        """Whether a change is one of these."""
+        return change.is_wording and fnmatch.fnmatchcase(change.function, self.functions)
 
 
 @dataclass(frozen=True)
@@ -97,6 +128,20 @@ def explanations(path: Path = EXPLAINED) -> list[Explanation]:
     return found
 
 
+def wordings(path: Path = EXPLAINED) -> list[Wording]:
+    """The sentences that are answered together.
+
+    Raises:
+        ValueError: one says no reason.
+    """
+    content = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = [Wording(entry["functions"], entry["why"]) for entry in content.get("wording", [])]
+    for one in found:
+        if not one.why:
+            raise ValueError(f"explained.toml: wording of {one.functions}: no reason")
+    return found
+
+
 def is_a_test(name: str) -> bool:
     """Whether ``file::function`` names a test that there is."""
     file, _, function = name.partition("::")
@@ -105,9 +150,13 @@ def is_a_test(name: str) -> bool:
     return path.is_file() and bool(re.search(pattern, path.read_text(), re.MULTILINE))
 
 
-def page(answers: Iterable[Explanation]) -> str:
+def page(answers: Iterable[Explanation], sentences: Iterable[Wording]) -> str:
     """The page of the documentation."""
     lines = [_HEAD]
+    if listed := list(sentences):
+        lines += ["## Sentences for people", "", "| in | why they are not pinned |", "|---|---|"]
+        lines += [f"| `{one.functions}` | {one.why} |" for one in listed]
+        lines.append("")
     rows = sorted(answers, key=lambda one: one.change)
     for module in sorted({_module(one.change) for one in rows}):
         lines += [f"## `{module}`", "", "| in | change | answer |", "|---|---|---|"]
@@ -133,5 +182,5 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(explanations()), encoding="utf-8")
+    PAGE.write_text(page(explanations(), wordings()), encoding="utf-8")
     sys.exit(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mutation_page import PAGE, Change, explanations, page
+from mutation_page import PAGE, Change, Wording, explanations, page, wordings
 from undecorated import undecorated
 
 CORE = Path(__file__).resolve().parents[2] / "verifier" / "src" / "primum_verifier" / "core"
@@ -21,7 +21,7 @@ def written(folder: Path, *entries: str) -> Path:
 
 
 def test_the_page_is_written_from_the_explanations() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(explanations())
+    assert PAGE.read_text(encoding="utf-8") == page(explanations(), wordings())
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,29 @@ def test_what_is_printed_can_be_filled_in(tmp_path: Path, text: str) -> None:
     path = written(tmp_path, change.as_toml().replace('""', '"nobody sees it"'))
     (found,) = explanations(path)
     assert found.change == change
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "covered"),
+    [
+        ('refused("not here", 1)', 'refused("XXnot hereXX", 1)', True),
+        ('refused("not here", "x y")', 'refused("NOT HERE", "x y")', True),
+        ('refused("not here", 1)', "refused(None, 1)", False),
+        ('refused("not here", 1)', 'refused("XXnot hereXX", 2)', False),
+        ('role == "safety"', 'role == "XXsafetyXX"', False),
+        ("now < end", "now <= end", False),
+    ],
+)
+def test_only_a_sentence_is_wording(was: str, becomes: str, *, covered: bool) -> None:
+    change = Change("core.rules_a.holds", "", was, becomes)
+    assert Wording("core.rules_*", "read by people").covers(change) is covered
+    assert not Wording("core.verdict.*", "read by people").covers(change)
+
+
+def test_sentences_without_a_reason_are_refused(tmp_path: Path) -> None:
+    entry = '[[wording]]\nfunctions = "a.*"\nwhy = ""'
+    with pytest.raises(ValueError, match="no reason"):
+        wordings(written(tmp_path, entry))
 
 
 @pytest.mark.parametrize("path", sorted(CORE.glob("*.py")), ids=lambda path: path.stem)
