@@ -205,6 +205,23 @@ def test_x04_same_version_under_new_keys_is_no_equivocation(announcing: Any) -> 
     announcing.next_run_succeeds()
 
 
+def test_x04_proof_stays_also_when_the_run_breaks_another_rule(publisher: Any, device: Any) -> None:
+    """Nothing of the run is kept, one key stood twice in a role; the proof is."""
+    again(publisher, "timestamp")
+    first = publisher.signers["snapshot"][0].public_key
+    twin = type(first)("f" * 64, first.keytype, first.scheme, dict(first.keyval))
+    publisher.root.add_key(twin, "snapshot")
+    publisher.publish_root()
+    before = device.files()
+    with pytest.raises(Exception, match="two ids"):
+        device.run(MANIFEST)
+    (found,) = proofs(device)
+    device.assert_untouched(before, accepted={f"primum.proofs/{found.name}"})
+    publisher.root.revoke_key("f" * 64, "snapshot")
+    publisher.root.version = 1
+    device.next_run_succeeds()
+
+
 def test_x04_proofs_are_bounded_and_the_first_ones_stay(publisher: Any, device: Any) -> None:
     """A stolen key signs one version twenty times: the disk does not fill, the start is kept."""
     names = []

@@ -161,6 +161,25 @@ def test_bin_rolled_back_behind_a_damaged_cache_is_refused(
     device.next_run_succeeds()
 
 
+def test_bins_under_new_keys_are_counted_anew(publisher: Any, device: Any, bin_name: str) -> None:
+    """A stolen key of the bins signed an enormous version; the role gives its bins other keys."""
+    publisher.delegated[bin_name].version = 2**31
+    publisher.publish()
+    device.run(BINNED)
+    publisher.signers[bin_name] = publisher.strangers(4)[:2]
+    delegations = publisher.delegated["model"].delegations
+    for keyid in list(delegations.succinct_roles.keyids):
+        publisher.delegated["model"].revoke_key(keyid)
+    for signer in publisher.signers[bin_name]:
+        publisher.delegated["model"].add_key(signer.public_key)
+    publisher.delegated[bin_name].version = 5
+    publisher.publish("model", bin_name)
+    # The cached snapshot is lost, else it alone would hold the version (5.5.5).
+    (device.trusted / "snapshot.json").write_bytes(b"")
+    device.run(BINNED)
+    assert device.versions()[bin_name] == 6
+
+
 def test_bin_outside_the_paths_of_its_role_carries_nothing(
     publisher: Any, device: Any, bin_name: str
 ) -> None:

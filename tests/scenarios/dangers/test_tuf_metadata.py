@@ -440,7 +440,7 @@ def chained(publisher: Any, names: list[str], paths: list[str]) -> None:
     key = publisher.signers["model"]
     for name in names:
         publisher.signers[name] = key
-        publisher.delegate(name, paths)
+        publisher.delegate(name, list(paths))
 
 
 def test_t24_more_roles_than_are_asked_is_told_as_a_limit(publisher: Any, device: Any) -> None:
@@ -450,6 +450,18 @@ def test_t24_more_roles_than_are_asked_is_told_as_a_limit(publisher: Any, device
     accepted = {"timestamp.json", "snapshot.json", "targets.json"}
     accepted |= {f"r{number:02}.json" for number in range(40)}
     device.survives(Reason.TRUST_LIMIT, "wanted", accepted=accepted)
+    device.next_run_succeeds()
+
+
+def test_t24_limit_holds_also_for_roles_that_are_all_known(publisher: Any, device: Any) -> None:
+    """Every role was fetched before, for a target of its own; together they are still too many."""
+    names = [f"r{number:02}" for number in range(40)]
+    chained(publisher, names, ["wanted"])
+    for name in names:
+        publisher.targets.delegations.roles[name].paths.append(f"{name}/own")
+    publisher.publish()
+    device.run(*(f"{name}/own" for name in names))
+    device.survives(Reason.TRUST_LIMIT, "wanted")
     device.next_run_succeeds()
 
 
