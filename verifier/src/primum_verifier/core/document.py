@@ -19,6 +19,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -70,8 +71,25 @@ def _plain_time(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def _written_as_a_time(value: object) -> object:
+    # The library takes seconds since 1970 and other forms for a time as well.
+    if not isinstance(value, str):
+        return value
+    if not _RFC_3339.fullmatch(value):
+        raise ValueError("no time as RFC 3339 writes it")
+    return datetime.fromisoformat(value)
+
+
 Time = Annotated[
-    AwareDatetime, AfterValidator(in_range), PlainSerializer(_plain_time, return_type=str)
+    AwareDatetime,
+    BeforeValidator(_written_as_a_time),
+    AfterValidator(in_range),
+    PlainSerializer(_plain_time, return_type=str),
 ]
 """A moment in UTC (RFC 3339); a time without a zone is refused."""
 
@@ -92,7 +110,8 @@ Version = Annotated[
     str,
     StringConstraints(
         max_length=80,
-        pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$",
+        pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
+        r"(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$",
     ),
 ]
 """A version in the form of Semantic Versioning 2.0.0."""
@@ -112,7 +131,9 @@ Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidato
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Urn = Annotated[str, StringConstraints(pattern=r"^urn:uuid:[0-9a-f-]{36}$")]
-Decimal = Annotated[str, StringConstraints(max_length=40, pattern=r"^-?\d+(\.\d+)?(e-?\d{1,3})?$")]
+Decimal = Annotated[
+    str, StringConstraints(max_length=40, pattern=r"^-?[0-9]+(\.[0-9]+)?(e-?[0-9]{1,2})?$")
+]
 """A decimal number as text, so that every reader sees the same digits."""
 
 MemberName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9]{0,79}$")]

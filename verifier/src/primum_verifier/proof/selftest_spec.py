@@ -57,7 +57,9 @@ Member = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=
 
 Dimension = Annotated[int, Field(ge=1, le=MAX_DIMENSION)] | Literal["batch"]
 Flips = Annotated[int, Field(ge=0, le=MAX_CASES)]
-Unsigned = Annotated[Decimal, StringConstraints(pattern=r"^\d")]
+Unsigned = Annotated[
+    str, StringConstraints(max_length=40, pattern=r"^[0-9]+(\.[0-9]+)?(e-?[0-9]{1,2})?$")
+]
 """A decimal number that is not negative, as text."""
 
 

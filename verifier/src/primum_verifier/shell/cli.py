@@ -20,7 +20,11 @@ from primum_verifier.core.errors import EXIT_FAILED, PrimumError
 
 COMMANDS = {
     "fetch": "Run the device's own TUF client against any TUF repository.",
-    "release": "Judge one release for one device, offline, rule by rule.",
+    "release": "Prove one release with public keys alone: files, eligibility, signatures.",
+    "explain": "Explain a verdict rule by rule: found, expected, signed where, on which clause.",
+    "rules": "List the rules of a verdict: purpose, reason code, document, clause.",
+    "policy": "Show the approval policy: who may approve, and what each stage needs.",
+    "trust": "Show whom a device trusts: roots, roles, keys, thresholds; check a change of it.",
     "history": "Prove that a run of events is whole, in order, and from one device.",
     "plan": "Say how a change stands to its change-control plan, rule by rule, as advice.",
     "schema": "Show what Primum's documents are called, and the JSON Schema of each.",

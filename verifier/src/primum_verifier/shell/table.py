@@ -16,6 +16,7 @@ _MARKS = {
 }
 _RULE_WIDTH = 24
 _TEXT_WIDTH = 46
+_NAME_WIDTH = 14
 
 
 def answer(verdict: Verdict) -> str:
@@ -57,6 +58,22 @@ def check_lines(checks: Iterable[Check]) -> list[str]:
         if check.expected:
             lines.extend(_wrapped("expected", check.expected))
         lines.extend(_wrapped("source", f"{check.source}; {check.clause}"))
+    return lines
+
+
+def rows(title: str, items: Iterable[tuple[str, str]]) -> list[str]:
+    """A small table of two columns under a title; long texts go on below themselves."""
+    lines = [f"  {title}"]
+    for name, text in items:
+        indent = " " * (_NAME_WIDTH + 5)
+        lines.extend(
+            textwrap.wrap(
+                printable(text) or "nothing",
+                width=_TEXT_WIDTH + len(indent) + 20,
+                initial_indent=f"    {printable(name):<{_NAME_WIDTH}} ",
+                subsequent_indent=indent,
+            )
+        )
     return lines
 
 

@@ -1,8 +1,8 @@
-r"""Judge one release for one device, offline, rule by rule.
+r"""Prove one release with public keys alone: files, eligibility, signatures.
 
-The provisioning folder names the device and pins both roots; --engineering and --clinical are
+The provisioning folder names the device and pins the roots; --engineering and --clinical are
 the web roots of the two authorities, as folders or addresses. Nothing is activated and nothing
-is kept: the verdict is the same call that the device makes.
+is kept. The answer is the same call that the device makes; `explain` tells every rule of it.
 
 Exit codes: 0 deployable and eligible here (the device must still prove it), 1 refused (with the
 primary reason code), 2 usage, 3 failed.
@@ -15,102 +15,97 @@ Example:
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-from datetime import UTC, datetime
-from pathlib import Path
 
-from primum_verifier.core.device import DeviceContext
-from primum_verifier.core.document import parse_document, sha256_hex
-from primum_verifier.core.envelope import CONTEXT_PAYLOAD_TYPE, open_envelope
-from primum_verifier.core.errors import (
-    EXIT_DONE,
-    EXIT_REFUSED,
-    PrimumError,
-    RefusedError,
-)
-from primum_verifier.core.limits import MAX_DOCUMENT_BYTES
-from primum_verifier.core.manifest import ReleaseManifest, manifest_target
-from primum_verifier.core.question import ArtifactsFact, Question
-from primum_verifier.core.reasons import Reason
+from primum_verifier.core.approval import POLICY_TARGET, ApprovalPolicy
+from primum_verifier.core.document import parse_document
+from primum_verifier.core.eligibility import approvals_target
+from primum_verifier.core.errors import EXIT_DONE, EXIT_REFUSED
+from primum_verifier.core.question import Question, Verdict
 from primum_verifier.core.verdict import judge
-from primum_verifier.core.view import ENGINEERING, proven_time
 from primum_verifier.core.vocabulary import Capability, Phase
-from primum_verifier.shell.commands.fetch import moment, read_input
-from primum_verifier.shell.table import verdict_table
-from primum_verifier.shell.web_roots import CONTEXT_FILE, WebRoots
-from primum_verifier.shell.web_roots import add_arguments as add_web_roots
+from primum_verifier.record.signatures import Signature, as_dict, signature_page
+from primum_verifier.shell.asking import add_arguments, ask
+from primum_verifier.shell.table import answer, check_lines, printable, rows
 
-_AGENT_VERSION = "0.1.0"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    parser.add_argument("component")
-    parser.add_argument("version")
-    add_web_roots(parser, required=True)
-    parser.add_argument("--at", type=moment, metavar="RFC3339", help="judge as at this time")
-    parser.add_argument(
-        "--agent-version", default=_AGENT_VERSION, help="judge for a device with this agent"
-    )
+__all__ = ["add_arguments", "run"]
 
 
 def run(options: argparse.Namespace) -> int:
-    """Refresh both views in memory, judge, and tell every rule."""
-    now = options.at or datetime.now(UTC)
-    folder: Path = options.provisioning
-    envelope = read_input(folder / CONTEXT_FILE, "device context", 2 * MAX_DOCUMENT_BYTES)
-    opened = open_envelope(envelope, payload_type=CONTEXT_PAYLOAD_TYPE, keys=(), where=CONTEXT_FILE)
-    context = parse_document(DeviceContext, opened.payload, where=CONTEXT_FILE)
-    authorities = WebRoots(options)
-    wanted = (options.component, options.version)
-    views = authorities.refresh(now=now, device_id=context.factory.device_id, held=[wanted])
-    manifest = views.engineering.documents.get(manifest_target(*wanted))
-    if manifest is None:
-        raise RefusedError(
-            "Engineering signs no such release.",
-            reason=Reason.TRUST_NOT_FOUND,
-            where=" ".join(wanted),
-            remedy="Check component and version, and that the release was published.",
-        )
-    verdict = judge(
-        Question(
-            phase=Phase.INSTALL,
-            release=sha256_hex(manifest.data),
-            trust_map=authorities.trust_map,
-            engineering=views.engineering,
-            clinical=views.clinical,
-            site=views.site,
-            device_context=envelope,
-            agent_version=options.agent_version,
-            hardware_id=context.factory.hardware_id,
-            device_key=context.factory.public_key.public,
-            clock=now,
-            proven=proven_time(views.engineering, views.clinical, powered_seconds=0),
-            artifacts=_artifacts(manifest.data, authorities),
-        )
-    )
+    """Judge the release and show what is signed about it."""
+    asked = ask(options, phase=Phase.INSTALL)
+    verdict = judge(asked.question)
+    page = _page(asked.question, verdict)
     if options.json:
-        print(json.dumps(verdict.as_dict()))  # noqa: T201
+        signatures = [as_dict(signature) for signature in page]
+        print(json.dumps({**verdict.as_dict(), "signatures": signatures}))  # noqa: T201
     else:
-        print(verdict_table(verdict))  # noqa: T201
+        print("\n".join(_told(verdict, page)))  # noqa: T201
     return EXIT_DONE if verdict.capability >= Capability.SELF_TEST else EXIT_REFUSED
 
 
-def _artifacts(manifest_data: bytes, authorities: WebRoots) -> ArtifactsFact:
-    """Whether every file of the release is at its place with its signed length and digest."""
-    manifest = parse_document(ReleaseManifest, manifest_data, where="release manifest")
-    for item in manifest.items:
-        url = authorities.addresses[ENGINEERING].artifacts_url + item.digest.sha256
-        hasher, received = hashlib.sha256(), 0
-        try:
-            for piece in authorities.fetcher.fetch(url, max_bytes=item.length):
-                hasher.update(piece)
-                received += len(piece)
-        except PrimumError as error:
-            if error.reason == Reason.TRUST_LIMIT:
-                return ArtifactsFact.DAMAGED
-            raise
-        if received != item.length or hasher.hexdigest() != item.digest.sha256:
-            return ArtifactsFact.DAMAGED
-    return ArtifactsFact.WHOLE
+def _page(question: Question, verdict: Verdict) -> list[Signature]:
+    """The signature page of the statement; empty where there is none."""
+    digest = verdict.statement_digest
+    policy = question.clinical.documents.get(POLICY_TARGET)
+    if digest is None or policy is None:
+        return []
+    target = approvals_target(digest)
+    lines = question.clinical.documents.get(target)
+    return list(
+        signature_page(
+            b"" if lines is None else lines.data,
+            policy=parse_document(ApprovalPolicy, policy.data, where=POLICY_TARGET),
+            statement=digest,
+            where=target,
+        )
+    )
+
+
+def _told(verdict: Verdict, page: list[Signature]) -> list[str]:
+    lines = [answer(verdict), "", *rows("Release", _of_release(verdict))]
+    if verdict.statement is not None:
+        lines += ["", *rows("Eligibility", _of_statement(verdict))]
+    if page:
+        lines += ["", "  Signatures (21 CFR 11.50)"]
+    for item in page:
+        title = f", {printable(item.role_title)}" if item.role_title else ""
+        counts = "counts" if item.counts else f"does not count: {item.why_not}"
+        lines += [
+            f"    {printable(item.printed_name)}{title}; {item.function}",
+            f"      {item.meaning}, {item.decision}; {item.signed_at:%Y-%m-%d %H:%M} UTC",
+            f"      key {item.key_id[:16] or 'unknown'}; {counts}",
+        ]
+    if verdict.in_the_way:
+        lines += ["", "  What stands in the way", *check_lines(verdict.in_the_way)]
+    return lines
+
+
+def _of_release(verdict: Verdict) -> list[tuple[str, str]]:
+    manifest = verdict.manifest
+    if manifest is None:
+        return [("manifest", f"sha256 {verdict.release}")]
+    found = [
+        ("manifest", f"sha256 {verdict.release}"),
+        ("made", f"{manifest.issued_at:%Y-%m-%d}, counter {manifest.bundle.release_counter}"),
+        ("change", f"{manifest.change_tier}: {manifest.labelling.summary}"),
+    ]
+    return found + [
+        (item.id, f"{item.path}, {item.length} bytes, sha256 {item.digest.sha256[:16]}")
+        for item in manifest.items
+    ]
+
+
+def _of_statement(verdict: Verdict) -> list[tuple[str, str]]:
+    statement = verdict.statement
+    if statement is None:
+        return []
+    said = statement.predicate
+    return [
+        ("statement", f"number {said.statement_number}, sha256 {verdict.statement_digest}"),
+        ("decision", f"{said.decision}, {said.use.mode} use, stage {said.stage}"),
+        ("intended use", said.intended_use.text),
+        ("where", ", ".join(said.constraints.jurisdictions)),
+        ("valid", f"{said.validity.not_before:%Y-%m-%d} to {said.validity.not_after:%Y-%m-%d}"),
+        ("evidence", ", ".join(item.name for item in said.evidence) or "none named"),
+    ]
