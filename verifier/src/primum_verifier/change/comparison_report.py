@@ -25,7 +25,7 @@ from primum_verifier.core.document import (
 
 REPORT_TYPE = "urn:primum:comparison-report:v0.1"
 
-Share = Annotated[Decimal, StringConstraints(pattern=r"^0\.\d{1,6}$")]
+Share = Annotated[Decimal, StringConstraints(pattern=r"^0\.[0-9]{1,6}$")]
 """A decimal between 0 and 1, as text: 0.05."""
 
 Cohort = Name
