@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -162,8 +162,8 @@ def search(name: str, progress: Progress, *, seconds: int) -> None:
             command(name, *options, _near(kept), _near(committed), str(seeds)),
             cwd=HERE,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
         )
@@ -175,14 +175,15 @@ def search(name: str, progress: Progress, *, seconds: int) -> None:
         try:
             while reader.is_alive():
                 reader.join(SHOW_EVERY)
-                spent = time.monotonic() - started
-                progress.seconds = done_before + spent
+                progress.seconds = done_before + time.monotonic() - started
                 save_progress(name, progress)
                 show(name, progress, seconds=seconds)
             process.wait()
         finally:
             process.kill()
             process.wait()
+            progress.seconds = done_before + time.monotonic() - started
+            save_progress(name, progress)
     progress.found = sorted({path.name for path in crashes.iterdir()} - before)
     if process.returncode and not progress.found:
         told = "\n".join(last)
@@ -193,16 +194,27 @@ def search(name: str, progress: Progress, *, seconds: int) -> None:
     for found in progress.found:
         again = [sys.executable, str(HERE / "fuzz_campaign.py"), "--repeat", name]
         say(f"{name}: FOUND {(crashes / found).relative_to(CHECKOUT)}")
-        say("  " + next((line for line in reversed(last) if "Error" in line), "")[:300])
+        say(f"  {_cause(last)}")
         say(f"  repeat it with: {shlex.join([*again, str(crashes / found)])}")
+
+
+def _cause(said: Iterable[str]) -> str:
+    """What broke, in the words of the search: the exception, or too much time or memory."""
+    lines = iter(said)
+    for line in lines:
+        if "Uncaught Python exception" in line:
+            return next(lines, "")[:300]
+        if "ERROR: libFuzzer:" in line:
+            return line[:300]
+    return "see the file"
 
 
 def _follow(
     process: subprocess.Popen[str], progress: Progress, executed_before: int, last: deque[str]
 ) -> None:
     """Read what the search says, as it says it."""
-    assert process.stderr is not None
-    for line in process.stderr:
+    assert process.stdout is not None
+    for line in process.stdout:
         if status := _STATUS.match(line):
             progress.executions = executed_before + int(status["executions"])
             progress.coverage = int(status["coverage"])
