@@ -222,9 +222,9 @@ def test_a_million_nodes_are_refused_in_bounded_time(
         size.append((length & 0x7F) | (0x80 if length > 0x7F else 0))
         length >>= 7
     model.ClearField("graph")
-    begin = time.perf_counter()
+    begin = time.process_time()
     refused(model.SerializeToString() + b"\x3a" + bytes(size) + body, spec)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_more_nodes_than_allowed_are_refused(model: onnx.ModelProto, spec: SelfTestSpec) -> None:
@@ -234,9 +234,9 @@ def test_more_nodes_than_allowed_are_refused(model: onnx.ModelProto, spec: SelfT
 
 
 def test_a_flood_of_tiny_fields_is_refused_in_bounded_time(spec: SelfTestSpec) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert "more fields" in refused(b"\x08\x08" * 2_000_000, spec).found
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
 
 
 def _rename(model: onnx.ModelProto) -> None:
