@@ -117,11 +117,16 @@ def test_x04_second_snapshot_of_one_version_is_kept_as_proof(announcing: Any) ->
     announcing.next_run_succeeds()
 
 
-def test_x04_snapshot_announced_otherwise_and_withheld_is_kept_as_proof(announcing: Any) -> None:
+@pytest.mark.parametrize("withheld", [False, True])
+def test_x04_snapshot_announced_otherwise_and_not_to_be_had_is_kept_as_proof(
+    announcing: Any, withheld: bool
+) -> None:
     """A stolen timestamp key announces a digest that nothing has: alarm, and the device goes on."""
     publisher = announcing.publisher
     publisher.timestamp.snapshot_meta.hashes = {"sha256": "0" * 64}
     publisher.publish_timestamp()
+    if withheld:
+        (publisher.folder / "metadata" / "1.snapshot.json").unlink()
     (found,) = alarms(announcing, MANIFEST)
     assert (found.role, found.kind) == ("snapshot", Contradiction.ANNOUNCED)
     assert found.other == publisher.read("timestamp.json")

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,10 +18,12 @@ import pytest
 
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.shell import cli
+from primum_verifier.shell import cli, trust_store
+from primum_verifier.shell.durable import storage_error
 from primum_verifier.shell.fetching import FolderFetcher
 from primum_verifier.shell.trust_store import FolderTrustStore
 
+SECOND = timedelta(seconds=1)
 MANIFEST = "releases/pvc/1.0.0/manifest.json"
 DONE, REFUSED, FAILED, BUSY = 0, 1, 3, 4
 NOT_REACHED = 50
@@ -302,7 +305,8 @@ def test_d02_read_only_trust_serves_as_long_as_nothing_is_new(
     publisher.folder = publisher.folder.rename(open_folder / "web")
     device.run(MANIFEST)
     before = device.files()
-    assert as_reader(device, lambda: device.run(MANIFEST)) == DONE
+    later = publisher.now + SECOND
+    assert as_reader(device, lambda: device.run(MANIFEST, at=later)) == DONE
     assert device.files() == before
     publisher.publish()
 
@@ -313,6 +317,34 @@ def test_d02_read_only_trust_serves_as_long_as_nothing_is_new(
 
     assert as_reader(device, told) == DONE
     assert device.files() == before
+    device.next_run_succeeds()
+
+
+def test_d02_floors_that_would_be_lost_are_no_trifle(
+    make_device: Any, publisher: Any, open_folder: Path
+) -> None:
+    """Read-only, nothing new, and the files of the floors are gone: they must be written."""
+    device = make_device(publisher, open_folder / "device")
+    publisher.folder = publisher.folder.rename(open_folder / "web")
+    device.run(MANIFEST)
+    for name in ("primum.floors", "primum.floors.copy"):
+        (device.trusted / name).unlink()
+    assert as_reader(device, lambda: device.run(MANIFEST)) == FAILED
+    device.next_run_succeeds()
+
+
+def test_d03_full_disk_is_told_although_nothing_is_new(
+    publisher: Any, device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a read-only disk is tolerated: one that fails will lose more than a time."""
+
+    def full(path: Path, data: bytes) -> NoReturn:
+        del data
+        raise storage_error(OSError(errno.ENOSPC, "full"), path)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(trust_store, "write_file", full)
+        device.survives(Reason.RESOURCE_STORAGE, MANIFEST, at=publisher.now + SECOND)
     device.next_run_succeeds()
 
 
@@ -328,7 +360,7 @@ def test_d02_fetch_over_a_read_only_folder(
     words = [
         *("fetch", "--trusted-root", str(root), "--metadata-dir", str(device.trusted)),
         *("--metadata-url", f"{publisher.folder.as_uri()}/metadata/"),
-        *("--at", "2026-06-01T12:00:00Z"),
+        *("--at", "2026-06-01T12:00:01Z"),
     ]
 
     def fetch() -> None:
@@ -341,6 +373,19 @@ def test_d02_fetch_over_a_read_only_folder(
     publisher.publish()
     assert as_reader(device, fetch) == FAILED
     assert "state.read-only" in capfd.readouterr().err
+    device.next_run_succeeds()
+
+
+def test_d02_trust_store_that_cannot_be_a_folder_is_told(device: Any, tmp_path: Path) -> None:
+    """A file stands where the folder should be, or the folder has no place to be made in."""
+    (tmp_path / "file").write_bytes(b"")
+    mine = device.store
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        device.store = FolderTrustStore(path)
+        with pytest.raises(PrimumError) as caught:
+            device.run(MANIFEST)
+        assert caught.value.reason is Reason.RESOURCE_STORAGE
+    device.store = mine
     device.next_run_succeeds()
 
 
@@ -383,7 +428,7 @@ def test_scratch_folder_of_a_living_run_is_not_swept(publisher: Any, device: Any
 # A repository that is a plain folder: a stick, or a gateway's disk.
 
 
-def spoil(path: Path, kind: str) -> None:
+def spoil(path: Path, kind: str, *, outside: Path) -> None:
     """Put something that is no plain file, or no end of one, in place of a file."""
     path.unlink()
     if kind == "pipe":
@@ -391,7 +436,7 @@ def spoil(path: Path, kind: str) -> None:
     elif kind == "folder":
         path.mkdir()
     elif kind == "link_out_of_the_stick":
-        secret = path.parents[2] / "secret.json"
+        secret = outside / "secret.json"
         secret.write_bytes(b"{}")
         path.symlink_to(secret)
     elif kind == "link_to_a_device":
@@ -408,10 +453,15 @@ def spoil(path: Path, kind: str) -> None:
             pytest.skip("this user may make no device nodes")
 
 
-SPOILED = [
-    *("pipe", "folder", "link_out_of_the_stick", "link_to_a_device", "link_to_itself"),
-    *("endless", "device"),
-]
+SPOILED = {
+    "pipe": {Reason.TRANSPORT_STATUS},
+    "folder": {Reason.TRANSPORT_STATUS},
+    "device": {Reason.TRANSPORT_STATUS},
+    "link_out_of_the_stick": {Reason.TRANSPORT_INSECURE},
+    "link_to_a_device": {Reason.TRANSPORT_INSECURE},
+    "link_to_itself": {Reason.TRANSPORT_UNREACHABLE},
+    "endless": {Reason.TRUST_LIMIT, Reason.ARTIFACT_SIZE},
+}
 
 
 @pytest.mark.parametrize("kind", SPOILED)
@@ -428,13 +478,9 @@ def test_stick_with_something_else_than_files_is_refused(
         digest = info.hashes["sha256"]
         path = publisher.folder / "targets/releases/pvc/2.0.0" / f"{digest}.manifest.json"
     whole = path.read_bytes()
-    spoil(path, kind)
-    reasons = {
-        *(Reason.TRANSPORT_STATUS, Reason.TRANSPORT_INSECURE, Reason.TRANSPORT_UNREACHABLE),
-        *(Reason.TRUST_LIMIT, Reason.ARTIFACT_SIZE),
-    }
+    spoil(path, kind, outside=publisher.folder.parent)
     rightly = {f"{role}.json" for role in ("timestamp", "snapshot", "targets", "model")}
-    device.survives(reasons, target, accepted=rightly if place == "manifest" else ())
+    device.survives(SPOILED[kind], target, accepted=rightly if place == "manifest" else ())
     with suppress(IsADirectoryError):
         path.unlink()
     if path.is_dir():

@@ -246,6 +246,26 @@ def test_t10_one_key_under_two_ids_is_refused(publisher: Any, device: Any) -> No
     device.next_run_succeeds()
 
 
+def test_t10_one_key_in_two_spellings_is_refused(publisher: Any, device: Any) -> None:
+    """The same P-256 key, its PEM with other line breaks, under another id."""
+    signer = CryptoSigner.generate_ecdsa()
+    publisher.set_keys("targets", [signer])
+    key = signer.public_key
+    lines = key.keyval["public"].splitlines()
+    body = "".join(lines[1:-1])
+    spelled = "\n".join(
+        [lines[0], *(body[at : at + 40] for at in range(0, len(body), 40)), lines[-1]]
+    )
+    assert spelled.strip() != key.keyval["public"].strip()
+    twin = type(key)("f" * 64, key.keytype, key.scheme, {"public": spelled})
+    publisher.root.add_key(twin, "targets")
+    publisher.publish_root()
+    device.survives(Reason.TRUST_THRESHOLD)
+    publisher.root.revoke_key("f" * 64, "targets")
+    publisher.root.version = 1
+    device.next_run_succeeds()
+
+
 @pytest.mark.parametrize("threshold", [0, -1, 3, "2", 1.5], ids=str)
 def test_t11_impossible_threshold_is_refused(
     publisher: Any, device: Any, threshold: object
@@ -353,7 +373,7 @@ def test_t18_snapshot_of_another_version_than_announced_is_refused(
     device.next_run_succeeds()
 
 
-@pytest.mark.parametrize("what", ["hash", "length"])
+@pytest.mark.parametrize("what", ["hash", "longer", "shorter"])
 def test_t19_snapshot_of_another_digest_or_length_than_announced_is_refused(
     publisher: Any, device: Any, what: str
 ) -> None:
@@ -364,9 +384,10 @@ def test_t19_snapshot_of_another_digest_or_length_than_announced_is_refused(
     if what == "hash":
         announced.hashes = {"sha256": "0" * 64}
     else:
-        announced.length += 1
+        announced.length += 1 if what == "longer" else -1
     publisher.publish_timestamp()
-    device.survives(Reason.TRUST_METADATA, accepted={"timestamp.json"})
+    reason = Reason.TRUST_LIMIT if what == "shorter" else Reason.TRUST_METADATA
+    device.survives(reason, accepted={"timestamp.json"})
     device.next_run_succeeds()
 
 
@@ -581,6 +602,16 @@ def test_t26_targets_that_differ_in_letter_case_only_are_two(publisher: Any, dev
     publisher.add("plan", b"small")
     publisher.publish()
     assert device.run("Plan", "plan") == {"Plan": b"large", "plan": b"small"}
+    device.next_run_succeeds()
+
+
+def test_document_signed_as_larger_than_any_is_not_fetched(publisher: Any, device: Any) -> None:
+    """A megabyte is the most that a signed document may be, whatever its role signs."""
+    publisher.add("rollout/plan.json", b" " * (2**20 + 1), role="rollout")
+    publisher.publish()
+    rightly = {f"{role}.json" for role in ("timestamp", "snapshot", "targets", "rollout")}
+    device.survives(Reason.ARTIFACT_SIZE, "rollout/plan.json", accepted=rightly)
+    del publisher.delegated["rollout"].targets["rollout/plan.json"]
     device.next_run_succeeds()
 
 
