@@ -40,8 +40,9 @@ AGENT_SUBJECTS = {
         seeds=lambda: {
             "floors": b'{"first_unused":7,"counter":1,"trust":{"engineering":{"root":1}}}',
             "standing": b'{"schemaVersion":"0.1","mode":"safe","generation":null,"files":[]}',
+            "deep": b"[" * 4000,
             "record": b'{"number":1,"component":"a","files":[{"id":"m","sha256":"00"}]}',
         },
-        max_bytes=1024,
+        max_bytes=4096,
     ),
 }

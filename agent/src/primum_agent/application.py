@@ -298,7 +298,7 @@ def _read_standing(state_dir: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             content = json.loads(stream.read(MAX_BYTES))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StandingError(f"{path} cannot be read: {error}", reason="state.damaged") from error
     if not isinstance(content, dict) or content.get("schemaVersion") != SCHEMA_VERSION:
         raise StandingError(f"{path} is of another form", reason="state.damaged")

@@ -224,7 +224,7 @@ class FolderStore:
 
     def record_of(self, number: int) -> dict[str, object] | None:
         """What stands in a generation's record; None when it cannot be read."""
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RecursionError):
             content = json.loads((self.folder_of(number) / RECORD).read_bytes())
             if isinstance(content, dict):
                 return content
