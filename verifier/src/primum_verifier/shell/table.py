@@ -17,6 +17,8 @@ _MARKS = {
 _RULE_WIDTH = 24
 _TEXT_WIDTH = 46
 _NAME_WIDTH = 14
+_DIGEST_WIDTH = len("root sha256 ") + 64
+"""So that a digest stands on one line and can be copied."""
 
 
 def answer(verdict: Verdict) -> str:
@@ -69,7 +71,7 @@ def rows(title: str, items: Iterable[tuple[str, str]]) -> list[str]:
         lines.extend(
             textwrap.wrap(
                 printable(text) or "nothing",
-                width=_TEXT_WIDTH + len(indent) + 20,
+                width=_DIGEST_WIDTH + len(indent),
                 initial_indent=f"    {printable(name):<{_NAME_WIDTH}} ",
                 subsequent_indent=indent,
             )
