@@ -37,7 +37,8 @@ STAGE = CHECKOUT / ".cache" / "mutation"
 SOURCE = CHECKOUT / "verifier" / "src"
 SUBJECTS = HERE / "subjects.toml"
 JUDGED = STAGE / "judged.json"
-ALSO = ("tests/unit/verifier/conftest.py", "docs/examples/*.json")
+ALSO = ("tests/unit/verifier/*.py", "docs/examples/*.json")
+"""What tests read or share; of the test files themselves only the chosen ones are copied."""
 
 EXIT_DONE, EXIT_FOUND, EXIT_USAGE = 0, 1, 2
 SHOW_EVERY = 20.0
@@ -110,7 +111,12 @@ def stage(modules: list[Path], tests: list[Path]) -> str:
         if path in modules:
             data = undecorated(data.decode()).encode()
         wanted[STAGE / "src" / path.relative_to(SOURCE)] = data
-    also = [path for glob in ALSO for path in sorted(CHECKOUT.glob(glob))]
+    also = [
+        path
+        for glob in ALSO
+        for path in sorted(CHECKOUT.glob(glob))
+        if not path.name.startswith("test_")
+    ]
     seen = hashlib.sha256()
     for path in [*tests, *also]:
         data = path.read_bytes()
