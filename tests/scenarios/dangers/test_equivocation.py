@@ -210,6 +210,18 @@ def test_x04_same_version_under_new_keys_is_no_equivocation(announcing: Any) -> 
     announcing.next_run_succeeds()
 
 
+def test_x04_device_provisioned_again_with_another_first_root_is_no_equivocation(
+    publisher: Any, device: Any
+) -> None:
+    """The root's holders made the first root anew before the launch; the pin decides."""
+    publisher.root.expires += SECOND
+    publisher.root.version = 0
+    device.root = publisher.publish_root()
+    assert not alarms(device, MANIFEST)
+    assert device.files()["root.json"] == device.root
+    device.next_run_succeeds()
+
+
 def test_x04_proof_stays_also_when_the_run_breaks_another_rule(publisher: Any, device: Any) -> None:
     """Nothing of the run is kept, one key stood twice in a role; the proof is."""
     again(publisher, "timestamp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -89,6 +90,24 @@ def test_a_run_that_ended_early_changes_nothing_but_what_is_awaited(device: Devi
     assert healed is not None
     assert healed.awaited == ""
     assert healed.documents[MANIFEST].data == b'{"release":2}'
+
+
+def test_the_first_role_that_lists_a_document_is_the_one_to_believe(device: Device) -> None:
+    """The top role lists other bytes than the delegated one: the kept bytes are nobody's then."""
+    device.run()
+    repository = device.repository
+    repository.add_target(MANIFEST, b'{"release":"of the top role"}')
+    repository.publish()
+    device.run()
+    trusted = device.store.load()
+    assert trusted is not None
+    view = stored_view("engineering", trusted)
+    assert view is not None
+    assert view.documents[MANIFEST].role == "targets"
+    other = replace(trusted, documents={MANIFEST: b'{"release":1}'})
+    view = stored_view("engineering", other)
+    assert view is not None
+    assert MANIFEST not in view.documents
 
 
 def test_a_document_that_is_there_already_is_not_fetched_again(device: Device) -> None:

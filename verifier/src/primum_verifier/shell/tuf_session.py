@@ -290,7 +290,8 @@ class TufSession:
             self._scratch.changed()
             self._refuse_unreadable(error)
             raise
-        self._scratch.changed()
+        finally:
+            self._scratch.changed()
         asked, carrier = set[str](), ""
         for visit in bounded(walk(name, self._scratch.targets), where=where):
             asked.add(visit.role)
@@ -310,7 +311,8 @@ class TufSession:
         new = roles - self._verified
         self._verified |= roles
         self._refuse_expired(new)
-        for role in sorted(new):
+        # Not the root: the pinned one is provisioning's word, and no other is ever asked for twice.
+        for role in sorted(new - {"root"}):
             self._note(replaced(self._scratch, role))
         ending = [found for found in self._found.values() if found.ends_run]
         for found in ending:
