@@ -293,6 +293,8 @@ class World:
         self.awaited = ""
         self.expires: dict[str, datetime] = {}
         self.shared_keys: set[str] = set()
+        self.vouched: datetime | None = NOW
+        self.tamper: Callable[[str, bytes], bytes] = lambda _, data: data
         self.facts: dict[str, Any] = {
             "phase": Phase.INSTALL,
             "agent_version": "0.1.0",
@@ -333,6 +335,24 @@ class World:
                 },
                 list(signers),
             )
+        )
+
+    def run(self) -> None:
+        """Let the release run, activated under the statement as it now stands."""
+        self.facts.update(phase=Phase.CONTINUE, activated_under=self.statement_bytes())
+
+    def hire(self, name: str, function: str) -> None:
+        """One more person in the policy, with a key of their own."""
+        self.people[name] = CryptoSigner.generate_ed25519()
+        key = public_key_of(self.people[name].public_key).model_dump(mode="json", by_alias=True)
+        self.policy["people"].append(
+            {
+                "personId": f"p-{name}",
+                "printedName": name.title(),
+                "function": function,
+                "key": key,
+                "status": "active",
+            }
         )
 
     def decide(self, decision: str) -> None:
@@ -378,9 +398,15 @@ class World:
             "site",
             self._roles() if self.site_roles is None else self.site_roles,
             NOW,
-            {"site/acceptance.json": SignedDocument(content, "targets")},
+            self._tampered({"site/acceptance.json": SignedDocument(content, "targets")}),
             frozenset({"s1"}),
         )
+
+    def _tampered(self, documents: dict[str, SignedDocument]) -> dict[str, SignedDocument]:
+        return {
+            name: SignedDocument(self.tamper(name, document.data), document.role)
+            for name, document in documents.items()
+        }
 
     def _roles(self, *names: str) -> dict[str, RoleState]:
         return {
@@ -523,19 +549,19 @@ class World:
                 "engineering",
                 self._roles("model", "rollout"),
                 NOW,
-                engineering,
+                self._tampered(engineering),
                 frozenset({"e1", "e2"} | self.shared_keys),
             ),
             clinical=AuthorityView(
                 "clinical",
                 self._roles("eligibility", "safety"),
-                NOW,
-                clinical,
+                self.vouched,
+                self._tampered(clinical),
                 frozenset({"c1", "c2"} | self.shared_keys),
                 self.awaited,
             ),
             site=self._site(digest),
-            device_context=context,
+            device_context=self.tamper("context", context),
             **self.facts,
         )
 

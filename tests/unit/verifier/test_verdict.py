@@ -510,7 +510,7 @@ RUNNING: dict[str, tuple[Bend, Capability, NoticeAction | None]] = {
             attribute("context_signers", [0])(world),
         ),
         Capability.CLINICAL,
-        None,
+        NoticeAction.CONTINUE_WITH_NOTICE,
     ),
 }
 
@@ -737,7 +737,7 @@ def test_a_withdrawn_release_comes_back_by_a_new_statement_that_answers_the_noti
     world.statement["answers"] = [notice]
     assert judge(world.question()).capability == Capability.CLINICAL
     drop_approval("quality")(world)
-    assert judge(world.question()).primary == Reason.ELIGIBILITY_APPROVALS
+    assert judge(world.question()).primary == Reason.ELIGIBILITY_WITHDRAWN
     world.index_status = "withdrawn"
     assert judge(world.question()).primary == Reason.ELIGIBILITY_WITHDRAWN
     world.index_status = "eligible"

@@ -29,7 +29,8 @@ from typing import Any
 
 from primum_verifier.core.reasons import Reason
 
-TAKES_AWAY = frozenset({"fall-back", "suspend-ai-function"})
+_MODES = frozenset({"clinical", "investigational"})
+_GOES_ON = frozenset({"notify-only", "continue-with-notice"})
 _LAYER = frozenset(
     {
         "patientCategories",
@@ -104,7 +105,7 @@ def may_use(terms: Mapping[str, Any], episode: Episode, *, now: datetime | None)
     """
     try:
         refusal = next(_refusals(terms, episode, now), None)
-    except (KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         # Terms that cannot be read permit nothing.
         refusal = (Reason.STATE_DAMAGED, "the terms of use cannot be read")
     if refusal is not None:
@@ -117,10 +118,10 @@ def may_use(terms: Mapping[str, Any], episode: Episode, *, now: datetime | None)
 def _refusals(
     terms: Mapping[str, Any], episode: Episode, now: datetime | None
 ) -> Iterator[tuple[Reason, str]]:
-    if terms["mode"] == "shadow":
-        yield Reason.ELIGIBILITY_MODE, "its outputs are never shown: it runs in shadow"
+    if terms["mode"] not in _MODES:
+        yield Reason.ELIGIBILITY_MODE, f"its outputs are never shown in the mode {terms['mode']}"
     ends = datetime.fromisoformat(terms["notAfter"])
-    if now is not None and now >= ends and terms["onExpiry"] in TAKES_AWAY:
+    if now is not None and now >= ends and terms["onExpiry"] not in _GOES_ON:
         yield Reason.ELIGIBILITY_EXPIRED, f"ended {terms['notAfter']}"
     _ = terms["banner"]
     for layer in terms["layers"]:

@@ -76,11 +76,13 @@ class Reading:
         manifest_target: the name under which the manifest stands; empty when it does not.
         context_signers: how many keys that both authorities list signed the context.
         context_threshold: how many must; None when a list of them is missing.
-        context_trusted: whether enough did, for the key that this device holds.
+        context_trusted: whether enough did, for the key that this device holds, and no newer
+            context was ever accepted.
         entry: the entry of the release on the list; of several the strictest.
         contradicted: whether several entries say different things of this release.
         unread_entries: how many entries of the list cannot be read.
-        approvals: every approval of the statement by a person whose approval may count.
+        approvals: every approval of the statement by a person of the policy, counting or not.
+        statement_digest: SHA-256 of the listed statement; None for one kept at activation.
         notices: every notice that names this release.
         ways_back: every notice that orders devices to go back to this release.
         notices_whole: whether the notices were there and every line of them could be read.
@@ -193,10 +195,11 @@ def read(question: Question) -> Reading:
     digest = None if entry is None else entry.statement.sha256
     data = None if digest is None else _statement_bytes(clinical, digest)
     statement = None if digest is None else reader.parse(EligibilityStatement, data, "statement")
-    if statement is None and question.phase == Phase.CONTINUE:
+    about_it = statement is not None and statement.release == release
+    if question.phase == Phase.CONTINUE and not about_it:
         # What was activated under a statement ends by it, also when the list has dropped it.
-        kept = question.activated_under
-        statement = reader.parse(EligibilityStatement, kept, KEPT_STATEMENT)
+        digest, data = None, question.activated_under
+        statement = reader.parse(EligibilityStatement, data, KEPT_STATEMENT)
     context, signers, threshold = _context(reader, question)
     approvals = () if digest is None else _approvals(reader, question, policy, digest)
     notices = _notices(reader, question, policy)
@@ -210,7 +213,8 @@ def read(question: Question) -> Reading:
         context_trusted=context is not None
         and threshold is not None
         and signers >= threshold
-        and context.factory.public_key.public == question.device_key,
+        and context.factory.public_key.public == question.device_key
+        and context.number >= question.context_floor,
         policy=policy,
         index=index,
         entry=entry,
@@ -257,7 +261,7 @@ def _approvals(
 ) -> tuple[SignedApproval, ...]:
     target = approvals_target(digest)
     data = question.clinical.document(target, roles=_ELIGIBILITY)
-    people = () if policy is None else _in_clinical_alone(question, policy.approvers_of(digest))
+    people = () if policy is None else _in_clinical_alone(question, policy.people)
     return tuple(
         SignedApproval(statement, person)
         for statement, signers in reader.envelopes(

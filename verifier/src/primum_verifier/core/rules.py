@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from primum_verifier.core.device import DeviceContext
-from primum_verifier.core.eligibility import Eligibility
+from primum_verifier.core.eligibility import Condition, Eligibility
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import Check, Question
 from primum_verifier.core.reading import Reading
@@ -60,6 +60,13 @@ class Case:
     def context(self) -> DeviceContext:
         """The device context."""
         return self._there(self.reading.context, CONTEXT)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions of use: clinical's, and those of the responsible organisation."""
+        digest, acceptance = self.reading.statement_digest, self.reading.acceptance
+        accepted = None if acceptance is None or digest is None else acceptance.of(digest)
+        return (*self.said.conditions, *(() if accepted is None else accepted.conditions))
 
     @property
     def latest(self) -> datetime | None:

@@ -37,16 +37,18 @@ def is_fresh(view: AuthorityView, roles: tuple[str, ...], case: Case) -> Finding
     now = case.latest
     allowance = timedelta(days=case.question.trust_map.offline_allowance_days)
     online = _ONLINE if case.question.phase == Phase.INSTALL else ()
-    ended = [
+    # Taken from now, not added to an end: an end may stand on the last day of the calendar.
+    ended = [f"{role} missing" for role in ("root", *online, "targets") if role not in view.roles]
+    ended += [
         f"{role} {told(state.expires)}"
         for role in ("root", *online, "targets", *roles)
         if (state := view.roles.get(role)) is not None
         and now is not None
-        and state.expires + (allowance if role in _ONLINE else timedelta(0)) <= now
+        and state.expires <= now - (allowance if role in _ONLINE else timedelta(0))
     ]
     return Finding(
         holds=None if now is None else not ended,
-        found=f"expired: {', '.join(ended)}" if ended else f"unexpired at {told(now)}",
+        found=f"expired or missing: {', '.join(ended)}" if ended else f"unexpired at {told(now)}",
         expected="no expired role",
         reason=Reason.TRUST_TIME_UNKNOWN if now is None else Reason.TRUST_EXPIRED,
     )
@@ -134,6 +136,18 @@ def manifest_is_signed(case: Case) -> Finding:
 
 
 @rule(
+    "component",
+    Reason.COMPAT_SOFTWARE,
+    source=MANIFEST,
+    clause="IEC 62304 8.1.1; Uptane: an image for one kind of unit only",
+)
+def component_is_served(case: Case) -> Finding:
+    """It is a release of the component that this device was made to serve, and of no other."""
+    found, expected = case.manifest.bundle.component, case.question.trust_map.component
+    return Finding(found == expected, found, expected)
+
+
+@rule(
     "hardware",
     Reason.COMPAT_HARDWARE,
     source=MANIFEST,
@@ -199,6 +213,7 @@ DEPLOYABLE: tuple[Rule, ...] = (
     authorities_are_disjoint,
     engineering_is_fresh,
     manifest_is_signed,
+    component_is_served,
     hardware_fits,
     agent_is_new_enough,
     software_fits,

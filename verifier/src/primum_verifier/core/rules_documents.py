@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from primum_verifier.core.approval import POLICY_TARGET, PersonStatus, Requirement
+from primum_verifier.core.approval import POLICY_TARGET, PersonStatus
+from primum_verifier.core.counted_approvals import missing_approvals, needed_approvals, scope_of
 from primum_verifier.core.document import DigestSet
 from primum_verifier.core.eligibility import INDEX_TARGET, OpenIssues
 from primum_verifier.core.manifest import ItemKind
@@ -24,11 +25,9 @@ from primum_verifier.core.rules import (
     told,
 )
 from primum_verifier.core.rules_deployable import is_fresh
-from primum_verifier.core.standing_notices import blocking
+from primum_verifier.core.standing_notices import blocking, narrows_by_notice
 from primum_verifier.core.vocabulary import (
-    ChangeTier,
     Decision,
-    Function,
     IndexStatus,
     NoticeKind,
     Rung,
@@ -167,9 +166,7 @@ def index_lists_it(case: Case) -> Finding:
 def _is_restricted(case: Case) -> bool:
     entry = case.reading.entry
     marked = entry is not None and entry.status == IndexStatus.RESTRICTED
-    return marked and any(
-        notice.statement.predicate.restriction is not None for notice in case.reading.notices
-    )
+    return marked and narrows_by_notice(case)
 
 
 @rule(
@@ -197,42 +194,6 @@ def statement_is_about_it(case: Case) -> Finding:
     return Finding(statement.release == release, f"about {statement.release[:12]}", expected)
 
 
-def _scope(case: Case) -> tuple[Stage, ChangeTier]:
-    """Stage and tier of the statement, or those that one about this release would have."""
-    if case.reading.statement is None:
-        return case.question.trust_map.stage, case.manifest.change_tier
-    return case.said.stage, case.said.change_tier
-
-
-def _needed(case: Case) -> Requirement | None:
-    policy = case.reading.policy
-    return None if policy is None else policy.needed_for(*_scope(case))
-
-
-def missing_approvals(case: Case) -> tuple[str, str] | None:
-    """What is missing of the approvals, and what was found; empty: nothing; None: unknown."""
-    needed = _needed(case)
-    if needed is None:
-        return None
-    people: dict[Function, set[str]] = {}
-    for approval in case.reading.approvals:
-        words, person = approval.statement.predicate, approval.person
-        if (
-            words.decision == "approve"
-            and (words.function, words.person_id) == (person.function, person.person_id)
-            and (words.scope.stage, words.scope.change_tier) == _scope(case)
-            and approval.statement.subject[0].digest.sha256 == case.reading.statement_digest
-        ):
-            people.setdefault(person.function, set()).add(person.person_id)
-    counted = {function: len(people.get(function, ())) for function in needed.functions}
-    missing = [
-        f"{function} {count - counted[function]}"
-        for function, count in needed.functions.items()
-        if counted[function] < count
-    ]
-    return ", ".join(missing), ", ".join(f"{name} {count}" for name, count in counted.items())
-
-
 @rule(
     "approvals",
     Reason.ELIGIBILITY_APPROVALS,
@@ -242,7 +203,7 @@ def missing_approvals(case: Case) -> tuple[str, str] | None:
 def approvals_are_enough(case: Case) -> Finding:
     """Enough distinct people of each function approved this very statement, by the policy."""
     counted = missing_approvals(case)
-    expected = "what the policy needs for " + ", ".join(_scope(case))
+    expected = "what the policy needs for " + ", ".join(scope_of(case))
     if counted is None:
         found = problem(case.reading, POLICY_TARGET, "the policy names no such stage and tier")
         return refused(found, expected)
@@ -258,7 +219,7 @@ def approvals_are_enough(case: Case) -> Finding:
 )
 def ladder_is_climbed(case: Case) -> Finding | str:
     """The rungs of validation that the policy asks for were met, and not on made-up data alone."""
-    said, needed = case.said, _needed(case)
+    said, needed = case.said, needed_approvals(case)
     wanted = () if needed is None else needed.rungs
     if not wanted and not said.ladder:
         return "the policy asks for no rung, and none is named"
@@ -277,7 +238,7 @@ def ladder_is_climbed(case: Case) -> Finding | str:
 @rule("evidence", Reason.ELIGIBILITY_EVIDENCE, source=STATEMENT, clause="IEC 62304 5.8.4, 5.8.7")
 def evidence_is_named(case: Case) -> Finding | str:
     """Every item of evidence that the policy asks for is named by digest."""
-    said, needed = case.said, _needed(case)
+    said, needed = case.said, needed_approvals(case)
     if needed is None or not needed.evidence:
         return "the policy asks for no item"
     named = {item.name for item in said.evidence}
@@ -472,7 +433,10 @@ def site_accepts(case: Case) -> Finding | str:
     if context.placement.site_id not in acceptance.sites or accepted is None:
         return refused("not accepted here", expected)
     until = accepted.accepted_until
-    in_time = accepted.accepted_from <= now and (until is None or now < until)
+    began = case.earliest
+    in_time = (
+        began is not None and accepted.accepted_from <= began and (until is None or now < until)
+    )
     period = f"from {told(accepted.accepted_from)}" + (f" until {told(until)}" if until else "")
     return Finding(in_time, period, expected)
 

@@ -325,7 +325,7 @@ def application_asks(case: Case) -> Finding | str:
         "patient categories": said.constraints.patient_categories is not None
         and place.patient_category is None,
         "inputs": bool(said.constraints.inputs),
-        "conditions": any(item.enforce == Enforcement.INFERENCE for item in said.conditions),
+        "conditions": any(item.enforce == Enforcement.INFERENCE for item in case.conditions),
     }
     wanted = [what for what, stands in open_ended.items() if stands]
     if not wanted:
@@ -343,10 +343,7 @@ def application_asks(case: Case) -> Finding | str:
 )
 def conditions_are_met(case: Case) -> Finding | str:
     """Each condition that the device can hold at activation was found to be met."""
-    digest, acceptance = case.reading.statement_digest, case.reading.acceptance
-    accepted = None if acceptance is None or digest is None else acceptance.of(digest)
-    asked = (*case.said.conditions, *(() if accepted is None else accepted.conditions))
-    wanted = [item for item in asked if item.enforce == Enforcement.ACTIVATION]
+    wanted = [item for item in case.conditions if item.enforce == Enforcement.ACTIVATION]
     if not wanted:
         return "no condition at activation"
     missing = [item.text for item in wanted if item.code not in case.question.conditions_met]

@@ -9,12 +9,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 from primum_verifier.core.approval import PersonStatus
+from primum_verifier.core.counted_approvals import missing_approvals
 from primum_verifier.core.question import Order
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.rules import CONTEXT, INDEX, POLICY, STATEMENT, Case, told
-from primum_verifier.core.rules_documents import missing_approvals
+from primum_verifier.core.rules_documents import context_is_trusted, statement_is_about_it
 from primum_verifier.core.rules_place import STANDING, restrictions_are_held
-from primum_verifier.core.standing_notices import action_now, notices_in_force
+from primum_verifier.core.standing_notices import action_now, notices_in_force, restrictions
 from primum_verifier.core.vocabulary import IndexStatus, NoticeAction, NoticeKind, Outcome
 
 _REASONS = {
@@ -57,7 +58,7 @@ def _by_notice(case: Case) -> Order | None:
     if action == NoticeAction.RESTRICT and not _can_be_held(case):
         # What cannot be held here is as good as withdrawn.
         action = NoticeAction.FALL_BACK
-    restriction = said.restriction
+    points = (item.operating_point for item in restrictions(case) if item.operating_point)
     return Order(
         action=action,
         reason=_REASONS.get(said.kind, Reason.ELIGIBILITY_WITHDRAWN),
@@ -68,7 +69,8 @@ def _by_notice(case: Case) -> Order | None:
         running_episode=said.running_episode,
         max_use_seconds=said.max_use_seconds,
         preserve_evidence=said.preserve_evidence,
-        operating_point=None if restriction is None else restriction.operating_point,
+        # One that narrows by something else lifts no operating point that another chose.
+        operating_point=next(points, None),
     )
 
 
@@ -78,7 +80,10 @@ def _can_be_held(case: Case) -> bool:
 
 def _by_place(case: Case) -> Order | None:
     """A context that cannot be trusted takes nothing away: who breaks it would decide."""
-    if case.reading.statement is None or not case.reading.context_trusted:
+    if not case.reading.context_trusted:
+        found = context_is_trusted.ask(case).found
+        return _continue(Reason.ELIGIBILITY_CONTEXT_UNTRUSTED, found, CONTEXT, _UNCHECKED)
+    if case.reading.statement is None:
         return None
     checks = (rule.ask(case) for rule in STANDING if rule is not restrictions_are_held)
     broken = next((check for check in checks if check.outcome == Outcome.REFUSED), None)
@@ -129,7 +134,10 @@ def _expired(case: Case, reason: Reason, found: str, source: str) -> Order:
 
 
 def _by_approvals(case: Case) -> Order | None:
-    """Approvals that no longer suffice hold; a compromised key's are taken away from its date."""
+    """Approvals that no longer suffice hold; a compromised key's are taken away from its date.
+
+    Only what that very key approved is: a policy that asks for more takes nothing away.
+    """
     policy, proven = case.reading.policy, case.question.proven
     if policy is None or case.reading.statement is None or case.reading.statement_digest is None:
         return None
@@ -139,7 +147,7 @@ def _by_approvals(case: Case) -> Order | None:
     found = "the policy names no such stage" if counted is None else f"missing: {counted[0]}"
     over = proven is not None and any(
         person.reapprove_by is not None and person.reapprove_by <= proven
-        for person in policy.people
+        for person in (approval.person for approval in case.reading.approvals)
         if person.status == PersonStatus.COMPROMISED
     )
     if not over:
@@ -168,7 +176,10 @@ def _by_list(case: Case) -> Order | None:
     elif case.reading.contradicted:
         found = "entries that contradict each other"
     elif entry.status == IndexStatus.ELIGIBLE:
-        return None
+        check = statement_is_about_it.ask(case)
+        if check.reason is None:
+            return None
+        return _continue(check.reason, check.found, STATEMENT, _UNDER_REVIEW)
     else:
         found = f"marked {entry.status}"
     return _continue(Reason.ELIGIBILITY_HELD, found, INDEX, _UNDER_REVIEW)

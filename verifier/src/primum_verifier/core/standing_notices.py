@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from primum_verifier.core.counted_approvals import missing_approvals
 from primum_verifier.core.limits import HOLD_AGAIN_DAYS, MAX_HOLD_HOURS
 from primum_verifier.core.notice import NoticeScope, Restriction, SafetyNotice
 from primum_verifier.core.question import Question, SeenHold
 from primum_verifier.core.reading import Reading, SignedNotice
 from primum_verifier.core.rules import Case
-from primum_verifier.core.vocabulary import Function, IndexStatus, NoticeAction, NoticeKind, Phase
+from primum_verifier.core.vocabulary import Function, NoticeAction, NoticeKind, Phase
 
 _TELLS_ONLY = frozenset({NoticeAction.NOTIFY_ONLY, NoticeAction.ADVISORY_ONLY})
 
@@ -56,14 +57,33 @@ def blocking(case: Case) -> SignedNotice | None:
 
 
 def restrictions(case: Case) -> tuple[Restriction, ...]:
-    """What the notices in force narrow, besides what the statement says."""
-    found = (notice.statement.predicate.restriction for notice in notices_in_force(case))
+    """What the notices in force narrow, besides what the statement says.
+
+    What runs is narrowed when the time of grace is over, what is given anew at once.
+    """
+    running = case.question.phase == Phase.CONTINUE
+    found = (
+        notice.statement.predicate.restriction
+        for notice in notices_in_force(case)
+        if not running or action_now(notice, case) == NoticeAction.RESTRICT
+    )
     return tuple(item for item in found if item is not None)
 
 
 def orders_the_way_back(case: Case) -> bool:
-    """Whether a notice in force orders this device back to this release, below its floor."""
-    return any(_counts(notice, case) for notice in case.reading.ways_back)
+    """Whether a notice in force orders this device back to this release, below its floor.
+
+    A hold orders nobody back: one function alone would undo what the floor protects.
+    """
+    return any(_counts(notice, case) and not is_hold(notice) for notice in case.reading.ways_back)
+
+
+def narrows_by_notice(case: Case) -> bool:
+    """Whether a restriction that enough functions signed says how the release is narrowed."""
+    return any(
+        notice.statement.predicate.restriction is not None and _is_signed_enough(notice, case)
+        for notice in case.reading.notices
+    )
 
 
 def is_hold(notice: SignedNotice) -> bool:
@@ -83,33 +103,41 @@ def action_now(notice: SignedNotice, case: Case) -> NoticeAction:
     return said.action
 
 
-def holds_of(reading: Reading) -> tuple[SeenHold, ...]:
-    """The holds about the release that one function alone signed, for a device to remember."""
+def holds_of(case: Case) -> tuple[SeenHold, ...]:
+    """The holds that one function alone signed and that bore on this device, to be remembered.
+
+    What was meant for others, or was only a drill, uses up nobody's hold.
+    """
     return tuple(
         SeenHold(said.id, person.person_id, said.issued_at)
-        for notice, said in ((item, item.statement.predicate) for item in reading.notices)
-        if is_hold(notice)
+        for notice, said in ((item, item.statement.predicate) for item in case.reading.notices)
+        if is_hold(notice) and not _is_confirmed(notice, case.reading) and _bears(notice, case)
         for person in notice.people
     )
 
 
 def _counts(notice: SignedNotice, case: Case) -> bool:
-    """Whether enough functions signed it, it is meant for this device, and it is in time."""
-    said, question, reading = notice.statement.predicate, case.question, case.reading
-    if said.drill and not question.trust_map.takes_drills:
-        return False
+    """Whether it bears on this device, nothing answered it, and it has not ended."""
     return (
-        _is_signed_enough(notice, reading)
-        and _is_meant(said.scope, reading)
-        and said.id not in _answered(reading)
-        and _has_begun(notice, question)
+        _bears(notice, case)
+        and notice.statement.predicate.id not in _answered(case)
         and not _has_ended(notice, case)
     )
 
 
-def _is_signed_enough(notice: SignedNotice, reading: Reading) -> bool:
-    policy = reading.policy
-    if policy is None:
+def _bears(notice: SignedNotice, case: Case) -> bool:
+    """Whether enough functions signed it, it is meant for this device, and it has begun."""
+    return (
+        _is_signed_enough(notice, case)
+        and _is_meant(notice.statement.predicate.scope, case.reading)
+        and _has_begun(notice, case.question)
+    )
+
+
+def _is_signed_enough(notice: SignedNotice, case: Case) -> bool:
+    policy = case.reading.policy
+    is_drill = notice.statement.predicate.drill
+    if policy is None or (is_drill and not case.question.trust_map.takes_drills):
         return False
     functions = {person.function for person in notice.people}
     if notice.statement.predicate.action == NoticeAction.SUSPEND_DEVICE_FUNCTION and not (
@@ -138,12 +166,19 @@ def _is_meant(scope: NoticeScope, reading: Reading) -> bool:
     )
 
 
-def _answered(reading: Reading) -> tuple[str, ...]:
-    """The notices that the listed statement answers; a dropped or marked entry answers none."""
-    listed = reading.entry is not None and reading.entry.status == IndexStatus.ELIGIBLE
-    if not listed or reading.statement is None:
+def _answered(case: Case) -> tuple[str, ...]:
+    """The notices that the statement answers, if every approval that it needs is there.
+
+    One kept at activation was approved then; what it answered stays answered when the list
+    drops or marks it, which only holds.
+    """
+    if case.reading.statement is None:
         return ()
-    return reading.statement.predicate.answers
+    if case.reading.statement_digest is not None:
+        counted = missing_approvals(case)
+        if counted is None or counted[0]:
+            return ()
+    return case.said.answers
 
 
 def _has_begun(notice: SignedNotice, question: Question) -> bool:
@@ -158,8 +193,17 @@ def _has_begun(notice: SignedNotice, question: Question) -> bool:
 
 
 def _has_ended(notice: SignedNotice, case: Case) -> bool:
-    """By proven time only, never by a clock that ran ahead; an unconfirmed hold ends, always."""
+    """By proven time only, never by a clock that ran ahead; an unconfirmed hold ends, always.
+
+    What withdraws or narrows never ends by itself, unless it is a drill: only a statement that
+    answers it gives back.
+    """
     said, proven = notice.statement.predicate, case.question.proven
+    restricts = said.action.strictness >= NoticeAction.RESTRICT.strictness
+    if not said.drill and (
+        said.kind == NoticeKind.WITHDRAWAL or (restricts and not is_hold(notice))
+    ):
+        return False
     ends = said.expires_at
     if is_hold(notice) and not _is_confirmed(notice, case.reading):
         if all(_held_before(said, person.person_id, case) for person in notice.people):
@@ -177,11 +221,9 @@ def _is_confirmed(notice: SignedNotice, reading: Reading) -> bool:
 
 
 def _held_before(said: SafetyNotice, person_id: str, case: Case) -> bool:
-    """Whether this person held this release less than 30 days before, by another notice."""
+    """Whether this person held this release in the 30 days before; an id used again counts."""
     earliest = said.issued_at - timedelta(days=HOLD_AGAIN_DAYS)
     return any(
-        hold.person_id == person_id
-        and hold.notice != said.id
-        and earliest < hold.issued_at < said.issued_at
-        for hold in (*case.question.seen_holds, *holds_of(case.reading))
+        hold.person_id == person_id and earliest < hold.issued_at < said.issued_at
+        for hold in (*case.question.seen_holds, *holds_of(case))
     )

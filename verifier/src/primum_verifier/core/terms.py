@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from primum_verifier.core.eligibility import Eligibility, Population
+from primum_verifier.core.eligibility import Condition, Eligibility, Population
 from primum_verifier.core.question import Order
 from primum_verifier.core.rules import Case, told
 from primum_verifier.core.standing_notices import notices_in_force, restrictions
@@ -20,7 +20,7 @@ def terms_of_use(case: Case, order: Order | None) -> dict[str, object]:
     if statement is None:
         return {}
     said = statement.predicate
-    layers = [_of_statement(said)]
+    layers = [_of_statement(said, case.conditions)]
     layers += [
         {**_of_population(item.population), **_of_categories(item.patient_categories)}
         for item in restrictions(case)
@@ -42,7 +42,7 @@ def _banner(case: Case, said: Eligibility, order: Order | None) -> str:
     return " ".join(dict.fromkeys(filter(None, texts)))
 
 
-def _of_statement(said: Eligibility) -> Mapping[str, object]:
+def _of_statement(said: Eligibility, conditions: tuple[Condition, ...]) -> Mapping[str, object]:
     constraints, population = said.constraints, said.constraints.population
     enforced = population is not None and population.enforce == Enforcement.INFERENCE
     layer: dict[str, object] = dict(_of_population(population if enforced else None))
@@ -52,7 +52,7 @@ def _of_statement(said: Eligibility) -> Mapping[str, object]:
             {"channel": item.channel, "code": item.code, "unit": item.unit, "rateHz": item.rate_hz}
             for item in constraints.inputs
         ]
-    asked = [item for item in said.conditions if item.enforce == Enforcement.INFERENCE]
+    asked = [item for item in conditions if item.enforce == Enforcement.INFERENCE]
     if asked:
         layer["conditions"] = [{"code": item.code, "text": item.text} for item in asked]
     return layer

@@ -171,6 +171,6 @@ def _verdict(
         statement_digest=reading.statement_digest,
         statement_bytes=reading.statement_bytes,
         per_episode=terms_of_use(case, order),
-        seen_holds=holds_of(reading),
+        seen_holds=holds_of(case),
         not_understood=reading.not_understood,
     )

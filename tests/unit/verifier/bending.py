@@ -1,0 +1,171 @@
+"""How a test bends the world before it asks: one small change each, to be combined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.unit.verifier.conftest import NOW, World, moment
+
+from primum_verifier.core.question import Verdict
+from primum_verifier.core.verdict import judge
+from primum_verifier.core.vocabulary import Capability, Phase
+
+Bend = Callable[[World], object]
+
+
+def both(*bends: Bend) -> Bend:
+    """One bend after another."""
+
+    def bend(world: World) -> None:
+        for item in bends:
+            item(world)
+
+    return bend
+
+
+def nothing(_: World) -> None:
+    """The world as it is: everything is right."""
+
+
+def facts(**changes: Any) -> Bend:
+    """The device finds something else."""
+    return lambda world: world.facts.update(changes)
+
+
+def within(part: str, path: str, value: Any) -> Bend:
+    """A member of a document, by its path with dots, has another value."""
+
+    def bend(world: World) -> None:
+        place = getattr(world, part)
+        *folders, last = path.split(".")
+        for folder in folders:
+            place = place[int(folder) if folder.isdecimal() else folder]
+        place[last] = value
+
+    return bend
+
+
+def statement(**members: Any) -> Bend:
+    """The statement has these members."""
+    return lambda world: world.statement.update(members)
+
+
+def constraint(**members: Any) -> Bend:
+    """The statement's constraints have these members."""
+    return lambda world: world.statement["constraints"].update(members)
+
+
+def manifest(**members: Any) -> Bend:
+    """The manifest has these members."""
+    return lambda world: world.manifest.update(members)
+
+
+def made(**members: Any) -> Bend:
+    """The context says this of how the device was made."""
+    return lambda world: world.context["factory"].update(members)
+
+
+def placed(**members: Any) -> Bend:
+    """The context says this of where the device stands."""
+    return lambda world: world.context["placement"].update(members)
+
+
+def policy(**members: Any) -> Bend:
+    """The approval policy has these members."""
+    return lambda world: world.policy.update(members)
+
+
+def needs(**members: Any) -> Bend:
+    """The policy's requirement for production has these members."""
+    return lambda world: world.policy["requirements"][0].update(members)
+
+
+def trust_map(**members: Any) -> Bend:
+    """The device was provisioned with this."""
+    return lambda world: world.trust_map.update(members)
+
+
+def attribute(name: str, value: Any) -> Bend:
+    """The world itself is otherwise."""
+    return lambda world: setattr(world, name, value)
+
+
+def noticed(*signers: str, **changes: Any) -> Bend:
+    """These people sign a notice about the release."""
+    return lambda world: world.notice(*signers, **changes)
+
+
+def held(signer: str = "clinical", **changes: Any) -> Bend:
+    """One person holds the release, three days from now at most."""
+    said = {"kind": "hold", "action": "no-new-activation", "expiresAt": when(days=3), **changes}
+    return noticed(signer, **said)
+
+
+def restricted(*signers: str, **members: Any) -> Bend:
+    """Two functions narrow the release."""
+    who = signers or ("clinical", "quality")
+    return noticed(*who, kind="restriction", action="restrict", restriction=members)
+
+
+def accepted(**changes: Any) -> Bend:
+    """The hospital is on the trust map and accepts the statement."""
+    entry = {"acceptedFrom": moment(NOW), "person": "Head", "conditions": [], **changes}
+    return lambda world: world.accept(accepted=[entry])
+
+
+def expires(at: datetime, *roles: str) -> Bend:
+    """These roles of every authority end then."""
+    return lambda world: world.expires.update(dict.fromkeys(roles, at))
+
+
+def at(*, clock: datetime | None = None, **later: float) -> Bend:
+    """Both clock and proven time stand this much after the start; or the clock somewhere else."""
+    now = NOW + timedelta(**later)
+    return facts(clock=clock or now, proven=now)
+
+
+def when(**later: float) -> str:
+    """A moment this much after the start, as documents write it."""
+    return moment(NOW + timedelta(**later))
+
+
+def drop_approval(function: str) -> Bend:
+    """Nobody of this function approved."""
+
+    def bend(world: World) -> None:
+        world.approvals = [item for item in world.approvals if item["function"] != function]
+
+    return bend
+
+
+def change_approval(function: str, **changes: Any) -> Bend:
+    """The approval of this function says something else."""
+
+    def bend(world: World) -> None:
+        for item in world.approvals:
+            if item["function"] == function:
+                item.update(changes)
+
+    return bend
+
+
+def digest(letter: str) -> dict[str, str]:
+    """Some digest."""
+    return {"sha256": letter * 64}
+
+
+def asked(world: World, bend: Bend = nothing, *, phase: Phase | None = None) -> Verdict:
+    """The verdict over the bent world; what runs was activated in the world as it was."""
+    if phase == Phase.CONTINUE:
+        world.run()
+    elif phase is not None:
+        world.facts["phase"] = phase
+    bend(world)
+    return judge(world.question())
+
+
+def granted(verdict: Verdict) -> bool:
+    """Whether the device may use it on patients."""
+    return verdict.capability == Capability.CLINICAL
