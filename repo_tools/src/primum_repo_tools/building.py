@@ -40,6 +40,7 @@ from primum_verifier.core.manifest import (
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.fixtures import MAX_FIXTURE_BYTES, read_fixtures
 from primum_verifier.proof.selftest_spec import SelfTestSpec
+from primum_verifier.record.monitoring import MonitoringSpecification
 
 MAX_MODEL_BYTES = 2048 * MIB
 
@@ -50,6 +51,7 @@ _ITEM_NAMES = {
     ItemKind.SELF_TEST_SPECIFICATION: ("self-test", "self-test.json"),
     ItemKind.THRESHOLD_SET: ("thresholds", "thresholds.json"),
     ItemKind.INSTRUCTIONS_FOR_USE: ("instructions", "instructions.md"),
+    ItemKind.MONITORING_SPECIFICATION: ("monitoring", "monitoring.json"),
 }
 """Item id and path by kind: one name on every device, whatever the file was called here."""
 
@@ -106,9 +108,13 @@ def _contents(plan: ReleasePlan, folder: Path) -> dict[ItemKind, bytes]:
     for kind, name, what in (
         (ItemKind.THRESHOLD_SET, plan.files.thresholds, "threshold set"),
         (ItemKind.INSTRUCTIONS_FOR_USE, plan.files.instructions, "instructions for use"),
+        (ItemKind.MONITORING_SPECIFICATION, plan.files.monitoring, "monitoring specification"),
     ):
         if name is not None:
             contents[kind] = read_input(folder / name, what=what)
+    if plan.files.monitoring is not None:
+        where = str(folder / plan.files.monitoring)
+        _check_monitoring(plan, contents[ItemKind.MONITORING_SPECIFICATION], where=where)
     spec = _specification(plan, folder, contents[ItemKind.SELF_TEST_FIXTURES])
     contents[ItemKind.SELF_TEST_SPECIFICATION] = spec
     for kind, content in contents.items():
@@ -117,6 +123,19 @@ def _contents(plan: ReleasePlan, folder: Path) -> dict[ItemKind, bytes]:
                 "A file of the release is empty.", reason=Reason.USAGE, where=f"{folder}: {kind}"
             )
     return contents
+
+
+def _check_monitoring(plan: ReleasePlan, data: bytes, *, where: str) -> None:
+    """A device that cannot read what it should watch would watch nothing."""
+    component = parse_document(MonitoringSpecification, data, where=where).component
+    if component != plan.component:
+        raise UsageError(
+            "The monitoring specification is about another component.",
+            reason=Reason.USAGE,
+            where=where,
+            found=component,
+            expected=plan.component,
+        )
 
 
 def _specification(plan: ReleasePlan, folder: Path, fixtures: bytes) -> bytes:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from uuid import uuid4
 
 from primum_repo_tools.evidence import require_comparison
 from primum_repo_tools.files import (
@@ -23,14 +22,15 @@ from primum_repo_tools.files import (
     write_durably,
 )
 from primum_repo_tools.peer_release import PeerRelease
+from primum_repo_tools.predicate import predicate_of
 from primum_repo_tools.published_notices import notices_in_force
 from primum_repo_tools.releases import COMPARISON_FILE, read_intended_use
 from primum_repo_tools.repository import AuthorityRepository
-from primum_repo_tools.settings import read_settings
+from primum_repo_tools.settings import checked_settings, read_settings
 from primum_repo_tools.standing_releases import require_place
 from primum_repo_tools.terms import Terms
 from primum_repo_tools.workbench import Workbench, draft_bytes
-from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
+from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.eligibility import (
     ELIGIBILITY_ROLE,
     INDEX_TARGET,
@@ -131,70 +131,34 @@ def draft_statement(
     terms = read_settings(Terms, terms_file, what="terms of eligibility")
     intended_use = read_intended_use(terms_file.parent / terms.intended_use.file)
     _check_terms(terms, release, sha256_hex(intended_use.encode()), where=str(terms_file))
-    manifest = release.manifest
-    sites = {"mode": "all"} if terms.sites == "all" else {"mode": "list", "ids": terms.sites}
-    # Valid from the moment that engineering proved with this release. A device proves time by the
-    # older of both authorities' newest issue times, so "from now" would be "not yet" to it until
-    # engineering happened to publish again; nothing is eligible before it is approved and listed.
-    predicate: dict[str, object] = {
-        "schemaVersion": "0.1",
-        "id": uuid4().urn,
-        "issuedAt": now.isoformat(),
-        "statementNumber": _next_number(workbench),
-        "decision": terms.decision,
-        "stage": terms.stage,
-        "use": {"mode": terms.mode},
-        "changeTier": manifest.change_tier,
-        "intendedUse": {
-            "digest": {"sha256": sha256_hex(intended_use.encode())},
-            "text": intended_use,
-            "significance": terms.intended_use.significance,
-            "decisionRole": terms.intended_use.decision_role,
-        },
-        "constraints": {
-            "jurisdictions": terms.jurisdictions,
-            "hardware": [{"hardwareId": item} for item in terms.hardware],
-            "sites": sites,
-        },
-        "operatingPoint": {
-            "output": release.specification.operating_point.output,
-            "threshold": release.specification.operating_point.threshold,
-        },
-        "validity": {
-            "notBefore": min(now, release.view.issued_at or now).isoformat(),
-            "notAfter": (now + timedelta(days=terms.valid_days)).isoformat(),
-            "maxIndexAgeHours": terms.max_index_age_hours,
-            "offlineGraceHours": terms.offline_grace_hours,
-        },
-        "exposure": {"maxPercentage": terms.max_percentage},
-        "onExpiry": terms.on_expiry.model_dump(mode="json", by_alias=True),
-        "onWithdrawal": terms.on_withdrawal.model_dump(mode="json", by_alias=True),
-        "failSafe": terms.fail_safe.model_dump(mode="json", by_alias=True),
-        "evidence": [
-            {"name": name, "digest": {"sha256": digest_of(path, what=f"evidence {name}")}}
-            for name, path in sorted(evidence.items())
-        ],
-    }
+    predicate = predicate_of(
+        terms,
+        release,
+        intended_use=intended_use,
+        folder=terms_file.parent,
+        number=_next_number(workbench),
+        now=now,
+    )
+    predicate["evidence"] = [
+        {"name": name, "digest": {"sha256": digest_of(path, what=f"evidence {name}")}}
+        for name, path in sorted(evidence.items())
+    ]
     if answers := [
         item.predicate.id for item in notices_in_force(repository, release.sha256, now=now)
     ]:
         predicate["answers"] = answers
-    if manifest.previous is not None and manifest.original is not None:
-        predicate["baselines"] = {
-            "originalAuthorised": {"sha256": manifest.original.sha256},
-            "lastModified": {"sha256": manifest.previous.sha256},
-        }
     content = {
         "_type": STATEMENT_TYPE,
-        "subject": [{"name": manifest.name, "digest": {"sha256": release.sha256}}],
+        "subject": [{"name": release.manifest.name, "digest": {"sha256": release.sha256}}],
         "predicateType": "urn:primum:eligibility:v0.1",
         "predicate": predicate,
     }
-    return parse_document(EligibilityStatement, canonical_json(content), where=str(terms_file))
+    return checked_settings(EligibilityStatement, content, where=str(terms_file))
 
 
 def _check_terms(terms: Terms, release: PeerRelease, intended_use: str, *, where: str) -> None:
     manifest = release.manifest
+    hardware = {item.hardware_id for item in terms.listed_hardware}
     for what, holds, found, expected in (
         (
             "intended use",
@@ -209,9 +173,15 @@ def _check_terms(terms: Terms, release: PeerRelease, intended_use: str, *, where
             f"at most {manifest.max_stage}, which engineering built for",
         ),
         (
+            "change tier",
+            (terms.change_tier or manifest.change_tier).rank >= manifest.change_tier.rank,
+            str(terms.change_tier),
+            f"{manifest.change_tier}, as engineering judged the change, or higher",
+        ),
+        (
             "hardware",
-            set(terms.hardware) <= set(manifest.compatibility.hardware),
-            ", ".join(terms.hardware),
+            hardware <= set(manifest.compatibility.hardware),
+            ", ".join(sorted(hardware)),
             f"only {', '.join(manifest.compatibility.hardware)}",
         ),
     ):

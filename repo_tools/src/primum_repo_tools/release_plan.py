@@ -41,6 +41,7 @@ class ReleaseFiles(Document):
     self_test: FileName | None = None
     thresholds: FileName | None = None
     instructions: FileName | None = None
+    monitoring: FileName | None = None
 
 
 class SelfTestPlan(Document):

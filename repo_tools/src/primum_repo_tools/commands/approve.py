@@ -238,32 +238,11 @@ def _summary(bench: Workbench, draft: StatementDraft) -> tuple[RenderableType, .
     from primum_repo_tools.moments import now_utc
     from primum_repo_tools.published_notices import published_notices
     from primum_repo_tools.repository import AuthorityRepository
+    from primum_repo_tools.summary import statement_rows
 
-    said = draft.statement.predicate
     known = {
         item.predicate.id: f"{item.predicate.kind}: {item.predicate.reason.text}"
         for item in published_notices(AuthorityRepository(bench, now=now_utc()))
     }
-    answers = [
-        ("answers notice", f"{notice}: {known.get(notice, 'no longer published')}")
-        for notice in said.answers
-    ]
-    sites = "all" if said.constraints.sites.mode == "all" else ", ".join(said.constraints.sites.ids)
-    rows = [
-        ("release", f"{draft.manifest.name}  sha256 {draft.statement.release}"),
-        ("statement", f"number {said.statement_number}  sha256 {draft.sha256}"),
-        *answers,
-        ("decision", f"{said.decision}, {said.use.mode}, stage {said.stage}"),
-        ("change", f"{said.change_tier}: {draft.manifest.labelling.summary}"),
-        ("intended use", said.intended_use.text),
-        ("where", f"{', '.join(said.constraints.jurisdictions)}; sites {sites}"),
-        ("hardware", ", ".join(item.hardware_id for item in said.constraints.hardware)),
-        ("operating point", f"{said.operating_point.output} >= {said.operating_point.threshold}"),
-        ("valid", f"{said.validity.not_before:%Y-%m-%d} to {said.validity.not_after:%Y-%m-%d}"),
-        ("exposure", f"at most {said.exposure.max_percentage} %"),
-        ("on expiry", f"{said.on_expiry.action} ({said.on_expiry.hazard_ref})"),
-        ("on withdrawal", f"{said.on_withdrawal.action} ({said.on_withdrawal.hazard_ref})"),
-        ("fail-safe", f"{said.fail_safe.mode}: {said.fail_safe.user_notice}"),
-        ("evidence", ", ".join(item.name for item in said.evidence) or "none"),
-    ]
+    rows = statement_rows(draft.statement, draft.manifest, sha256=draft.sha256, notices=known)
     return (table("What is approved", ("", ""), rows),)
