@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -364,6 +365,15 @@ def trusting(files: dict[str, bytes]) -> dict[str, bytes]:
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """No power is cut here, and what is synced when is tested elsewhere."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder in memory where there is one: a disk would only add its waiting."""
+    memory = Path("/dev/shm")  # noqa: S108 - a name of its own is made in it
+    where = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="primum-danger-", dir=where) as name:
+        yield Path(name)
 
 
 @pytest.fixture

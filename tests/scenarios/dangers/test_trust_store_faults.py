@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -271,11 +270,10 @@ def test_both_copies_of_the_floors_damaged_stop_the_client(
 
 
 @pytest.fixture
-def open_folder() -> Iterator[Path]:
+def open_folder(tmp_path: Path) -> Path:
     """A folder that another user may look into."""
-    with tempfile.TemporaryDirectory(prefix="primum-test-") as name:
-        os.chmod(name, 0o755)  # noqa: PTH101, S103 - its contents are what is guarded
-        yield Path(name)
+    tmp_path.chmod(0o755)
+    return tmp_path
 
 
 def as_reader(device: Any, work: Callable[[], object]) -> int:
@@ -302,7 +300,6 @@ def test_d02_read_only_trust_serves_as_long_as_nothing_is_new(
 ) -> None:
     """Works from what it has; when something new would have to be kept, it says why it cannot."""
     device = make_device(publisher, open_folder / "device")
-    publisher.folder = publisher.folder.rename(open_folder / "web")
     device.run(MANIFEST)
     before = device.files()
     later = publisher.now + SECOND
@@ -325,7 +322,6 @@ def test_d02_floors_that_would_be_lost_are_no_trifle(
 ) -> None:
     """Read-only, nothing new, and the files of the floors are gone: they must be written."""
     device = make_device(publisher, open_folder / "device")
-    publisher.folder = publisher.folder.rename(open_folder / "web")
     device.run(MANIFEST)
     for name in ("primum.floors", "primum.floors.copy"):
         (device.trusted / name).unlink()
@@ -353,7 +349,6 @@ def test_d02_fetch_over_a_read_only_folder(
 ) -> None:
     """The command itself: done while nothing is new, state.read-only when something is."""
     device = make_device(publisher, open_folder / "device")
-    publisher.folder = publisher.folder.rename(open_folder / "web")
     device.run(MANIFEST)
     root = open_folder / "1.root.json"
     root.write_bytes(publisher.first_root)
