@@ -25,7 +25,6 @@ import sys
 import time
 import tomllib
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,8 +75,8 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def listed() -> tuple[list[Path], list[Path]]:
-    """The modules that are changed and the test files that have to see it."""
+def listed() -> tuple[list[Path], list[Path], list[str]]:
+    """The modules that are changed, the test files that have to see it, and the modules' globs."""
     content = tomllib.loads(SUBJECTS.read_text(encoding="utf-8"))
     modules = [path for glob in content["modules"] for path in sorted(CHECKOUT.glob(glob))]
     tests = [
@@ -88,7 +87,7 @@ def listed() -> tuple[list[Path], list[Path]]:
             fnmatch.fnmatch(str(path.relative_to(CHECKOUT)), left) for left in content["leave_out"]
         )
     ]
-    return modules, tests
+    return modules, tests, content["modules"]
 
 
 def put(path: Path, data: bytes) -> None:
@@ -99,8 +98,13 @@ def put(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def stage(modules: list[Path], tests: list[Path]) -> str:
+def stage(modules: list[Path], tests: list[Path], *, globs: list[str]) -> str:
     """Bring the copy up to date.
+
+    Args:
+        modules: what is changed.
+        tests: the test files that have to see it.
+        globs: the modules as ``subjects.toml`` lists them.
 
     Returns:
         One digest of all tests in it.
@@ -127,9 +131,11 @@ def stage(modules: list[Path], tests: list[Path]) -> str:
         for path in sorted((STAGE / folder).rglob("*.*")):
             if path.is_file() and path not in wanted:
                 path.unlink()
+    # Globs and a folder, so that a new module or test changes no setting: mutmut judges everything
+    # again when its settings change.
     settings = _SETTINGS.format(
-        modules=_listing(Path("src") / path.relative_to(SOURCE) for path in modules),
-        tests=_listing(path.relative_to(CHECKOUT) for path in tests),
+        modules=json.dumps([glob.removeprefix("verifier/") for glob in globs]),
+        tests=json.dumps(sorted({str(path.parent.relative_to(CHECKOUT)) for path in tests})),
     )
     wanted[STAGE / "pyproject.toml"] = settings.encode()
     for path, data in wanted.items():
@@ -137,10 +143,6 @@ def stage(modules: list[Path], tests: list[Path]) -> str:
     # What mutmut copied before and is gone now would still be collected.
     shutil.rmtree(STAGE / "mutants" / "tests", ignore_errors=True)
     return seen.hexdigest()
-
-
-def _listing(paths: Iterable[Path]) -> str:
-    return json.dumps([str(path) for path in paths])
 
 
 def mutmut(*arguments: str) -> list[str]:
@@ -292,14 +294,14 @@ def bring_up_to_date(names: list[str], *, now: dict[str, Judged], whole: bool) -
 
 def run(*, target: str | None, again: bool) -> int:
     """Change, test, judge and write the page."""
-    modules, tests = listed()
+    modules, tests, globs = listed()
     names = {f"primum_verifier.core.{path.stem}": path for path in modules}
     asked = [f"primum_verifier.core.{target}"] if target else list(names)
     if not set(asked) <= set(names):
         raise CampaignError(f"{target} is none of: " + ", ".join(path.stem for path in modules))
     if again:
         shutil.rmtree(STAGE, ignore_errors=True)
-    tests_digest = stage(modules, tests)
+    tests_digest = stage(modules, tests, globs=globs)
     now = {
         name: Judged(hashlib.sha256(path.read_bytes()).hexdigest(), tests_digest)
         for name, path in names.items()
