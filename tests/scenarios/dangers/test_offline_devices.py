@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
 
 SECOND = timedelta(seconds=1)
@@ -49,6 +50,23 @@ def test_no_allowance_covers_what_is_signed_offline(publisher: Any, device: Any,
     ]
     device.run(MANIFEST, at=publisher.now, allowance=ALLOWANCE)
     device.next_run_succeeds(**moment)
+
+
+def test_refusal_that_a_caller_swallows_is_given_again(publisher: Any, device: Any) -> None:
+    """Within the run the library still trusts the expired role; asking twice must not help."""
+    publisher.delegated["model"].expires = publisher.now + SECOND
+    publisher.publish()
+    before = device.files()
+    with device.session(at=publisher.now + SECOND, allowance=ALLOWANCE) as session:
+        for ask in (session.document, session.document, session.target):
+            with pytest.raises(RefusedError) as caught:
+                ask(MANIFEST)
+            assert caught.value.reason is Reason.TRUST_EXPIRED
+        for ask in (session.refresh, session.complete):
+            with pytest.raises(RefusedError):
+                ask()
+    device.assert_untouched(before, accepted=RIGHTLY)
+    device.next_run_succeeds()
 
 
 def test_no_allowance_covers_a_hash_bin(publisher: Any, device: Any) -> None:

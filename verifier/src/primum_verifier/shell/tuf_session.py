@@ -36,7 +36,7 @@ from primum_verifier.core.limits import (
     MAX_TIMESTAMP_BYTES,
 )
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.view import AuthorityView, SignedDocument
+from primum_verifier.core.view import SignedDocument
 from primum_verifier.shell.fetching import Fetcher
 from primum_verifier.shell.trust_store import TrustedSet, highest
 from primum_verifier.shell.tuf_delegations import bounded, check_delegations, walk
@@ -60,7 +60,7 @@ from primum_verifier.shell.tuf_targets import (
     wrong_size,
 )
 from primum_verifier.shell.tuf_unreadable import unreadable
-from primum_verifier.shell.tuf_views import check_issue_time, view_of
+from primum_verifier.shell.tuf_views import check_issue_time
 
 _CONFIG = UpdaterConfig(
     max_root_rotations=MAX_ROOT_ROTATIONS,
@@ -146,6 +146,7 @@ class TufSession:
         self._complete = False
         self._verified: set[str] = set()
         self._found: dict[str, Equivocation] = {}
+        self._ended: RefusedError | None = None
 
     def open(self) -> None:
         """Fill the scratch folder and start the updater over it, with our time."""
@@ -239,14 +240,11 @@ class TufSession:
 
         Raises:
             RefusedError: ``trust.metadata`` when the issue time is no time that the timestamp
-                vouches for.
+                vouches for; or what ended the run before.
         """
+        self._running()
         check_issue_time(self._authority, self._scratch.folder)
         self._complete = True
-
-    def view(self, documents: dict[str, SignedDocument]) -> AuthorityView:
-        """The authority as accepted in this run, with the documents that were asked for."""
-        return view_of(self._authority, self._scratch.files(), documents)
 
     def accepted(self) -> TrustedSet | None:
         """What the run leaves to keep, or None when it leaves nothing.
@@ -279,6 +277,8 @@ class TufSession:
     def _running(self) -> Updater:
         if self._updater is None:
             raise RuntimeError("the session is not open")
+        if self._ended is not None:
+            raise self._ended
         return self._updater
 
     def _look_up(self, name: str) -> tuple[TargetFile | None, str]:
@@ -305,7 +305,18 @@ class TufSession:
         return found, carrier
 
     def _admit(self, roles: set[str]) -> None:
-        """Judge what ``tuf`` has let in by the rules that it does not have."""
+        """Judge what ``tuf`` has let in by the rules that it does not have.
+
+        ``tuf`` goes on trusting what is refused here, so a refusal ends the run: whoever asks on
+        is given the same refusal again.
+        """
+        try:
+            self._judge(roles)
+        except RefusedError as error:
+            self._ended = error
+            raise
+
+    def _judge(self, roles: set[str]) -> None:
         if roles <= self._verified:
             return
         new = roles - self._verified
