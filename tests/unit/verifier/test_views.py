@@ -97,8 +97,13 @@ def test_the_first_role_that_lists_a_document_is_the_one_to_believe(device: Devi
     device.run()
     repository = device.repository
     repository.add_target(MANIFEST, b'{"release":"of the top role"}')
+    repository.add_target("releases/pvc/1.0.0/other", b"{}", role="model")
     repository.publish()
-    device.run()
+    with device.client.session(at=repository.now) as session:
+        session.refresh()
+        session.document("releases/pvc/1.0.0/other")
+        session.document(MANIFEST)
+        session.complete()
     trusted = device.store.load()
     assert trusted is not None
     view = stored_view("engineering", trusted)
