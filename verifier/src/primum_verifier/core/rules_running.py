@@ -112,13 +112,13 @@ def _by_age_of_list(case: Case) -> Order | None:
     statement, index, proven = case.reading.statement, case.reading.index, case.question.proven
     if statement is None or index is None or proven is None:
         return None
-    validity = statement.predicate.validity
-    allowed = timedelta(hours=validity.max_index_age_hours + validity.offline_grace_hours)
+    validity, found = statement.predicate.validity, f"the list is of {told(index.issued_at)}"
+    allowed = timedelta(hours=validity.max_index_age_hours)
     if proven - index.issued_at <= allowed:
         return None
-    return _expired(
-        case, Reason.TRUST_STALE_INDEX, f"the list is of {told(index.issued_at)}", INDEX
-    )
+    if proven - index.issued_at <= allowed + timedelta(hours=validity.offline_grace_hours):
+        return _continue(Reason.TRUST_STALE_INDEX, found, INDEX, _UNCHECKED)
+    return _expired(case, Reason.TRUST_STALE_INDEX, found, INDEX)
 
 
 def _expired(case: Case, reason: Reason, found: str, source: str) -> Order:
