@@ -9,12 +9,14 @@ from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.installer import generation_for
+from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.serving import serve
-from primum_verifier.core.question import Verdict
+from primum_verifier.core.question import ArtifactsFact, Verdict
+from primum_verifier.core.vocabulary import Phase
 
 
-def activate(device: Device, verdict: Verdict, *, manifest: bytes) -> Generation:
+def activate(device: Device, judge: Judge, verdict: Verdict, *, manifest: bytes) -> Generation:
     """Make a release the active one, provisionally.
 
     1. The intent is recorded, with the number of the generation.
@@ -25,7 +27,8 @@ def activate(device: Device, verdict: Verdict, *, manifest: bytes) -> Generation
 
     Args:
         device: the device; its lifecycle is ``waiting``.
-        verdict: a verdict that lets the release be used clinically, over the newest views.
+        judge: the judge that gave the verdict.
+        verdict: a verdict that lets the release be used, over the newest views.
         manifest: the exact bytes of the manifest.
 
     Raises:
@@ -34,6 +37,10 @@ def activate(device: Device, verdict: Verdict, *, manifest: bytes) -> Generation
     """
     journal = device.journal
     generation = generation_for(journal.state(), verdict)
+    # A restriction in force chooses its operating point from the first episode on.
+    running = judge.ask(
+        verdict.release, phase=Phase.CONTINUE, artifacts=ArtifactsFact.WHOLE, keep=False
+    )
     journal.record(
         Entry(
             kind=EventKind.UPDATE_ACTIVATING,
@@ -49,7 +56,7 @@ def activate(device: Device, verdict: Verdict, *, manifest: bytes) -> Generation
         )
     )
     fail_here(FailPoint.ACTIVATING_BEFORE_GENERATION)
-    device.installer.lay_out(generation, manifest=manifest, verdict=verdict)
+    device.installer.lay_out(generation, manifest=manifest, verdict=running)
     fail_here(FailPoint.ACTIVATING_BEFORE_SWITCH)
     device.installer.switch(generation.number)
     fail_here(FailPoint.ACTIVATING_AFTER_SWITCH)
@@ -59,6 +66,7 @@ def activate(device: Device, verdict: Verdict, *, manifest: bytes) -> Generation
 
 def switched(device: Device, generation: Generation) -> None:
     """Record the switch that the disk shows, and tell the application."""
+    device.journal.set_counters(suspended="", ending="")
     device.journal.record(
         Entry(
             kind=EventKind.UPDATE_ACTIVATED,

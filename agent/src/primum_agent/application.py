@@ -1,6 +1,7 @@
 """The application's side: open the active release, stamp outputs, prove health, declare use.
 
-Standard library only, so that it costs an application nothing.  The file ``run/standing.json``
+Standard library only (the verifier's question per episode is too), so that it costs an
+application nothing.  The file ``run/standing.json``
 and the socket ``run/primum.sock`` are the contract; other languages read them the same way.
 
 Example::
@@ -11,8 +12,11 @@ Example::
     else:
         model, threshold = load(release.model), release.threshold
         release.prove_health()
-        with release.episode():
-            output = {"score": 0.7, **release.stamp()}
+        allowed = release.may_use(Episode(age_years=54, patient_category="adult"))
+        if allowed:
+            show(allowed.banner)
+            with release.episode():
+                output = {"score": 0.7, **release.stamp()}
 """
 
 from __future__ import annotations
@@ -28,6 +32,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from primum_verifier.core.episode import Answer, Episode, Permission, may_use
+from primum_verifier.core.reasons import Reason
+
+__all__ = [
+    "ActiveRelease",
+    "Answer",
+    "Episode",
+    "Permission",
+    "SafeMode",
+    "StandingError",
+    "agent_is_running",
+    "ask_agent",
+    "open_active",
+]
+
 SCHEMA_VERSION = "0.1"
 STANDING = Path("run") / "standing.json"
 SOCKET = Path("run") / "primum.sock"
@@ -35,7 +54,7 @@ ANSWER_SECONDS = 2.0
 MAX_BYTES = 1024 * 1024
 
 _PIECE = 1024 * 1024
-_TAKES_AWAY = {"fall-back", "suspend-ai-function"}
+_MODES = {"clinical", "investigational"}
 _NO_RELEASE = "No eligible model is active."
 
 
@@ -58,26 +77,19 @@ class SafeMode:
     Attributes:
         reasons: reason codes, the primary first.
         notice: what the user is to be told.
+        suspended: ``ai-function`` or ``device-function`` where a signed order suspends it: with
+            the latter the device may not go on measuring either; empty otherwise.
     """
 
     state_dir: Path
     reasons: tuple[str, ...]
     notice: str
+    suspended: str = ""
 
     def changed(self) -> bool:
         """Whether the agent has said something else since."""
-        return _mode_and_generation(self.state_dir) != ("safe", None)
-
-
-@dataclass(frozen=True)
-class Use:
-    """Whether the release may be used now, and why not."""
-
-    allowed: bool
-    reason: str = ""
-
-    def __bool__(self) -> bool:
-        return self.allowed
+        content = _standing_now(self.state_dir)
+        return content["mode"] != "safe" or (content.get("suspended") or "") != self.suspended
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,11 @@ class ActiveRelease:
         files: path of each file by its kind.
         output: the output that the operating point is for.
         threshold: the only threshold at which the release may be used.
+        threshold_text: the same as it was signed.
         notice: what the user is to be told meanwhile; empty when there is nothing.
+        mode: ``clinical``, or ``investigational``: then every output is shown as such.
+        ordered: what a signed order makes of it while it goes on, such as ``advisory-only``
+            (shown with the banner, no automatic effect) or ``restrict``; empty without one.
     """
 
     state_dir: Path
@@ -103,11 +119,13 @@ class ActiveRelease:
     files: Mapping[str, Path]
     output: str
     threshold: float
+    threshold_text: str
     not_after: datetime | None
     on_expiry: str
     reasons: tuple[str, ...]
     notice: str
     mode: str = "clinical"
+    ordered: str = ""
 
     @property
     def model(self) -> Path:
@@ -127,8 +145,19 @@ class ActiveRelease:
         }
 
     def changed(self) -> bool:
-        """Whether another release, or none, is to be used from the next episode on."""
-        return _mode_and_generation(self.state_dir) != (self.mode, self.generation)
+        """Whether it is to be opened again before the next episode.
+
+        Another release, or none, is to be used then; or this one in another mode, at another
+        operating point, or under another order.
+        """
+        now = _standing_now(self.state_dir)
+        point = now.get("operatingPoint")
+        return (
+            (now["mode"], now.get("generation")) != (self.mode, self.generation)
+            or not isinstance(point, dict)
+            or (point.get("output"), point.get("threshold")) != (self.output, self.threshold_text)
+            or (now.get("ordered") or "") != self.ordered
+        )
 
     def prove_health(self) -> bool:
         """Tell the agent that this release works; whether the agent took it."""
@@ -142,25 +171,34 @@ class ActiveRelease:
         """Tell the agent that this release was loaded."""
         return self._tell("activated")
 
-    def may_use(self, *, now: datetime | None = None) -> Use:
-        """Whether this release may be used now.
+    def may_use(self, episode: Episode | None = None, *, now: datetime | None = None) -> Permission:
+        """Whether an episode may begin with this release.
 
         The agent judges expiry by proven time and takes a lapsed release away itself. Where no
         agent runs, the statement's own end is applied here, by the device's clock.
 
         Args:
+            episode: what the application knows of it. Without one nothing is known, which is
+                enough where the statement leaves nothing to the episode, and nowhere else.
             now: the time; the device's clock when None.
+
+        Returns:
+            True in a condition when it may; it holds the banner to show meanwhile, or the reason.
         """
-        mode, generation = _mode_and_generation(self.state_dir)
-        if mode != self.mode:
-            return Use(allowed=False, reason="fallback.none")
-        if generation != self.generation:
-            return Use(allowed=False, reason="eligibility.superseded")
-        moment = now or datetime.now(UTC)
-        ended = self.not_after is not None and moment >= self.not_after
-        if ended and self.on_expiry in _TAKES_AWAY and not agent_is_running(self.state_dir):
-            return Use(allowed=False, reason="eligibility.expired")
-        return Use(allowed=True)
+        content = _standing_now(self.state_dir)
+        if content["mode"] == "safe":
+            return _refused(Reason.FALLBACK_NONE, "no release may be used")
+        if (content["mode"], content.get("generation")) != (self.mode, self.generation):
+            return _refused(Reason.ELIGIBILITY_SUPERSEDED, "open the active release again")
+        if content.get("ending"):
+            return _refused(_ending_reason(content), "it is taken away: no new episode begins")
+        terms, known = content.get("terms"), episode or Episode()
+        if not isinstance(terms, dict):
+            return _refused(Reason.STATE_DAMAGED, "the terms of use are missing")
+        answer = may_use(terms, known, now=now or datetime.now(UTC))
+        if answer.reason is Reason.ELIGIBILITY_EXPIRED and agent_is_running(self.state_dir):
+            return may_use(terms, known, now=None)
+        return answer
 
     @contextlib.contextmanager
     def episode(self) -> Iterator[None]:
@@ -204,6 +242,7 @@ def open_active(state_dir: Path) -> ActiveRelease | SafeMode:
                 state_dir=state_dir,
                 reasons=tuple(str(item) for item in content["reasons"]),
                 notice=str(content["notice"]) or _NO_RELEASE,
+                suspended=str(content.get("suspended") or ""),
             )
         return _open_release(state_dir, content)
     except (KeyError, TypeError, ValueError) as error:
@@ -214,7 +253,7 @@ def open_active(state_dir: Path) -> ActiveRelease | SafeMode:
 
 
 def _open_release(state_dir: Path, content: Mapping[str, Any]) -> ActiveRelease:
-    if content["mode"] != "clinical":
+    if content["mode"] not in _MODES:
         raise ValueError(f"unknown mode {content['mode']!r}")
     folder = Path(content["folder"])
     files: dict[str, Path] = {}
@@ -244,10 +283,13 @@ def _open_release(state_dir: Path, content: Mapping[str, Any]) -> ActiveRelease:
         files=files,
         output=str(point["output"]),
         threshold=float(point["threshold"]),
+        threshold_text=str(point["threshold"]),
         not_after=None if ends is None else datetime.fromisoformat(ends),
         on_expiry=str(content.get("onExpiry") or "fall-back"),
         reasons=tuple(str(item) for item in content["reasons"]),
         notice=str(content["notice"]),
+        mode=str(content["mode"]),
+        ordered=str(content.get("ordered") or ""),
     )
 
 
@@ -305,13 +347,24 @@ def _read_standing(state_dir: Path) -> dict[str, Any]:
     return content
 
 
-def _mode_and_generation(state_dir: Path) -> tuple[str, int | None]:
+def _standing_now(state_dir: Path) -> dict[str, Any]:
     """What the agent says now; unreadable is safe mode."""
     try:
         content = _read_standing(state_dir)
     except StandingError:
-        return "safe", None
-    return str(content.get("mode")), content.get("generation")
+        return {"mode": "safe"}
+    return {**content, "mode": str(content.get("mode"))}
+
+
+def _refused(reason: Reason, found: str) -> Permission:
+    return Permission(Answer.REFUSE, reason, found, "")
+
+
+def _ending_reason(content: Mapping[str, Any]) -> Reason:
+    """Why it is taken away; a code that this library does not know is still a taking away."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return Reason(content["ending"]["reason"])
+    return Reason.ELIGIBILITY_WITHDRAWN
 
 
 def _digest_of(path: Path) -> str:

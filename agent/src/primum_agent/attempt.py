@@ -21,6 +21,7 @@ from primum_agent.collecting import collect
 from primum_agent.converging import converge
 from primum_agent.device import Device, Ports, open_device
 from primum_agent.durable import make_folder
+from primum_agent.equivocations import tell_equivocations
 from primum_agent.events import Entry, EventKind
 from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
@@ -41,7 +42,7 @@ from primum_verifier.core.errors import (
     RefusedError,
 )
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.view import CLINICAL, ENGINEERING
+from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE
 from primum_verifier.shell.authorities import Refreshed
 
 TOLD = "told before"
@@ -59,8 +60,12 @@ def refresh(device: Device) -> Refreshed:
         device_id=device.settings.device_id,
         held=kept,
     )
-    for authority in (ENGINEERING, CLINICAL):
-        _tell(device, authority, refreshed.problems.get(authority))
+    tell_equivocations(device)
+    problems = dict(refreshed.problems)
+    if device.site_problem is not None:
+        problems[SITE] = device.site_problem
+    for authority in (ENGINEERING, CLINICAL, SITE):
+        _tell(device, authority, problems.get(authority))
     return refreshed
 
 
@@ -82,6 +87,9 @@ def _tell(device: Device, authority: str, error: PrimumError | None) -> None:
         topic=topic, what=str(error.reason), text=error.for_people()
     ):
         return
+    if error.reason is Reason.TRUST_EQUIVOCATION:
+        # The proof was reported by itself.
+        return
     refused = isinstance(error, RefusedError)
     device.journal.record(
         Entry(
@@ -97,13 +105,20 @@ def _tell(device: Device, authority: str, error: PrimumError | None) -> None:
 def poll(device: Device) -> int:
     """Refresh, review, and work on what the plan gives; the attempt's exit code."""
     refreshed = refresh(device)
-    judge = make_judge(device, engineering=refreshed.engineering, clinical=refreshed.clinical)
+    judge = make_judge(
+        device,
+        engineering=refreshed.engineering,
+        clinical=refreshed.clinical,
+        site=refreshed.site,
+    )
     review(device, judge)
     code, text = EXIT_DONE, "current"
-    if refreshed.problems:
-        refused = any(isinstance(item, RefusedError) for item in refreshed.problems.values())
+    # A site that is silent must not slow the polls by which a withdrawal arrives.
+    problems = [error for name, error in refreshed.problems.items() if name != SITE]
+    if problems:
+        refused = any(isinstance(item, RefusedError) for item in problems)
         code = EXIT_REFUSED if refused else EXIT_FAILED
-        reasons = ", ".join(str(item.reason) for item in refreshed.problems.values())
+        reasons = ", ".join(str(item.reason) for item in problems)
         text = f"{'refused' if refused else 'failed'}: {reasons}"
     lifecycle = device.journal.state().lifecycle
     if judge is None or refreshed.assignment is None or lifecycle is State.PROVISIONAL:
@@ -135,7 +150,9 @@ def attempt(device: Device, *, reason: str) -> int:
         An exit code of the one table.
     """
     stored = device.authorities.stored(now=device.clock.now(), device_id=device.settings.device_id)
-    judge = make_judge(device, engineering=stored.engineering, clinical=stored.clinical)
+    judge = make_judge(
+        device, engineering=stored.engineering, clinical=stored.clinical, site=stored.site
+    )
     # A poll begins where the last attempt ended well; a provisional release is watched there.
     if reason == "resume" or device.journal.state().lifecycle is not State.PROVISIONAL:
         converge(device, judge)

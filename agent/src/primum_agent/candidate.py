@@ -31,9 +31,12 @@ from primum_verifier.core.manifest import manifest_target
 from primum_verifier.core.question import ArtifactsFact, ClinicalUse, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.rollout import Assignment
-from primum_verifier.core.vocabulary import Capability, Outcome, Phase
+from primum_verifier.core.vocabulary import Capability, Decision, Outcome, Phase
 
 _SHOWN = 20
+_WAITED_FOR = {Reason.SAFETY_IN_USE, Reason.SAFETY_OPERATOR}
+_INACTIVE = "installed, not eligible here, inactive"
+_FOR_SHADOW = "installed, for shadow use only, inactive: no application runs it in shadow here"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ def _obstacles(verdict: Verdict) -> dict[str, object]:
         ],
         "views": list(verdict.views.values()),
     }
+
+
+def _is_for_shadow(verdict: Verdict) -> bool:
+    """Whether its outputs may never be shown: this agent has nothing that runs it so."""
+    statement = verdict.statement
+    return statement is not None and statement.predicate.decision is Decision.SHADOW_ONLY
 
 
 def _reasons(verdict: Verdict) -> tuple[str, ...]:
@@ -162,7 +171,7 @@ class CandidateWork:
         verdict = self._ask(ArtifactsFact.WHOLE)
         if verdict.capability < Capability.STAGE:
             return self._refused(verdict)
-        if verdict.capability < Capability.SELF_TEST:
+        if verdict.capability < Capability.SELF_TEST or _is_for_shadow(verdict):
             return self._staged(verdict)
         self._say(EventKind.SELFTEST_STARTED, Stimulus.TESTABLE)
         return self._test(verdict)
@@ -211,21 +220,22 @@ class CandidateWork:
 
     def _pass_gates(self) -> Conclusion:
         """Judge once more over everything that is known, then activate or say what holds."""
-        verdict_manifest = self._ask(ArtifactsFact.WHOLE).manifest
+        verdict_manifest = self._ask(ArtifactsFact.WHOLE, phase=Phase.ACTIVATE).manifest
         whole = verdict_manifest is not None and is_whole(verdict_manifest, device=self._device)
         verdict = self._ask(
             ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED,
+            phase=Phase.ACTIVATE,
             self_test=SelfTestFact.PASSED,
             use=clinical_use(self._device.layout),
         )
         manifest = self._manifest_bytes()
-        if verdict.capability is Capability.CLINICAL and manifest is not None:
+        if verdict.capability >= Capability.INVESTIGATIONAL and manifest is not None:
             return self._activate(verdict, manifest)
         if verdict.capability < Capability.STAGE:
             return self._refused(verdict)
-        if verdict.capability in {Capability.STAGE, Capability.SHADOW, Capability.INVESTIGATIONAL}:
+        if verdict.capability in {Capability.STAGE, Capability.SHADOW}:
             return self._staged(verdict)
-        if verdict.primary is not Reason.SAFETY_IN_USE:
+        if not {check.reason for check in verdict.in_the_way} <= _WAITED_FOR:
             return self._refused(verdict)
         conclusion = Conclusion(f"waiting: {verdict.primary}", EXIT_WAITING)
         known = self._device.journal.state().conclusions.get(self._candidate.release)
@@ -243,7 +253,7 @@ class CandidateWork:
     def _activate(self, verdict: Verdict, manifest: bytes) -> Conclusion:
         journal, installer = self._device.journal, self._device.installer
         try:
-            generation = activate(self._device, verdict, manifest=manifest)
+            generation = activate(self._device, self._judge, verdict, manifest=manifest)
         except PrimumError as error:
             state = journal.state()
             if state.lifecycle is State.ACTIVATING:
@@ -284,6 +294,7 @@ class CandidateWork:
         return conclusion
 
     def _staged(self, verdict: Verdict) -> Conclusion:
+        shadow = _is_for_shadow(verdict) and not verdict.in_the_way
         reasons = _reasons(verdict) or (str(Reason.ELIGIBILITY_MODE),)
         # What is missing is part of the conclusion: an approval that came in is news.
         missing = [
@@ -302,7 +313,7 @@ class CandidateWork:
                 "candidate": None,
                 "conclusion": {self._candidate.release: conclusion.text},
             },
-            detail={**_obstacles(verdict), "standing": "installed, not eligible here, inactive"},
+            detail={**_obstacles(verdict), "standing": _FOR_SHADOW if shadow else _INACTIVE},
         )
         return conclusion
 
@@ -342,12 +353,13 @@ class CandidateWork:
         self,
         artifacts: ArtifactsFact,
         *,
+        phase: Phase = Phase.INSTALL,
         self_test: SelfTestFact = SelfTestFact.NOT_RUN,
         use: ClinicalUse = ClinicalUse.IDLE,
     ) -> Verdict:
         return self._judge.ask(
             self._candidate.release,
-            phase=Phase.INSTALL,
+            phase=phase,
             artifacts=artifacts,
             self_test=self_test,
             clinical_use=use,

@@ -17,8 +17,10 @@ from primum_agent.locking import held, is_held
 from primum_agent.settings import Settings
 from primum_verifier.core.errors import PrimumError, RefusedError
 from primum_verifier.core.question import ArtifactsFact, ClinicalUse, Verdict
+from primum_verifier.core.reasons import Reason
 from primum_verifier.core.rollout import Assignment
-from primum_verifier.core.vocabulary import Capability, Phase
+from primum_verifier.core.view import SITE
+from primum_verifier.core.vocabulary import Capability, Decision, Phase
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,12 @@ def _check(device: Device) -> Found:
         held=[(item.component, item.version) for item in state.generations],
     )
     problems = refreshed.problems
-    judge = make_judge(device, engineering=refreshed.engineering, clinical=refreshed.clinical)
+    judge = make_judge(
+        device,
+        engineering=refreshed.engineering,
+        clinical=refreshed.clinical,
+        site=refreshed.site,
+    )
     trouble = _trouble(problems)
     assigned = refreshed.assignment
     if judge is None or assigned is None:
@@ -92,10 +99,12 @@ def _check(device: Device) -> Found:
 
 
 def _trouble(problems: Mapping[str, PrimumError]) -> str:
-    for authority, error in problems.items():
+    # A site that is silent stops new activations only; the verdict says so.
+    told = {name: error for name, error in problems.items() if name != SITE}
+    for authority, error in told.items():
         if isinstance(error, RefusedError):
             return f"refused: {authority}: {error.reason}"
-    for authority, error in problems.items():
+    for authority, error in told.items():
         return f"unreachable: {authority}: {error.reason}"
     return ""
 
@@ -116,10 +125,22 @@ def _outcome(device: Device, verdict: Verdict, *, trouble: str) -> str:
         return f"refused: {verdict.name} failed here before: {fault}"
     if verdict.capability < Capability.SELF_TEST:
         return f"refused: {verdict.name}: {verdict.primary}"
-    if trouble:
-        return trouble
+    statement = verdict.statement
+    if statement is not None and statement.predicate.decision is Decision.SHADOW_ONLY:
+        return f"refused: {verdict.name}: {Reason.ELIGIBILITY_MODE}: for shadow use only"
+    return trouble or _gate(device, verdict) or _way(device, verdict)
+
+
+def _gate(device: Device, verdict: Verdict) -> str:
+    """What would hold the switch; empty when nothing would."""
+    if any(check.reason is Reason.SAFETY_OPERATOR for check in verdict.in_the_way):
+        return f"waiting: {verdict.name} would wait for a person: primum-agent approve"
     if is_held(device.layout.agent_lock) and clinical_use(device.layout) is ClinicalUse.IN_USE:
         return f"waiting: {verdict.name} would wait for the end of clinical use"
+    return ""
+
+
+def _way(device: Device, verdict: Verdict) -> str:
     held_already = verdict.manifest is not None and is_whole(verdict.manifest, device=device)
     way = "is here" if held_already else "would be fetched"
     return f"available: {verdict.name} {way}, tested, and activated"

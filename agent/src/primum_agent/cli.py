@@ -23,8 +23,10 @@ COMMANDS = {
     "status": "what runs, and how the update stands",
     "explain": "the last verdict on a release, rule by rule",
     "history": "the device's events; export them for an auditor",
+    "trust": "replace the trust map by one that both roots signed",
     "doctor": "look for what would keep the agent from working",
     "enroll": "make the device's key on the device",
+    "approve": "record that a person agrees to a release that waits for it",
     "retry": "let a release be tried again whose health was not proven",
     "poll": "ask the running supervisor to poll now",
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from primum_agent.device import Device
 from primum_agent.events import Entry, EventKind
 from primum_agent.installer import items_of
+from primum_agent.journal_port import JournalPort
 from primum_agent.lifecycle import State
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import PrimumError
@@ -13,6 +16,9 @@ from primum_verifier.core.view import AuthorityView
 
 KEPT_TO_GO_BACK = 3
 """Proven generations kept besides the active one."""
+
+KEPT_AS_EVIDENCE = 2
+"""Generations kept because a notice ordered it; the oldest makes room, or the disk would fill."""
 
 
 def collect(device: Device, engineering: AuthorityView | None) -> None:
@@ -27,6 +33,7 @@ def collect(device: Device, engineering: AuthorityView | None) -> None:
     keep = {*proven[-KEPT_TO_GO_BACK - 1 :]}
     if state.active is not None:
         keep.add(state.active)
+    keep.update(evidence(device.journal))
     gone = device.store.collect(keep=keep, keep_files=_named(engineering))
     forgotten = [item.number for item in state.generations if item.number not in keep]
     if forgotten:
@@ -39,6 +46,18 @@ def collect(device: Device, engineering: AuthorityView | None) -> None:
                 detail={"removed": gone},
             )
         )
+
+
+def keep_as_evidence(journal: JournalPort, number: int) -> None:
+    """Keep the files of a generation that a signed order took away and wants looked into."""
+    kept = [item for item in evidence(journal) if item != number]
+    journal.set_counters(evidence=json.dumps([*kept, number][-KEPT_AS_EVIDENCE:]))
+
+
+def evidence(journal: JournalPort) -> list[int]:
+    """The generations that are kept as evidence."""
+    found: list[int] = json.loads(journal.counter("evidence", "[]"))
+    return found
 
 
 def _named(engineering: AuthorityView | None) -> set[str]:

@@ -5,6 +5,7 @@ Here the parts are put together: behind each port stands the real thing, or what
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,19 @@ from primum_agent.journal_port import JournalPort
 from primum_agent.layout import Layout
 from primum_agent.settings import Repository, Settings
 from primum_agent.signer import Signer, open_device_key
-from primum_agent.trust_journal import JournalTrustStore
+from primum_agent.system_facts import operating_system
+from primum_agent.trust_in_force import (
+    note_trust_map,
+    read_provisioned,
+    read_root,
+    read_trust_map,
+)
+from primum_agent.trust_journal import JournalTrustStore, proofs_of
 from primum_verifier.core.device import TrustMap
-from primum_verifier.core.document import parse_document
-from primum_verifier.core.errors import UsageError
-from primum_verifier.core.limits import MAX_DOCUMENT_BYTES
+from primum_verifier.core.document import sha256_hex
+from primum_verifier.core.errors import PrimumError, RefusedError, UsageError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.view import CLINICAL, ENGINEERING
+from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE
 from primum_verifier.shell.authorities import Authorities, AuthorityAddress
 from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
 from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
@@ -57,6 +64,10 @@ class Device:
         context: the exact bytes of the signed device context.
         device_key: the public text of the key that the device holds.
         key_id: its key id, by which enrolment and history name it.
+        operating_system: what the device runs, empty where nobody can say.
+        site_problem: why the organisation on the trust map cannot be asked, None when it can; a
+            verdict then counts it as silent.
+        proofs: the versions signed with two contents, as kept for an authority, by name.
     """
 
     settings: Settings
@@ -73,41 +84,40 @@ class Device:
     device_key: str
     key_id: str
     attempt: str
+    operating_system: str
+    site_problem: PrimumError | None
+    proofs: Callable[[str], Mapping[str, bytes]]
 
 
-def read_provisioned(path: Path) -> bytes:
-    """One file of the provisioning folder.
+@dataclass(frozen=True)
+class SchemeFetcher:
+    """Plain folders under ``file:``, everything else over http(s): a site may be served otherwise.
 
-    Raises:
-        UsageError: it is missing, unreadable or too large.
+    Attributes:
+        folders: for ``file:`` addresses.
+        network: for all others; it refuses the schemes that are not allowed.
     """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_DOCUMENT_BYTES + 1)
-    except OSError as error:
-        raise UsageError(
-            "The device is not provisioned.",
-            reason=Reason.USAGE,
-            where=str(path),
-            found=error.strerror or str(error),
-            remedy="Make the provisioning folder with `primum-repo device`, copy all of it.",
-        ) from error
-    if len(data) > MAX_DOCUMENT_BYTES:
-        raise UsageError(
-            "A provisioned file is too large.",
-            reason=Reason.USAGE,
-            where=str(path),
-            expected=f"at most {MAX_DOCUMENT_BYTES} bytes",
-        )
-    return data
+
+    folders: Fetcher
+    network: Fetcher
+
+    def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
+        """See :class:`Fetcher`."""
+        chosen = self.folders if url.startswith("file:") else self.network
+        return chosen.fetch(url, max_bytes=max_bytes, offset=offset)
 
 
 def make_fetcher(settings: Settings) -> Fetcher:
-    """The fetcher that the settings ask for: http(s), or plain folders under ``file:``."""
-    addresses = [settings.repositories.engineering, settings.repositories.clinical]
-    if all(item.metadata_url.startswith("file:") for item in addresses):
-        return FolderFetcher(Path("/"))
-    return HttpFetcher(allow_http=frozenset({"http"} if settings.transport.allow_http else ()))
+    """The fetcher that the settings ask for: http(s), and plain folders where they name one."""
+    network = HttpFetcher(allow_http=frozenset({"http"} if settings.transport.allow_http else ()))
+    addresses = [
+        url
+        for item in settings.repositories.all.values()
+        for url in (item.metadata_url, item.targets_url, item.artifacts_url)
+    ]
+    if any(url.startswith("file:") for url in addresses):
+        return SchemeFetcher(folders=FolderFetcher(Path("/")), network=network)
+    return network
 
 
 def real_ports(settings: Settings, layout: Layout) -> Ports:
@@ -156,22 +166,13 @@ def open_device(
 
     Raises:
         UsageError: the device is not provisioned or not enrolled, or for another component.
-        RefusedError: a root is not the one that the trust map pins.
+        RefusedError: a root is not the one that the trust map pins, or the map is older than
+            one that was in force.
         FailedError: the key cannot be used.
     """
-    trust_map = parse_document(
-        TrustMap, read_provisioned(settings.trust_map), where=str(settings.trust_map)
-    )
-    if trust_map.component != settings.component:
-        raise UsageError(
-            "The settings are for another component than the trust map.",
-            reason=Reason.USAGE,
-            where=str(settings.folder / "agent.toml"),
-            found=settings.component,
-            expected=trust_map.component,
-        )
-    names = (ENGINEERING, CLINICAL)
-    roots = {name: read_provisioned(settings.root_of(name)) for name in names}
+    trust_map = read_trust_map(settings)
+    note_trust_map(journal, trust_map)
+    roots, site_problem = _roots(settings, trust_map)
     context = read_provisioned(settings.context)
     ports = ports or real_ports(settings, layout)
     return Device(
@@ -184,14 +185,13 @@ def open_device(
         bench=ports.bench,
         fetcher=ports.fetcher,
         authorities=Authorities(
-            trust_map=trust_map,
+            trust_map=trust_map
+            if SITE in roots
+            else trust_map.model_copy(update={"site_root": None}),
             roots=roots,
-            addresses={
-                ENGINEERING: _address(settings.repositories.engineering),
-                CLINICAL: _address(settings.repositories.clinical),
-            },
+            addresses={name: _address(item) for name, item in settings.repositories.all.items()},
             fetcher=ports.fetcher,
-            stores={name: JournalTrustStore(journal, name) for name in names},
+            stores={name: JournalTrustStore(journal, name) for name in roots},
             # Not the system's temporary folder: on a device that is often a small RAM disk.
             scratch=layout.scratch if layout.scratch.is_dir() else None,
         ),
@@ -200,4 +200,44 @@ def open_device(
         device_key=ports.signer.public_key().public,
         key_id=ports.signer.public_key().key_id,
         attempt=attempt,
+        operating_system=operating_system(),
+        site_problem=site_problem,
+        proofs=lambda name: proofs_of(journal, name),
     )
+
+
+def _roots(settings: Settings, trust_map: TrustMap) -> tuple[dict[str, bytes], PrimumError | None]:
+    """The pinned root files by authority, and why the site's is not among them."""
+    roots = {
+        ENGINEERING: read_root(settings, ENGINEERING, digest=trust_map.engineering_root.sha256),
+        CLINICAL: read_root(settings, CLINICAL, digest=trust_map.clinical_root.sha256),
+    }
+    if trust_map.site_root is None:
+        return roots, None
+    try:
+        roots[SITE] = _site_root(settings, trust_map.site_root.sha256)
+    except PrimumError as error:
+        # A site only narrows: its silence, whatever the cause, stops new activations and no more.
+        return roots, error
+    return roots, None
+
+
+def _site_root(settings: Settings, digest: str) -> bytes:
+    if settings.repositories.site is None:
+        raise UsageError(
+            "The trust map names a responsible organisation, the settings no address for it.",
+            reason=Reason.USAGE,
+            where="agent.toml: repositories.site",
+            remedy="Add [repositories.site] to agent.toml; until then nothing new is activated.",
+        )
+    data = read_root(settings, SITE, digest=digest)
+    if sha256_hex(data) != digest:
+        raise RefusedError(
+            "The root of the responsible organisation is not the one that the trust map pins.",
+            reason=Reason.TRUST_SIGNATURE,
+            where=str(settings.root_of(SITE)),
+            found=sha256_hex(data),
+            expected=digest,
+            remedy="Put the organisation's root there; until then nothing new is activated.",
+        )
+    return data

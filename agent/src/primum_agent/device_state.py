@@ -32,6 +32,7 @@ class Generation:
         health_window: seconds in which the application proves health.
         max_attempts: how often a start without proven health is endured.
         proven: whether the application once proved health with it.
+        mode: the mode of use that it was activated for: ``clinical`` or ``investigational``.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Generation:
     health_window: int
     max_attempts: int
     proven: bool = False
+    mode: str = "clinical"
 
     @property
     def name(self) -> str:
@@ -87,6 +89,7 @@ class DeviceState:
         counter_floor: no release with a lower counter runs again.
         eligibility: what the last review of the active release concluded, as one text.
         leaving: while rolling back, the reason for it.
+        agreed: releases that a person agreed to, with who it was.
     """
 
     lifecycle: State = State.IDLE
@@ -103,6 +106,7 @@ class DeviceState:
     counter_floor: int = 0
     eligibility: str = ""
     leaving: str = ""
+    agreed: Mapping[str, str] = field(default_factory=dict)
 
     def generation(self, number: int | None) -> Generation | None:
         """The generation with this number, if it is still there."""
@@ -148,7 +152,7 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
         data: the event's ``data`` member. ``to`` is the next lifecycle state; ``change`` may hold
             ``candidate``, ``generation`` (added or replaced), ``active``, ``target``,
             ``collected`` (numbers taken off the disk), ``conclusion``, ``fault``, ``forgiven``,
-            ``setback``, ``unproven``, ``counterFloor`` and ``eligibility``.
+            ``setback``, ``unproven``, ``agreed``, ``counterFloor`` and ``eligibility``.
     """
     change: Mapping[str, Any] = data.get("change", {})
     state = _with_progress(state, data)
@@ -204,6 +208,8 @@ def _with_memories(state: DeviceState, change: Mapping[str, Any]) -> DeviceState
         release = change["setback"]
         count = state.setbacks.get(release, 0) + 1
         state = replace(state, setbacks=_remember(state.setbacks, {release: count}))
+    if "agreed" in change:
+        state = replace(state, agreed=_remember(state.agreed, change["agreed"]))
     if "unproven" in change:
         state = replace(state, unproven=_remember(state.unproven, change["unproven"]))
     if "forgiven" in change:

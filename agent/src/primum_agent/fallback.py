@@ -14,10 +14,20 @@ from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.proving import prove
+from primum_agent.served_terms import terms_of_verdict
 from primum_agent.serving import SAFE_NOTICE, safe, serve
 from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
+
+SUSPENDS = {
+    NoticeAction.SUSPEND_AI_FUNCTION: "ai-function",
+    NoticeAction.SUSPEND_DEVICE_FUNCTION: "device-function",
+}
+"""What an order that leaves no release suspends, as ``standing.json`` says it."""
+
+SUSPENDED = "suspended"
+"""The counter that keeps it while the device is in safe mode for it."""
 
 
 def roll_back(
@@ -27,7 +37,7 @@ def roll_back(
     reasons: Sequence[str],
     notice: str = "",
     preferred: Sequence[str] = (),
-    keep_none: str = "",
+    suspended: str = "",
 ) -> Generation | None:
     """Finish a roll-back whose intent is recorded.
 
@@ -37,7 +47,8 @@ def roll_back(
         reasons: why it is rolled back, for the report and the application.
         notice: what the user is to be told.
         preferred: manifests to go back to first, where a notice names them.
-        keep_none: why no release at all may be used, where a notice suspends the function.
+        suspended: which function a notice suspends, so that no release at all may be used: one
+            of :data:`SUSPENDS`; empty where it suspends none.
 
     Returns:
         The generation that runs now, or None: safe mode.
@@ -46,10 +57,16 @@ def roll_back(
     state = journal.state()
     # What was taken away stops now, not after the search.
     in_safe_mode = f"{notice} {_safe_notice(device)}".strip()
-    safe(device.layout, clock=device.clock, reasons=reasons, notice=in_safe_mode)
+    safe(
+        device.layout,
+        clock=device.clock,
+        reasons=reasons,
+        notice=in_safe_mode,
+        suspended=suspended,
+    )
     tried: dict[str, str] = {}
     found: Generation | None = None
-    if judge is not None and not keep_none:
+    if judge is not None and not suspended:
         for held in _in_order(state, preferred):
             obstacle = _obstacle(device, judge, held)
             if obstacle is None:
@@ -62,6 +79,14 @@ def roll_back(
     device.installer.switch(None if found is None else found.number)
     fail_here(FailPoint.ROLLING_BACK_AFTER_SWITCH)
     left = state.in_use
+    terms = None
+    if judge is not None and found is not None:
+        running = judge.ask(
+            found.release, phase=Phase.CONTINUE, artifacts=ArtifactsFact.WHOLE, keep=False
+        )
+        terms = terms_of_verdict(running)
+    # Before the step is taken: after it nothing says any more why no release is in use.
+    journal.set_counters(suspended=suspended, ending="")
     detail: dict[str, object] = {
         "left": "" if left is None else left.name,
         "tried": tried,
@@ -77,7 +102,7 @@ def roll_back(
                 result="done",
                 reasons=(*reasons, Reason.FALLBACK_NONE),
                 change={"active": None, "target": None, "candidate": None, "eligibility": ""},
-                detail={**detail, "why": keep_none or "no held release may be used"},
+                detail={**detail, "why": _why_none(suspended)},
             )
         )
     else:
@@ -106,8 +131,16 @@ def roll_back(
         state=journal.state(),
         reasons=[str(reason) for reason in ended],
         notice=in_safe_mode if found is None else notice,
+        terms=terms,
+        suspended=suspended,
     )
     return found
+
+
+def _why_none(suspended: str) -> str:
+    if suspended:
+        return f"the signed order suspends the {suspended.replace('-', ' ')}"
+    return "no held release may be used"
 
 
 def _safe_notice(device: Device) -> str:
@@ -128,14 +161,13 @@ def roll_back_as_ordered(
         verdict: the verdict on the release that is being left.
         reasons: why it is left.
     """
-    suspended = verdict.ordered is NoticeAction.SUSPEND_AI_FUNCTION
     return roll_back(
         device,
         judge,
         reasons=reasons,
         notice=verdict.user_notice,
         preferred=verdict.fallback,
-        keep_none="the signed order suspends the function" if suspended else "",
+        suspended="" if verdict.ordered is None else SUSPENDS.get(verdict.ordered, ""),
     )
 
 
@@ -172,6 +204,6 @@ def _obstacle(device: Device, judge: Judge, held: Generation) -> str | None:
         artifacts=artifacts,
         self_test=SelfTestFact(proof.fact),
     )
-    if verdict.capability < Capability.CLINICAL:
+    if verdict.capability < Capability.INVESTIGATIONAL:
         return str(verdict.primary or proof.reason or Reason.SELFTEST_INCOMPLETE)
     return None

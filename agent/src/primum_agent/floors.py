@@ -1,7 +1,8 @@
 """What must never fall, kept once more beside the journal for the day the journal is damaged.
 
-The file holds the versions accepted of each authority, the release counter's floor, the device
-context's floor, the releases known to be faulty, and a sequence number that was never used.
+The file holds the versions accepted of each authority, the floors of the release counter, the
+device context and the trust map, the releases known to be faulty, and a sequence number that was
+never used.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Floors:
         first_unused: no event ever carried this sequence number or a higher one.
         counter: the release counter's floor.
         context: the device context's floor.
+        trust_map: the number of the newest trust map that was in force.
         boots: boots counted so far.
         faults: releases that failed by their own fault, with the reason.
         trust: for each authority, the highest version accepted of each role.
@@ -35,6 +37,7 @@ class Floors:
     first_unused: int = 1
     counter: int = 0
     context: int = 0
+    trust_map: int = 0
     boots: int = 0
     faults: Mapping[str, str] = field(default_factory=dict)
     trust: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -46,7 +49,7 @@ def read_floors(path: Path) -> Floors | None:
     try:
         content = json.loads(path.read_bytes()[:MAX_DOCUMENT_BYTES])
         return Floors(**content)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -27,7 +27,7 @@ def summary_of(state: DeviceState) -> dict[str, object]:
     """What runs, in few words; shared by status, health and the commands."""
     used = state.in_use
     return {
-        "mode": "safe" if used is None else "clinical",
+        "mode": "safe" if used is None else used.mode,
         "state": str(state.lifecycle),
         "component": None if used is None else used.component,
         "version": None if used is None else used.version,

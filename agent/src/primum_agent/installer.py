@@ -12,6 +12,7 @@ from typing import Protocol
 
 from primum_agent.content_store import FolderStore, StoredItem
 from primum_agent.device_state import DeviceState, Generation
+from primum_agent.served_terms import terms_of_verdict
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.manifest import ItemKind, ReleaseManifest
 from primum_verifier.core.question import Verdict
@@ -142,16 +143,12 @@ def terms_of(verdict: Verdict) -> dict[str, object]:
 
     A list that loses the entry later must not take the operating point with it.
     """
-    if verdict.statement is None:
+    terms = terms_of_verdict(verdict)
+    if verdict.statement is None or terms is None:
         return {}
     said = verdict.statement.predicate
     return {
-        "operatingPoint": {
-            "output": said.operating_point.output,
-            "threshold": said.operating_point.threshold,
-        },
-        "notAfter": said.validity.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "onExpiry": str(said.on_expiry.action),
+        **terms.as_record(),
         "safeNotice": said.fail_safe.user_notice,
         "statementDocument": (verdict.statement_bytes or b"").decode(),
     }
@@ -178,4 +175,5 @@ def generation_for(state: DeviceState, verdict: Verdict) -> Generation:
         statement_number=statement.predicate.statement_number,
         health_window=manifest.activation.health_window_seconds,
         max_attempts=manifest.activation.max_attempts,
+        mode=statement.predicate.use.mode,
     )

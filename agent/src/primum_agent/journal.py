@@ -29,10 +29,13 @@ from primum_agent.journal_schema import (
 )
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import step
-from primum_verifier.core.errors import PrimumError
+from primum_verifier.core.errors import PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
 
 AGENT_VERSION = "0.1.0"
+
+TRUST_MAP_FLOOR = "trust-map-floor"
+"""The counter below which no trust map is taken again."""
 
 
 class Journal(JournalOutbox):
@@ -228,6 +231,7 @@ class Journal(JournalOutbox):
             gap["setAside"] = aside.name
         with self._writing():
             self._set_counter("context-floor", str(floors.context))
+            self._set_counter(TRUST_MAP_FLOOR, str(floors.trust_map))
             self._set_counter("boots", str(max(floors.boots, int(self.counter("boots", "0")))))
             for authority, versions in floors.trust.items():
                 kept = {"floors": versions, "referenceTime": floors.reference.get(authority)}
@@ -316,6 +320,26 @@ class Journal(JournalOutbox):
             self.set_counters(context_floor=str(number))
             self._keep_floors()
 
+    def raise_trust_map_floor(self, number: int) -> None:
+        """Remember the newest trust map that was in force.
+
+        Raises:
+            RefusedError: ``trust.rollback``: this one is older.
+        """
+        floor = int(self.counter(TRUST_MAP_FLOOR, "0"))
+        if number < floor:
+            raise RefusedError(
+                "The trust map is older than one that was in force on this device.",
+                reason=Reason.TRUST_ROLLBACK,
+                where="trust-map.json",
+                found=f"number {number}",
+                expected=f"number {floor} or higher",
+                remedy="Put the newest trust map and its roots back; what runs keeps running.",
+            )
+        if number > floor:
+            self.set_counters(trust_map_floor=str(number))
+            self._keep_floors()
+
     def replace_trust(self, authority: str, rows: list[tuple[str, str, bytes]]) -> None:
         """Store the set of one authority instead of what was there, in one transaction."""
         with self._writing():
@@ -354,6 +378,7 @@ class Journal(JournalOutbox):
             first_unused=max(old.first_unused, first_unused or 0),
             counter=max(old.counter, state.counter_floor),
             context=max(old.context, int(self.counter("context-floor", "0"))),
+            trust_map=max(old.trust_map, int(self.counter(TRUST_MAP_FLOOR, "0"))),
             boots=max(old.boots, int(self.counter("boots", "0"))),
             faults=dict(state.faults),
             trust=trust,

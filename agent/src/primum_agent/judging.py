@@ -15,6 +15,7 @@ from datetime import datetime
 from primum_agent.clock import believed
 from primum_agent.device import Device
 from primum_agent.journal import AGENT_VERSION
+from primum_agent.seen_holds import remember_holds, seen_holds
 from primum_verifier.core.question import (
     ArtifactsFact,
     ClinicalUse,
@@ -29,9 +30,10 @@ from primum_verifier.core.vocabulary import Outcome, Phase
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """The pair of views of one attempt, and the time it judges at.
+    """The views of one attempt, and the time it judges at.
 
     Attributes:
+        site: the responsible organisation's view; None where it is silent or the map names none.
         clock: the wall clock where it may be believed.
         proven: a moment that has certainly passed.
     """
@@ -39,6 +41,7 @@ class Judge:
     device: Device
     engineering: AuthorityView
     clinical: AuthorityView
+    site: AuthorityView | None
     clock: datetime | None
     proven: datetime | None
 
@@ -56,7 +59,7 @@ class Judge:
 
         Args:
             release: SHA-256 of its manifest.
-            phase: install, fall back or continue.
+            phase: install, activate, fall back or continue.
             artifacts: what was found of its files.
             self_test: what its test here said.
             clinical_use: whether a patient is being served.
@@ -65,7 +68,7 @@ class Judge:
         device = self.device
         state = device.journal.state()
         floor = state.counter_floor
-        if phase is Phase.INSTALL and state.in_use is not None:
+        if phase.grants and state.in_use is not None:
             # A plan that names an older release is no order to go back.
             floor = max(floor, state.in_use.counter)
         verdict = judge(
@@ -86,7 +89,16 @@ class Judge:
                 artifacts=artifacts,
                 self_test=self_test,
                 clinical_use=clinical_use,
-                activated_under=_activated_under(device) if phase is Phase.CONTINUE else None,
+                activated_under=_activated_under(device, release)
+                if phase is Phase.CONTINUE
+                else None,
+                site=self.site,
+                installed=device.settings.installed,
+                operating_system=device.operating_system,
+                conditions_met=frozenset(device.settings.platform.conditions_met),
+                asks_per_episode=device.settings.application.asks_per_episode,
+                operator_agreed=release in state.agreed,
+                seen_holds=seen_holds(device.journal, release),
             )
         )
         if keep:
@@ -94,6 +106,9 @@ class Judge:
                 release=release, name=verdict.name, verdict=verdict.as_dict()
             )
             self._raise_context_floor(verdict)
+            remember_holds(
+                device.journal, release, verdict.seen_holds, until=self.clinical.issued_at
+            )
         return verdict
 
     def _raise_context_floor(self, verdict: Verdict) -> None:
@@ -109,26 +124,31 @@ class Judge:
             self.device.journal.raise_context_floor(int(json.loads(payload)["number"]))
 
 
-def _activated_under(device: Device) -> bytes | None:
+def _activated_under(device: Device, release: str) -> bytes | None:
     """The statement kept with the active generation, if it is the one that is on record."""
     used = device.journal.state().in_use
     record = None if used is None else device.store.record_of(used.number)
-    if used is None or record is None:
+    if used is None or record is None or used.release != release:
         return None
     document = str(record.get("statementDocument", "")).encode()
     return document if hashlib.sha256(document).hexdigest() == used.statement else None
 
 
 def make_judge(
-    device: Device, *, engineering: AuthorityView | None, clinical: AuthorityView | None
+    device: Device,
+    *,
+    engineering: AuthorityView | None,
+    clinical: AuthorityView | None,
+    site: AuthorityView | None = None,
 ) -> Judge | None:
-    """A judge over a pair of views; None while an authority was never reached."""
+    """A judge over the views; None while an authority was never reached. A site may be silent."""
     if engineering is None or clinical is None:
         return None
     return Judge(
         device=device,
         engineering=engineering,
         clinical=clinical,
+        site=site,
         clock=believed(device.clock),
         proven=_proven(device, engineering, clinical),
     )

@@ -5,15 +5,20 @@ This comes before anything new: a withdrawal outranks every candidate.
 
 from __future__ import annotations
 
+from primum_agent.collecting import keep_as_evidence
 from primum_agent.device import Device
+from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
-from primum_agent.fallback import roll_back_as_ordered
+from primum_agent.fallback import SUSPENDED, roll_back_as_ordered
+from primum_agent.gates import episode_runs
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
+from primum_agent.running_episode import forget, wait_on
+from primum_agent.served_terms import ServedTerms, terms_of_verdict
 from primum_agent.serving import serve
-from primum_agent.standing import read_standing
+from primum_agent.standing import Ending, read_standing
 from primum_verifier.core.question import ArtifactsFact, Verdict
-from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
+from primum_verifier.core.vocabulary import Capability, EpisodeRule, NoticeAction, Phase
 
 
 def review(device: Device, judge: Judge | None) -> Verdict | None:
@@ -40,7 +45,13 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
     verdict = judge.ask(used.release, phase=Phase.CONTINUE, artifacts=artifacts)
     reasons = () if verdict.primary is None else (str(verdict.primary),)
     found = [check.found for check in verdict.in_the_way]
-    if verdict.capability < Capability.CLINICAL:
+    if verdict.capability < Capability.INVESTIGATIONAL:
+        if whole and (ending := _ending(device, used, verdict)) is not None:
+            _let_the_episode_end(device, verdict, ending=ending, found=found)
+            return verdict
+        forget(journal)
+        if verdict.order is not None and verdict.order.preserve_evidence:
+            keep_as_evidence(journal, used.number)
         journal.record(
             Entry(
                 kind=EventKind.ELIGIBILITY_LOST,
@@ -55,15 +66,17 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
                     "found": found,
                     "notice": verdict.user_notice,
                     "fallback": list(verdict.fallback),
+                    **_how(verdict),
                 },
             )
         )
         roll_back_as_ordered(device, judge, verdict, reasons=reasons)
         return verdict
+    forget(journal)
     lifted = verdict.primary is None and bool(state.eligibility)
     _note_change(device, verdict, reasons=reasons, found=found)
     if verdict.primary is None and not lifted:
-        _serve_unchanged(device)
+        _serve_unchanged(device, terms=terms_of_verdict(verdict))
     else:
         serve(
             device.layout,
@@ -72,11 +85,47 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
             state=journal.state(),
             reasons=reasons,
             notice=verdict.user_notice,
+            terms=terms_of_verdict(verdict),
         )
     return verdict
 
 
-def _serve_unchanged(device: Device) -> None:
+def _ending(device: Device, used: Generation, verdict: Verdict) -> Ending | None:
+    """How what is taken away waits for the episode that runs; None: it is taken away now.
+
+    What is damaged waits for nothing: no order says that it may go on.  There is no safe point
+    inside an episode that this device could know of, so the next one is its end.
+    """
+    order = verdict.order
+    if order is None or order.running_episode is EpisodeRule.AT_ONCE:
+        return None
+    if not episode_runs(device.layout):
+        return None
+    noted = wait_on(device.journal, used.number, max_use_seconds=order.max_use_seconds)
+    if noted.seconds_left(device.journal.powered_total()) == 0.0:
+        return None
+    return Ending(reason=str(order.reason), max_use_seconds=order.max_use_seconds)
+
+
+def _let_the_episode_end(
+    device: Device, verdict: Verdict, *, ending: Ending, found: list[str]
+) -> None:
+    """Say that no new episode may begin; the one that runs is finished."""
+    _note_change(
+        device, verdict, reasons=(ending.reason,), found=found, waits="; waits for the episode"
+    )
+    serve(
+        device.layout,
+        clock=device.clock,
+        store=device.store,
+        state=device.journal.state(),
+        reasons=(ending.reason,),
+        notice=verdict.user_notice,
+        ending=ending,
+    )
+
+
+def _serve_unchanged(device: Device, *, terms: ServedTerms | None = None) -> None:
     """Write the standing anew where it says something else; an older notice of ours stays.
 
     After a fall-back the reason for it stays with the application until something new is
@@ -91,6 +140,8 @@ def _serve_unchanged(device: Device) -> None:
         state=state,
         reasons=kept[0],
         notice=kept[1],
+        terms=terms,
+        suspended=device.journal.counter(SUSPENDED, ""),
     )
 
 
@@ -107,10 +158,15 @@ def _kept_notice(device: Device) -> tuple[list[str], str]:
 
 
 def _note_change(
-    device: Device, verdict: Verdict, *, reasons: tuple[str, ...], found: list[str]
+    device: Device,
+    verdict: Verdict,
+    *,
+    reasons: tuple[str, ...],
+    found: list[str],
+    waits: str = "",
 ) -> None:
     """One event when the review concludes something else than before."""
-    concluded = "" if verdict.primary is None else f"{verdict.primary}: {verdict.ordered}"
+    concluded = "" if verdict.primary is None else f"{verdict.primary}: {verdict.ordered}{waits}"
     if concluded == device.journal.state().eligibility:
         return
     device.journal.record(
@@ -123,8 +179,22 @@ def _note_change(
             change={"eligibility": concluded},
             detail={
                 "ordered": "" if verdict.ordered is None else str(verdict.ordered),
+                **_how(verdict),
                 "found": found,
                 "notice": verdict.user_notice,
             },
         )
     )
+
+
+def _how(verdict: Verdict) -> dict[str, object]:
+    """What the order says besides its action, for a report."""
+    order = verdict.order
+    if order is None:
+        return {}
+    return {
+        "runningEpisode": str(order.running_episode),
+        "maxUseSeconds": order.max_use_seconds,
+        "operatingPoint": order.operating_point,
+        "preserveEvidence": order.preserve_evidence,
+    }

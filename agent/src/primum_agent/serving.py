@@ -11,7 +11,8 @@ from primum_agent.device_state import DeviceState
 from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.installer import TEST_ONLY
 from primum_agent.layout import Layout
-from primum_agent.standing import OperatingPoint, Standing, write_standing
+from primum_agent.served_terms import ServedTerms, terms_of_record
+from primum_agent.standing import Ending, Standing, read_standing, write_standing
 from primum_verifier.core.reasons import Reason
 
 SAFE_NOTICE = "No eligible model is active. The device measures only."
@@ -26,6 +27,9 @@ def serve(
     state: DeviceState,
     reasons: Sequence[str] = (),
     notice: str = "",
+    terms: ServedTerms | None = None,
+    ending: Ending | None = None,
+    suspended: str = "",
 ) -> None:
     """Let ``standing.json`` say what the state says.
 
@@ -36,6 +40,9 @@ def serve(
         state: the present state.
         reasons: reason codes, for a notice or for safe mode.
         notice: what the user is to be told.
+        terms: the terms of the newest verdict on what is active; None leaves those that stand.
+        ending: set while what is active waits for the end of a running episode.
+        suspended: in safe mode, what a signed order suspends.
 
     Raises:
         FailedError: the run folder cannot be written; the old file stands.
@@ -44,9 +51,9 @@ def serve(
     fail_here(FailPoint.PROVISIONAL_BEFORE_STANDING)
     record: dict[str, Any] | None = None if used is None else store.record_of(used.number)
     if used is None or record is None:
-        safe(layout, clock=clock, reasons=reasons, notice=notice)
+        safe(layout, clock=clock, reasons=reasons, notice=notice, suspended=suspended)
         return
-    point = record.get("operatingPoint")
+    served = terms or _standing_terms(layout, used.number) or terms_of_record(record)
     write_standing(
         layout,
         Standing(
@@ -58,17 +65,36 @@ def serve(
             statement_number=used.statement_number,
             folder=str(store.folder_of(used.number).resolve()),
             files=[item for item in store.items_of(used.number) if item.kind not in set(TEST_ONLY)],
-            operating_point=OperatingPoint(**point) if isinstance(point, dict) else None,
-            not_after=str(record.get("notAfter", "")),
-            on_expiry=str(record.get("onExpiry", "")),
+            mode=served.mode or used.mode,
+            operating_point=served.point,
+            not_after=served.not_after,
+            on_expiry=served.on_expiry,
             reasons=reasons,
             notice=notice,
+            terms=served.per_episode,
+            ordered=served.ordered,
+            ending=ending,
         ),
         clock=clock,
     )
 
 
-def safe(layout: Layout, *, clock: Clock, reasons: Sequence[str] = (), notice: str = "") -> None:
+def _standing_terms(layout: Layout, number: int) -> ServedTerms | None:
+    """The terms that stand now, if they are about this generation."""
+    old = read_standing(layout)
+    if old is None or old.get("generation") != number or not isinstance(old.get("terms"), dict):
+        return None
+    return terms_of_record(old)
+
+
+def safe(
+    layout: Layout,
+    *,
+    clock: Clock,
+    reasons: Sequence[str] = (),
+    notice: str = "",
+    suspended: str = "",
+) -> None:
     """Declare safe mode to the application.
 
     Raises:
@@ -76,6 +102,10 @@ def safe(layout: Layout, *, clock: Clock, reasons: Sequence[str] = (), notice: s
     """
     write_standing(
         layout,
-        Standing(reasons=reasons or (str(Reason.FALLBACK_NONE),), notice=notice or SAFE_NOTICE),
+        Standing(
+            reasons=reasons or (str(Reason.FALLBACK_NONE),),
+            notice=notice or SAFE_NOTICE,
+            suspended=suspended,
+        ),
         clock=clock,
     )

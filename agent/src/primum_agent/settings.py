@@ -11,17 +11,24 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from primum_verifier.core.errors import UsageError
+from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
 
 SCHEMA_VERSION = "0.1"
 MAX_SETTINGS_BYTES = 65_536
 """Larger is no settings file."""
 
+MAX_TEXTS = 1000
+"""Entries in one list or table."""
+
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+_VERSION = re.compile(
+    r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"
+)
 _DAY = 86_400
 
 
@@ -36,10 +43,17 @@ class Repository:
 
 @dataclass(frozen=True)
 class Repositories:
-    """The two authorities."""
+    """The two authorities, and the responsible organisation's where the trust map names one."""
 
     engineering: Repository
     clinical: Repository
+    site: Repository | None = None
+
+    @property
+    def all(self) -> dict[str, Repository]:
+        """Those that are set, by authority."""
+        found = {"engineering": self.engineering, "clinical": self.clinical, "site": self.site}
+        return {name: item for name, item in found.items() if item is not None}
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,29 @@ class BrokerAddress:
 
 
 @dataclass(frozen=True)
+class Application:
+    """What the maker of the application promises of it.
+
+    Attributes:
+        asks_per_episode: it calls ``may_use`` with what it knows before each episode, and keeps
+            to the answer.
+    """
+
+    asks_per_episode: bool = False
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the maker of the device promises of it, besides what is measured or signed.
+
+    Attributes:
+        conditions_met: the codes of the conditions that hold on every device of this make.
+    """
+
+    conditions_met: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Timing:
     """Periods in seconds; jitter as a share of the period."""
 
@@ -74,6 +111,7 @@ class Settings:
 
     Attributes:
         folder: the provisioning folder the settings came from; other files lie beside them.
+        installed: the versions of the other components on the device, by name.
     """
 
     schema_version: str
@@ -85,6 +123,9 @@ class Settings:
     transport: Transport = field(default_factory=Transport)
     broker: BrokerAddress | None = None
     timing: Timing = field(default_factory=Timing)
+    application: Application = field(default_factory=Application)
+    platform: Platform = field(default_factory=Platform)
+    installed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def trust_map(self) -> Path:
@@ -95,6 +136,10 @@ class Settings:
     def context(self) -> Path:
         """The signed device context."""
         return self.folder / "device-context.dsse.json"
+
+    def root_under(self, authority: str, digest: str) -> Path:
+        """Where a change of the trust map lays the root down that it pins."""
+        return self.folder / f"{authority}.{digest}.root.json"
 
     def root_of(self, authority: str) -> Path:
         """The root of an authority, as shipped; its digest is pinned by the trust map."""
@@ -132,6 +177,8 @@ def _build(cls: type[Any], table: object, where: str, **given: object) -> Any:  
 
 
 def _value(kind: Any, found: object, where: str) -> object:  # noqa: ANN401
+    if get_origin(kind) in {tuple, Mapping}:
+        return _texts(kind, found, where)
     choices = [item for item in get_args(kind) if item is not NoneType] or [kind]
     wanted = choices[0]
     if hasattr(wanted, "__dataclass_fields__"):
@@ -141,6 +188,20 @@ def _value(kind: Any, found: object, where: str) -> object:  # noqa: ANN401
     if type(found) is not wanted:
         raise _wrong(where, type(found).__name__, wanted.__name__)
     return found
+
+
+def _texts(kind: Any, found: object, where: str) -> object:  # noqa: ANN401
+    """A list of texts, or a table of them."""
+    wanted = list if get_origin(kind) is tuple else dict
+    if type(found) is not wanted:
+        raise _wrong(where, type(found).__name__, "a list" if wanted is list else "a table")
+    texts = found if isinstance(found, list) else list(found.values())
+    if len(texts) > MAX_TEXTS:
+        raise _wrong(where, f"{len(texts)} entries", f"at most {MAX_TEXTS}")
+    for text in texts:
+        if not isinstance(text, str) or not 0 < len(text) <= MAX_NAME:
+            raise _wrong(where, repr(text)[:80], f"texts of 1 to {MAX_NAME} characters")
+    return tuple(texts) if wanted is list else dict(found)
 
 
 def _check(settings: Settings) -> None:
@@ -159,9 +220,21 @@ def _check(settings: Settings) -> None:
     for where, name in names.items():
         if not _SLUG.fullmatch(name):
             raise _wrong(where, repr(name[:80]), "lower-case letters, digits, '.', '_' and '-'")
-    for authority in ("engineering", "clinical"):
+    _check_installed(settings.installed)
+    for authority in settings.repositories.all:
         _check_addresses(settings, authority)
-    timing = settings.timing
+    _check_timing(settings.timing)
+
+
+def _check_installed(installed: Mapping[str, str]) -> None:
+    for component, version in installed.items():
+        if not _SLUG.fullmatch(component):
+            raise _wrong("installed", repr(component[:80]), "names of components")
+        if not _VERSION.fullmatch(version):
+            raise _wrong(f"installed.{component}", repr(version[:80]), "a version such as 1.2.0")
+
+
+def _check_timing(timing: Timing) -> None:
     for where, value, least, most in (
         ("timing.poll_seconds", timing.poll_seconds, 0.2, 30 * _DAY),
         ("timing.poll_jitter", timing.poll_jitter, 0.0, 1.0),
@@ -173,7 +246,7 @@ def _check(settings: Settings) -> None:
 
 
 def _check_addresses(settings: Settings, authority: str) -> None:
-    repository: Repository = getattr(settings.repositories, authority)
+    repository = settings.repositories.all[authority]
     addresses = {"metadata_url": repository.metadata_url, "targets_url": repository.targets_url}
     if authority == "engineering" or repository.artifacts_url:
         addresses["artifacts_url"] = repository.artifacts_url

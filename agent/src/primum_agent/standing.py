@@ -7,8 +7,8 @@ from a verdict; the supervisor only ever narrows it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from primum_agent.clock import Clock, plain_time
 from primum_agent.content_store import StoredItem
@@ -26,19 +26,40 @@ class OperatingPoint:
     threshold: str
 
 
+@dataclass(frozen=True)
+class Ending:
+    """A release that is taken away once the episode that runs has ended; none begins any more.
+
+    Attributes:
+        reason: the reason code.
+        max_use_seconds: how long the episode may still run, of powered time; None: to its end.
+    """
+
+    reason: str
+    max_use_seconds: int | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """What the application may use.
 
     Attributes:
         generation: number of the active generation; None is the declared safe mode.
+        mode: for a generation ``clinical`` or ``investigational``.
         notice: what the user is to be told; empty when there is nothing to tell.
         reasons: reason codes for a safe mode or a notice, the primary first.
         not_after: until when the statement lets it be used, RFC 3339.
         on_expiry: what the statement orders then.
+        terms: what the application asks before each episode, as the verifier's ``may_use``
+            reads them; empty in safe mode.
+        ordered: what a signed order makes of the release while it goes on; empty without one.
+        ending: set while it waits for the end of a running episode.
+        suspended: in safe mode, what a signed order suspends: the AI function, or the whole
+            function of the device; empty where none does.
     """
 
     generation: int | None = None
+    mode: str = "clinical"
     component: str = ""
     version: str = ""
     release: str = ""
@@ -51,13 +72,17 @@ class Standing:
     on_expiry: str = ""
     reasons: Sequence[str] = ()
     notice: str = ""
+    terms: Mapping[str, object] = field(default_factory=dict)
+    ordered: str = ""
+    ending: Ending | None = None
+    suspended: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """The members of the file, without the time of writing."""
         point = self.operating_point
         return {
             "schemaVersion": SCHEMA_VERSION,
-            "mode": "safe" if self.generation is None else "clinical",
+            "mode": "safe" if self.generation is None else self.mode,
             "generation": self.generation,
             "component": self.component or None,
             "version": self.version or None,
@@ -76,6 +101,15 @@ class Standing:
             "onExpiry": self.on_expiry or None,
             "reasons": list(self.reasons),
             "notice": self.notice,
+            "terms": dict(self.terms) or None,
+            "ordered": self.ordered or None,
+            "ending": None
+            if self.ending is None
+            else {
+                "reason": self.ending.reason,
+                "maxUseSeconds": self.ending.max_use_seconds,
+            },
+            "suspended": self.suspended or None,
         }
 
 
@@ -83,7 +117,7 @@ def read_standing(layout: Layout) -> dict[str, object] | None:
     """What stands in the file; None when there is none or it cannot be read."""
     try:
         content = json.loads(layout.standing.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

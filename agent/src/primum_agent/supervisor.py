@@ -44,6 +44,7 @@ from primum_agent.locking import held
 from primum_agent.narrating import Narrator
 from primum_agent.reporter import Link, Reporter
 from primum_agent.requests import Requests
+from primum_agent.running_episode import EpisodeWatch
 from primum_agent.salvage import salvage
 from primum_agent.settings import Settings
 from primum_agent.transitions import PLANNED_STOP, not_proven
@@ -95,6 +96,7 @@ class Supervisor:
     _warned: str = ""
     _bell: Bell = field(default_factory=Bell)
     _window: HealthWindow = field(default_factory=HealthWindow)
+    _episode: EpisodeWatch = field(default_factory=EpisodeWatch)
     _plan: AttemptPlan = field(init=False)
 
     def __post_init__(self) -> None:
@@ -288,6 +290,7 @@ class Supervisor:
             self._head = None
         if self.journal is not None:
             due.append(self._watch_window(self.journal, now))
+            due.append(self._watch_episode(self.journal, now))
             due.append(self._plan.start_if_due(now))
         if self.reporter is not None:
             due.append(self.reporter.work(self.journal, now=now))
@@ -367,6 +370,14 @@ class Supervisor:
         plan = self._plan
         if state.lifecycle is State.ROLLING_BACK and plan.child is None and plan.cuts == 0:
             plan.resume(now)
+        return look_again
+
+    def _watch_episode(self, journal: Journal, now: float) -> float:
+        """Let what waits for the end of an episode be taken away; when to look at the latest."""
+        look_again = self._episode.watch(journal, now)
+        episodes = 0 if self._desk is None else self._desk.episodes()
+        if self._plan.child is None and self._episode.is_due(episodes=episodes, now=now):
+            self._plan.resume(now)
         return look_again
 
     def _give_up(self, journal: Journal, used: Generation) -> None:

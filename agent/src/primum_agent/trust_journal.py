@@ -65,3 +65,8 @@ class JournalTrustStore:
         rows += [(_PROOF, name, data) for name, data in trusted.proofs.items()]
         rows.append((_FLOORS, "", json.dumps(kept).encode()))
         self._journal.replace_trust(self._authority, rows)
+
+
+def proofs_of(journal: Journal, authority: str) -> dict[str, bytes]:
+    """The versions of an authority that were signed with two contents, by name."""
+    return {name: value for kind, name, value in journal.trust_rows(authority) if kind == _PROOF}

@@ -15,6 +15,14 @@ import pytest
 from primum_agent.application import ActiveRelease, SafeMode, StandingError, open_active
 
 MODEL = b"the model's bytes"
+TERMS: dict[str, Any] = {
+    "mode": "clinical",
+    "protocol": None,
+    "banner": "",
+    "notAfter": "2026-12-01T00:00:00Z",
+    "onExpiry": "fall-back",
+    "layers": [],
+}
 
 
 def standing(state: Path, **changes: Any) -> dict[str, Any]:
@@ -45,6 +53,10 @@ def standing(state: Path, **changes: Any) -> dict[str, Any]:
         "onExpiry": "fall-back",
         "reasons": [],
         "notice": "",
+        "terms": TERMS,
+        "ordered": None,
+        "ending": None,
+        "suspended": None,
         **changes,
     }
     (state / "run").mkdir(exist_ok=True)
@@ -142,7 +154,7 @@ def test_with_no_agent_the_end_in_the_statement_is_applied_here(tmp_path: Path) 
     standing(tmp_path)
     late = datetime(2027, 1, 1, tzinfo=UTC)
     assert active(tmp_path).may_use(now=late).reason == "eligibility.expired"
-    standing(tmp_path, onExpiry="continue-with-notice")
+    standing(tmp_path, terms={**TERMS, "onExpiry": "continue-with-notice"})
     assert active(tmp_path).may_use(now=late)
 
 
@@ -158,7 +170,7 @@ def test_the_library_costs_the_application_nothing_but_the_standard_library() ->
     code = (
         "import sys; before = set(sys.modules); import primum_agent.application;"
         "new = {name.partition('.')[0] for name in set(sys.modules) - before};"
-        "print(sorted(new - set(sys.stdlib_module_names) - {'primum_agent'}))"
+        "print(sorted(new - set(sys.stdlib_module_names) - {'primum_agent', 'primum_verifier'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

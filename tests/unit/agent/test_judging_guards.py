@@ -76,15 +76,17 @@ def test_the_statement_kept_with_a_release_is_the_one_on_record_or_none(device: 
     assert attempt(device, reason="poll") == 0
     used = device.journal.state().in_use
     assert used is not None
-    kept = _activated_under(device)
+    kept = _activated_under(device, used.release)
     assert kept is not None
     assert hashlib.sha256(kept).hexdigest() == used.statement
+    # Of another release it says nothing.
+    assert _activated_under(device, "0" * 64) is None
     path = device.store.folder_of(used.number) / "generation.json"
     record = json.loads(path.read_bytes())
     record["statementDocument"] = record["statementDocument"].replace("DE", "CH")
     path.chmod(0o640)
     path.write_text(json.dumps(record))
-    assert _activated_under(device) is None
+    assert _activated_under(device, used.release) is None
 
 
 def test_proven_time_falls_only_when_other_keys_sign_it(device: Device) -> None:

@@ -90,7 +90,7 @@ class Application:
                 continue
             use = opened.release.may_use()
             if not use:
-                self._tell("not-used", reasons=[use.reason], notice="")
+                self._tell("not-used", reasons=[str(use.reason)], notice="")
                 opened = None
                 self._stopped.wait(_PAUSE_SECONDS)
                 continue

@@ -100,6 +100,7 @@ class StoredGeneration(_Stored):
     health_window: Annotated[int, Field(ge=1, le=86_400)]
     max_attempts: Annotated[int, Field(ge=1, le=20)]
     proven: bool
+    mode: Literal["clinical", "investigational"] = "clinical"
 
 
 class Postponement(Document):
@@ -127,6 +128,7 @@ class Change(Document):
     setback: Sha256 | None = None
     unproven: Annotated[dict[Sha256, Postponement], Field(max_length=MAX_LIST)] | None = None
     forgiven: Sha256 | None = None
+    agreed: _TextByRelease | None = None
     eligibility: Text | None = None
 
     @model_validator(mode="after")

@@ -58,7 +58,7 @@ class Readings(Document):
 class WhatRuns(Document):
     """The release in use, or the declared safe mode, in which no release is in use."""
 
-    mode: Literal["safe", "clinical"]
+    mode: Literal["safe", "clinical", "investigational"]
     state: LifecycleState
     component: Slug | None = None
     version: Version | None = None
@@ -106,7 +106,7 @@ class StatusReport(OpenDocument):
     presence: Literal["online", "offline"]
     agent_version: Version
     reasons: Annotated[tuple[Reason, ...], Field(max_length=len(Reason))]
-    mode: Literal["safe", "clinical"] | None = None
+    mode: Literal["safe", "clinical", "investigational"] | None = None
     state: LifecycleState | None = None
     component: Slug | None = None
     version: Version | None = None
@@ -123,7 +123,7 @@ class StatusReport(OpenDocument):
 
 
 def _agree(mode: str | None, told: WhatRuns | StatusReport) -> None:
-    """Only a device in clinical use names a release, and it names it in full."""
+    """Only a device on which a release is in use names a release, and it names it in full."""
     named = (told.component, told.version, told.release, told.statement_number, told.proven)
-    if {item is not None for item in named} != {mode == "clinical"}:
-        raise ValueError("a release is named in full with mode clinical, and only there")
+    if {item is not None for item in named} != {mode not in {None, "safe"}}:
+        raise ValueError("a release is named in full unless the mode is safe, and only then")
