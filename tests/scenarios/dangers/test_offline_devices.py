@@ -97,6 +97,35 @@ def test_under_an_expired_root_nothing_of_the_run_counts(publisher: Any, device:
     device.next_run_succeeds(**moment)
 
 
+def test_under_an_expired_root_nothing_counts_of_a_run_that_fails_anyway(
+    publisher: Any, device: Any
+) -> None:
+    """The snapshot is missing besides; the timestamp before it is not kept either."""
+    publisher.root.expires = publisher.now + SECOND
+    publisher.publish_root()
+    publisher.publish()
+    (publisher.folder / "metadata" / "2.snapshot.json").unlink()
+    moment = {"at": publisher.now + SECOND, "allowance": ALLOWANCE}
+    accepted = {"root.json", "root_history/2.root.json"}
+    device.survives(Reason.TRUST_NOT_FOUND, MANIFEST, accepted=accepted, **moment)
+    assert device.versions()["timestamp"] == 1
+    device.next_run_succeeds(**moment)
+
+
+def test_expired_role_is_not_kept_of_a_run_that_fails_behind_it(
+    publisher: Any, device: Any
+) -> None:
+    """The library took the late role and then could not get the next one for the same target."""
+    publisher.delegate("more", ["releases/*/*/*"], signer=publisher.strangers()[0])
+    publisher.delegated["model"].expires = publisher.now + SECOND
+    publisher.publish()
+    (publisher.folder / "metadata" / "1.more.json").unlink()
+    moment = {"at": publisher.now + SECOND, "allowance": ALLOWANCE}
+    device.survives(Reason.TRUST_NOT_FOUND, "releases/x/y/z", accepted=RIGHTLY, **moment)
+    assert device.versions()["model"] == 1
+    device.next_run_succeeds(**moment)
+
+
 def test_older_stick_is_refused_with_an_allowance_too(publisher: Any, device: Any) -> None:
     """Lateness is allowed, going back is not."""
     old = publisher.all_files()

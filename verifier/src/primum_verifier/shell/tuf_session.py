@@ -17,11 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import TargetFile, Targets
+from tuf.api.metadata import TargetFile
 from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.updater import Updater
 
@@ -35,22 +34,21 @@ from primum_verifier.core.limits import (
     MAX_TARGETS_BYTES,
     MAX_TIMESTAMP_BYTES,
 )
-from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import SignedDocument
 from primum_verifier.shell.fetching import Fetcher
 from primum_verifier.shell.trust_store import TrustedSet, highest
-from primum_verifier.shell.tuf_delegations import bounded, check_delegations, walk
+from primum_verifier.shell.tuf_admission import Admission, Moment
+from primum_verifier.shell.tuf_delegations import bounded, walk
 from primum_verifier.shell.tuf_equivocation import (
     Equivocation,
     announced_otherwise,
-    replaced,
     second_timestamp,
     with_proofs,
 )
 from primum_verifier.shell.tuf_fetching import StrictMetadataFetcher
-from primum_verifier.shell.tuf_floors import BuiltIn, accepted_versions, check_floors
-from primum_verifier.shell.tuf_keys import TOP_ROLES, check_keys, voucher_of
-from primum_verifier.shell.tuf_scratch import Scratch, file_of
+from primum_verifier.shell.tuf_floors import BuiltIn
+from primum_verifier.shell.tuf_keys import TOP_ROLES, voucher_of
+from primum_verifier.shell.tuf_scratch import Scratch
 from primum_verifier.shell.tuf_targets import (
     check_strength,
     is_same,
@@ -93,32 +91,6 @@ class Repository:
     built_in: BuiltIn = field(default_factory=BuiltIn)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Moment:
-    """The time that a run judges by.
-
-    Attributes:
-        at: the one reference time of the run (TUF 5.1).
-        allowance: how long timestamp and snapshot may have expired, for a device that was
-            provisioned as offline. Root, targets and delegated roles never may.
-    """
-
-    at: datetime
-    allowance: timedelta = timedelta(0)
-
-    def __post_init__(self) -> None:
-        if self.allowance < timedelta(0):
-            raise RuntimeError("an allowance is never negative")
-
-    @property
-    def lenient(self) -> datetime:
-        """The time that timestamp and snapshot are judged at."""
-        try:
-            return self.at - self.allowance
-        except OverflowError:
-            return datetime.min.replace(tzinfo=UTC)
-
-
 class TufSession:
     """One run of the client. Made by :meth:`TufClient.session` only.
 
@@ -140,13 +112,15 @@ class TufSession:
         self._fetcher = StrictMetadataFetcher(
             repository.fetcher, metadata_url=repository.metadata_url
         )
-        self._lowest = repository.built_in.raised(before.floors)
         self._updater: Updater | None = None
         self._documents: dict[str, bytes] = {}
         self._complete = False
-        self._verified: set[str] = set()
-        self._found: dict[str, Equivocation] = {}
-        self._ended: RefusedError | None = None
+        self._admission = Admission(
+            repository.authority,
+            scratch=self._scratch,
+            moment=self._moment,
+            floors=repository.built_in.raised(before.floors),
+        )
 
     def open(self) -> None:
         """Fill the scratch folder and start the updater over it, with our time."""
@@ -165,7 +139,7 @@ class TufSession:
     @property
     def equivocations(self) -> tuple[Equivocation, ...]:
         """The versions with two contents that this run met; each is worth an alarm."""
-        return tuple(self._found.values())
+        return tuple(self._admission.found.values())
 
     def refresh(self) -> None:
         """Update the top-level roles (TUF 5.3 to 5.6).
@@ -182,9 +156,9 @@ class TufSession:
             raise
         finally:
             self._scratch.changed()
-            self._note(second_timestamp(self._scratch, self._fetcher.timestamp))
-        self._admit(set(TOP_ROLES))
-        self._note(
+            self._admission.note(second_timestamp(self._scratch, self._fetcher.timestamp))
+        self._admission.admit(set(TOP_ROLES))
+        self._admission.note(
             announced_otherwise(
                 self._scratch, self._fetcher, metadata_url=self._repository.metadata_url
             )
@@ -254,16 +228,15 @@ class TufSession:
         if self._updater is None:
             return None
         self._scratch.changed()
-        proofs = with_proofs(self._before.proofs, self._found.values())
+        self._admission.drop_expired()
+        proofs = with_proofs(self._before.proofs, self._admission.found.values())
         try:
-            check_keys(self._authority, self._scratch)
-            versions = accepted_versions(self._scratch, verified=self._verified)
-            check_floors(self._authority, versions, self._lowest)
+            versions = self._admission.versions()
         except RefusedError:
-            return self._before.with_proofs(proofs) if self._found else None
+            return self._before.with_proofs(proofs) if self._admission.found else None
         view, documents = self._before.view, self._before.documents
         if self._complete:
-            view, documents = self._view_files(), self._documents
+            view, documents = self._admission.view_files(), self._documents
         moments = [self._moment.at, *filter(None, [self._before.reference_time])]
         return TrustedSet(
             metadata=self._scratch.files(),
@@ -277,8 +250,7 @@ class TufSession:
     def _running(self) -> Updater:
         if self._updater is None:
             raise RuntimeError("the session is not open")
-        if self._ended is not None:
-            raise self._ended
+        self._admission.check_goes_on()
         return self._updater
 
     def _look_up(self, name: str) -> tuple[TargetFile | None, str]:
@@ -298,64 +270,11 @@ class TufSession:
             if visit.targets is not None and name in visit.targets.targets:
                 carrier = visit.carrier
                 break
-        self._admit(asked)
+        self._admission.admit(asked)
         if found is None:
             return None, ""
         check_strength(found, where=where)
         return found, carrier
-
-    def _admit(self, roles: set[str]) -> None:
-        """Judge what ``tuf`` has let in by the rules that it does not have.
-
-        ``tuf`` goes on trusting what is refused here, so a refusal ends the run: whoever asks on
-        is given the same refusal again.
-        """
-        try:
-            self._judge(roles)
-        except RefusedError as error:
-            self._ended = error
-            raise
-
-    def _judge(self, roles: set[str]) -> None:
-        if roles <= self._verified:
-            return
-        new = roles - self._verified
-        self._verified |= roles
-        self._refuse_expired(new)
-        # Not the root: the pinned one is provisioning's word, and no other is ever asked for twice.
-        for role in sorted(new - {"root"}):
-            self._note(replaced(self._scratch, role))
-        ending = [found for found in self._found.values() if found.ends_run]
-        for found in ending:
-            self._put_back(found.role)
-        if ending:
-            raise ending[0].error(self._authority)
-        check_keys(self._authority, self._scratch)
-        check_delegations(self._authority, self._listing())
-        versions = accepted_versions(self._scratch, verified=self._verified)
-        check_floors(self._authority, versions, self._lowest)
-
-    def _refuse_expired(self, roles: set[str]) -> None:
-        """With an allowance ``tuf`` ran at an earlier time: what may never be late is judged here.
-
-        Under an expired root nothing else of this run counts (TUF 5.3.10).
-        """
-        for role in sorted(roles - {"timestamp", "snapshot"}, key=lambda name: name != "root"):
-            metadata = self._scratch.metadata(role)
-            if metadata is None or not metadata.signed.is_expired(self._moment.at):
-                continue
-            undone = self._scratch.roles() if role == "root" else [role]
-            for name in undone:
-                if name != "root":
-                    self._put_back(name)
-            raise RefusedError(
-                "The metadata has expired, and no allowance covers this role.",
-                reason=Reason.TRUST_EXPIRED,
-                where=f"{self._authority}: {role}",
-                found=metadata.signed.expires.astimezone(UTC).isoformat(),
-                expected=f"later than {self._moment.at.astimezone(UTC).isoformat()}",
-                remedy="Bring a newer copy of the repository to the device.",
-            )
 
     def _refuse_unreadable(self, error: RepositoryError) -> None:
         """Tell what a newer agent could read apart from noise; return when it is noise."""
@@ -367,21 +286,3 @@ class TufSession:
             )
             if found is not None:
                 raise found from error
-
-    def _put_back(self, role: str) -> None:
-        self._scratch.put_back(role)
-        self._verified.discard(role)
-
-    def _note(self, found: Equivocation | None) -> None:
-        if found is not None:
-            self._found.setdefault(found.name, found)
-
-    def _listing(self) -> dict[str, Targets]:
-        """The verified roles that list targets."""
-        found = {role: self._scratch.targets(role) for role in sorted(self._verified)}
-        return {role: targets for role, targets in found.items() if targets is not None}
-
-    def _view_files(self) -> dict[str, bytes]:
-        """The metadata that was verified in this run, by file name."""
-        names = {file_of(role) for role in self._verified}
-        return {name: data for name, data in self._scratch.files().items() if name in names}
