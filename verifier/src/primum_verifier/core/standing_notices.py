@@ -193,12 +193,14 @@ def _has_begun(notice: SignedNotice, question: Question) -> bool:
 
 
 def _has_ended(notice: SignedNotice, case: Case) -> bool:
-    """By proven time only, never by a clock that ran ahead; an unconfirmed hold ends, always.
+    """By proven time, never by a clock that ran ahead; an unconfirmed hold ends, always.
 
+    Where something is granted the clock must agree: who signs issue times could hurry them.
     What withdraws or narrows never ends by itself, unless it is a drill: only a statement that
     answers it gives back.
     """
-    said, proven = notice.statement.predicate, case.question.proven
+    said, question = notice.statement.predicate, case.question
+    passed = case.earliest if question.phase.grants else question.proven
     restricts = said.action.strictness >= NoticeAction.RESTRICT.strictness
     if not said.drill and (
         said.kind == NoticeKind.WITHDRAWAL or (restricts and not is_hold(notice))
@@ -210,7 +212,7 @@ def _has_ended(notice: SignedNotice, case: Case) -> bool:
             return True
         longest = said.issued_at + timedelta(hours=MAX_HOLD_HOURS)
         ends = longest if ends is None else min(ends, longest)
-    return ends is not None and proven is not None and ends <= proven
+    return ends is not None and passed is not None and ends <= passed
 
 
 def _is_confirmed(notice: SignedNotice, reading: Reading) -> bool:

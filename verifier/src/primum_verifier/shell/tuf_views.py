@@ -25,6 +25,9 @@ from primum_verifier.shell.tuf_scratch import role_of_file
 ISSUED_AT = "issuedAt"
 """The member of a timestamp's signed part in which our tools sign the issue time."""
 
+_ONLINE = frozenset({"timestamp", "snapshot"})
+"""The roles whose keys lie on a server; every other is signed by people."""
+
 
 def role_states(files: Mapping[str, bytes]) -> dict[str, RoleState]:
     """Version, expiry and digest of each role in a set of trusted metadata files."""
@@ -54,6 +57,10 @@ def view_of(
     earliest expiry of its own and of the bins that were used. So a rule that asks for the role,
     and knows of no bins, is strict by itself. The bins stand beside it under their own names, so
     that the digest of the view names their exact metadata too.
+
+    The issue time counts no further than the earliest end of what people sign: metadata that
+    has ended is published by nobody, so whoever holds the online keys alone can hurry proven
+    time no further than that.
     """
     issued_at: datetime | None = None
     publics: set[str] = set()
@@ -75,10 +82,12 @@ def view_of(
             root_keys = _root_keys(signed)
         elif isinstance(signed, Targets) and signed.delegations is not None:
             publics |= {public_of(key) for key in signed.delegations.keys.values()}
+    roles = _with_bins(role_states(files), _listing(files))
+    ends = [state.expires for name, state in roles.items() if name not in _ONLINE]
     return AuthorityView(
         authority=authority,
-        roles=_with_bins(role_states(files), _listing(files)),
-        issued_at=issued_at,
+        roles=roles,
+        issued_at=None if issued_at is None else min([issued_at, *ends]),
         documents=documents,
         public_keys=frozenset(publics),
         time_epoch=time_epoch,
