@@ -293,6 +293,7 @@ class World:
         self.awaited = ""
         self.expires: dict[str, datetime] = {}
         self.shared_keys: set[str] = set()
+        self.shared_with_engineering: set[str] = set()
         self.vouched: datetime | None = NOW
         self.tamper: Callable[[str, bytes], bytes] = lambda _, data: data
         self.facts: dict[str, Any] = {
@@ -550,7 +551,7 @@ class World:
                 self._roles("model", "rollout"),
                 NOW,
                 self._tampered(engineering),
-                frozenset({"e1", "e2"} | self.shared_keys),
+                frozenset({"e1", "e2"} | self.shared_keys | self.shared_with_engineering),
             ),
             clinical=AuthorityView(
                 "clinical",

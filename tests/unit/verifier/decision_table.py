@@ -596,8 +596,8 @@ def as_page() -> str:
         "",
         "Made from `tests/unit/verifier/decision_table.py`, where each line is a test;",
         "`python -m tests.unit.verifier.decision_table` writes it anew.",
-        "What is not said of a line is right in it: genuine, fresh, listed, approved, in its place,",
-        "proven, and nobody is served.",
+        "What is not said of a line is right in it: genuine, fresh, listed, approved, in its",
+        "place, proven, and nobody is served.",
         "",
         "*May* is how far the device may go: "
         + " < ".join(step.label for step in Capability)
