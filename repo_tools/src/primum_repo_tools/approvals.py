@@ -15,7 +15,8 @@ from primum_repo_tools.eligibility import StatementDraft
 from primum_repo_tools.files import write_durably
 from primum_repo_tools.keys import sign_envelope
 from primum_repo_tools.peer_release import PeerRelease
-from primum_repo_tools.people import Approver, published_policy
+from primum_repo_tools.people import Approver
+from primum_repo_tools.policy import published_policy
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.approval import (

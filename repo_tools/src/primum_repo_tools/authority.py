@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from tuf.api.metadata import DelegatedRole, Delegations, Targets
 
-from primum_repo_tools.authority_settings import DELEGATED_PATHS, TOP_ROLES, PolicySettings
+from primum_repo_tools.authority_settings import DELEGATED_PATHS, TOP_ROLES
 from primum_repo_tools.keys import (
     Secrets,
     create_key,
@@ -17,12 +17,12 @@ from primum_repo_tools.keys import (
     public_path,
     read_public_key,
 )
+from primum_repo_tools.policy import first_policy
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.workbench import Workbench
-from primum_verifier.core.approval import POLICY_TARGET, ApprovalPolicy
+from primum_verifier.core.approval import POLICY_TARGET
 from primum_verifier.core.device import PROVISIONING_TARGET, ProvisioningKeys
-from primum_verifier.core.document import canonical_json, parse_document
 from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, INDEX_TARGET, EligibilityIndex
 from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.errors import UsageError
@@ -205,22 +205,3 @@ def first_index(*, now: datetime) -> EligibilityIndex:
         issued_at=now,
         entries=(),
     )
-
-
-def first_policy(settings: PolicySettings, *, now: datetime) -> ApprovalPolicy:
-    """The approval policy as the settings state it, with nobody in it yet."""
-    content = {
-        "type": "urn:primum:approval-policy:v0.1",
-        "schemaVersion": "0.1",
-        "id": uuid4().urn,
-        "number": 1,
-        "issuedAt": now.isoformat(),
-        "people": [],
-        "requirements": [
-            {"stage": stage, "functions": {str(name): count for name, count in functions.items()}}
-            for stage, functions in settings.requirements.items()
-        ],
-        "functionsToHold": settings.functions_to_hold,
-        "functionsToTakeAway": settings.functions_to_take_away,
-    }
-    return parse_document(ApprovalPolicy, canonical_json(content), where="[policy]")

@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from primum_verifier.core.document import Document, SchemaVersion, Text
-from primum_verifier.core.eligibility import ELIGIBILITY_ROLE
+from primum_verifier.core.approval import Requirement
+from primum_verifier.core.document import Count, Document, SchemaVersion, Text
+from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, OpenIssues
 from primum_verifier.core.manifest import MANIFEST_ROLE
 from primum_verifier.core.notice import SAFETY_ROLE
-from primum_verifier.core.vocabulary import Function, Stage
 
 AuthorityName = Literal["engineering", "clinical"]
 
@@ -64,13 +64,16 @@ class ProvisioningSettings(Document):
 
 
 class PolicySettings(Document):
-    """Whose approvals each stage needs, and how many functions a notice needs."""
+    """Whose approvals each stage needs, what it needs besides, and who signs a notice.
+
+    A requirement is for all tiers of change, or for those that it lists.
+    """
 
     functions_to_hold: Annotated[int, Field(ge=1, le=6)]
     functions_to_take_away: Annotated[int, Field(ge=2, le=6)]
-    requirements: dict[Stage, dict[Function, Annotated[int, Field(ge=1, le=20)]]] = Field(
-        min_length=1
-    )
+    requirements: tuple[Requirement, ...] = Field(min_length=1, max_length=30)
+    min_statement_number: Count = 0
+    open_issues: OpenIssues | None = None
 
 
 class WorkbenchSettings(Document):
@@ -132,19 +135,22 @@ _ROLES: dict[AuthorityName, tuple[tuple[str, tuple[str, ...], int, int], ...]] =
 
 _POLICY = """
 # Whose approvals each stage needs: function = how many people. One person holds one function.
+# A change of this table reaches devices by: primum-repo policy sign
 [policy]
 functions_to_hold = 1
 functions_to_take_away = 2
+# The most known anomalies that a release may leave open, by severity:
+# open_issues = { critical = 0, major = 5, minor = 50 }
 
-[policy.requirements.limited-release]
-clinical = 2
-quality = 1
-regulatory = 1
+[[policy.requirements]]
+stage = "limited-release"
+functions = { clinical = 2, quality = 1, regulatory = 1 }
 
-[policy.requirements.production]
-clinical = 1
-quality = 1
-regulatory = 1
+# Further members: change_tiers (all, where it is left out), evidence (names of items that
+# approve prepare was given), rungs (offline, simulated, retrospective, prospective).
+[[policy.requirements]]
+stage = "production"
+functions = { clinical = 1, quality = 1, regulatory = 1 }
 """
 
 

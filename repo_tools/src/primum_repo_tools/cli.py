@@ -16,6 +16,7 @@ from primum_repo_tools.commands import (
     init,
     notice,
     person,
+    policy,
     publish,
     release,
     rollout,
@@ -32,6 +33,7 @@ app = new_app(
 command(app)(init.init)
 app.add_typer(authority.app, name="authority", epilog=EXITS)
 app.add_typer(person.app, name="person", epilog=EXITS)
+app.add_typer(policy.app, name="policy", epilog=EXITS)
 app.add_typer(device.app, name="device", epilog=EXITS)
 app.add_typer(release.app, name="release", epilog=EXITS)
 command(app)(compare.compare)

@@ -18,7 +18,7 @@ from primum_repo_tools.eligibility import (
 )
 from primum_repo_tools.keys import Secrets
 from primum_repo_tools.peer_release import read_peer_release
-from primum_repo_tools.people import published_policy
+from primum_repo_tools.policy import next_policy, published_policy, put_policy
 from primum_repo_tools.published_notices import (
     ensure_notices,
     marked,
@@ -187,7 +187,7 @@ def renew_roles(
     """Sign roles again before they expire.
 
     A renewed index is a new one with the same entries; what a notice took away meanwhile is
-    marked on it as withdrawn.
+    marked on it as withdrawn, and burned by a renewed policy.
 
     Raises:
         UsageError: a role that is no delegated role or ``targets``.
@@ -208,6 +208,8 @@ def renew_roles(
             before = marked(published_index(repository), repository)
             index = next_index(before, [], now=now)
             repository.put_target(role, INDEX_TARGET, index.to_bytes())
+        elif role == Targets.type and workbench.authority == "clinical":
+            put_policy(repository, next_policy(repository, now=now))
         else:
             with repository.edit_targets(role):
                 pass

@@ -22,6 +22,7 @@ from primum_repo_tools.files import (
     write_durably,
 )
 from primum_repo_tools.peer_release import PeerRelease
+from primum_repo_tools.policy import published_policy
 from primum_repo_tools.predicate import predicate_of
 from primum_repo_tools.published_notices import notices_in_force
 from primum_repo_tools.releases import COMPARISON_FILE, read_intended_use
@@ -136,7 +137,7 @@ def draft_statement(
         release,
         intended_use=intended_use,
         folder=terms_file.parent,
-        number=_next_number(workbench),
+        number=max(_next_number(workbench), published_policy(repository).min_statement_number),
         now=now,
     )
     predicate["evidence"] = [

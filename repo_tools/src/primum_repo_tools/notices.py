@@ -15,7 +15,8 @@ from uuid import uuid4
 from primum_repo_tools.clinical import next_index
 from primum_repo_tools.eligibility import published_index
 from primum_repo_tools.keys import Secrets, sign_envelope
-from primum_repo_tools.people import Approver, published_policy
+from primum_repo_tools.people import Approver
+from primum_repo_tools.policy import published_policy
 from primum_repo_tools.published_notices import (
     answered_by,
     kept_lines,

@@ -9,7 +9,7 @@ from pathlib import Path
 from primum_repo_tools.files import (
     read_input,
 )
-from primum_repo_tools.reading import read_peer
+from primum_repo_tools.reading import peer_view
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.errors import RefusedError
@@ -46,9 +46,8 @@ def read_peer_release(
             those that it names.
     """
     target = manifest_target(component, version)
-    with read_peer(workbench, now=now) as session:
-        found = session.document(target)
-        view = session.view({} if found is None else {target: found})
+    view = peer_view(workbench, [target], now=now)
+    found = view.documents.get(target)
     if found is None or found.role != MANIFEST_ROLE:
         raise RefusedError(
             "Engineering has not published this release.",

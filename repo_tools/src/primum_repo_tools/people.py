@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from uuid import uuid4
-
-from tuf.api.metadata import Targets
 
 from primum_repo_tools.files import PRIVATE_MODE, make_folder, write_durably
 from primum_repo_tools.keys import Secrets, Signer, create_key, load_key
-from primum_repo_tools.publishing import publish_roles
+from primum_repo_tools.policy import next_policy, publish_policy, published_policy
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.settings import read_settings
 from primum_repo_tools.workbench import Workbench
@@ -27,9 +24,8 @@ from primum_verifier.core.document import (
     Slug,
     Text,
     canonical_json,
-    parse_document,
 )
-from primum_verifier.core.errors import FailedError, RefusedError, UsageError
+from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Function
 
@@ -57,20 +53,6 @@ class Approver:
 
     settings: PersonSettings
     signer: Signer
-
-
-def published_policy(repository: AuthorityRepository) -> ApprovalPolicy:
-    """The approval policy as clinical published it.
-
-    Raises:
-        FailedError: there is none; the authority was not created whole.
-    """
-    data = repository.document(Targets.type, POLICY_TARGET)
-    if data is None:
-        raise FailedError(
-            "There is no approval policy.", reason=Reason.STATE_DAMAGED, where=POLICY_TARGET
-        )
-    return parse_document(ApprovalPolicy, data, where=POLICY_TARGET)
 
 
 def add_person(
@@ -122,10 +104,7 @@ def add_person(
         key=key,
         status=PersonStatus.ACTIVE,
     )
-    content = policy.model_dump(mode="json", by_alias=True, exclude_none=True)
-    content["people"].append(listed.model_dump(mode="json", by_alias=True))
-    content |= {"number": policy.number + 1, "id": uuid4().urn, "issuedAt": now.isoformat()}
-    changed = parse_document(ApprovalPolicy, canonical_json(content), where=POLICY_TARGET)
+    changed = next_policy(repository, now=now, people=(*policy.people, listed))
     publish_policy(workbench, repository, changed, now=now)
     workbench.record(
         "person.added",
@@ -136,15 +115,6 @@ def add_person(
         policy=changed.number,
     )
     return changed
-
-
-def publish_policy(
-    workbench: Workbench, repository: AuthorityRepository, policy: ApprovalPolicy, *, now: datetime
-) -> None:
-    """Sign a changed policy by clinical's top role and publish it."""
-    repository.discard(Targets.type)
-    repository.put_target(Targets.type, POLICY_TARGET, policy.to_bytes())
-    publish_roles(workbench, repository, roles=[Targets.type], now=now)
 
 
 def open_approver(folder: Path, *, policy: ApprovalPolicy, secrets: Secrets) -> Approver:

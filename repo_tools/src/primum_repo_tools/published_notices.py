@@ -31,8 +31,6 @@ KEPT_AFTER_END = timedelta(days=30)
 _SHARE_OF_HOLDS = 0.9
 """Of the file's room: holds, which one function signs, never crowd out a withdrawal."""
 
-_TAKES_AWAY = frozenset({NoticeKind.WITHDRAWAL, NoticeKind.FIELD_ACTION})
-
 
 def notice_lines(repository: AuthorityRepository) -> list[bytes]:
     """The envelopes that are published, each still unopened; none where there is no file yet."""
@@ -140,16 +138,24 @@ def answered_by(repository: AuthorityRepository, entry: IndexEntry) -> frozenset
     return frozenset(parse_document(EligibilityStatement, data, where=target).predicate.answers)
 
 
+def takes_away_everywhere(statement: SafetyNoticeStatement) -> bool:
+    """Whether a notice is the end of a release, not only of its use at some place or in a drill."""
+    said, scope = statement.predicate, statement.predicate.scope
+    ends = said.kind == NoticeKind.WITHDRAWAL or (
+        said.kind == NoticeKind.FIELD_ACTION and said.action.takes_away
+    )
+    everywhere = scope.mode == "all" and scope.sites is None and scope.devices is None
+    return ends and said.restriction is None and everywhere and not said.drill
+
+
 def unanswered(
     notices: list[SafetyNoticeStatement], release: str, answers: Collection[str]
 ) -> list[SafetyNoticeStatement]:
-    """The notices that take a release away and that its statement does not answer."""
+    """The notices that take a release away everywhere and that its statement does not answer."""
     return [
         item
         for item in notices
-        if item.predicate.kind in _TAKES_AWAY
-        and item.names(release)
-        and item.predicate.id not in answers
+        if takes_away_everywhere(item) and item.names(release) and item.predicate.id not in answers
     ]
 
 

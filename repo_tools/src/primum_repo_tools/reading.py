@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.limits import MAX_ROOT_BYTES
 from primum_verifier.core.reasons import Reason
+from primum_verifier.core.view import AuthorityView
 from primum_verifier.shell.fetching import FolderFetcher
-from primum_verifier.shell.trust_store import FolderTrustStore, TrustStore
+from primum_verifier.shell.trust_store import FolderTrustStore, TrustedSet, TrustStore
 from primum_verifier.shell.tuf_client import TufClient, TufSession
+from primum_verifier.shell.tuf_views import stored_view
 
 FIRST_ROOT = "1.root.json"
 
@@ -73,6 +75,12 @@ def read_peer(workbench: Workbench, *, now: datetime) -> Iterator[TufSession]:
         UsageError: the settings name no peer, or nothing is published there.
         RefusedError: its first root is another one than was pinned.
     """
+    with _peer(workbench, FolderTrustStore(_trusted(workbench)), now=now) as session:
+        yield session
+
+
+@contextmanager
+def _peer(workbench: Workbench, store: TrustStore, *, now: datetime) -> Iterator[TufSession]:
     web = workbench.peer
     if web is None or not (web / "metadata" / FIRST_ROOT).is_file():
         raise UsageError(
@@ -82,7 +90,7 @@ def read_peer(workbench: Workbench, *, now: datetime) -> Iterator[TufSession]:
             expected=f"a folder with metadata/{FIRST_ROOT}",
             remedy="Name its folder as peer in workbench.toml, relative to the workbench.",
         )
-    other = "clinical" if workbench.authority == "engineering" else "engineering"
+    other = _other(workbench)
     root = read_input(
         web / "metadata" / FIRST_ROOT, what="other authority's root", max_bytes=MAX_ROOT_BYTES
     )
@@ -99,12 +107,54 @@ def read_peer(workbench: Workbench, *, now: datetime) -> Iterator[TufSession]:
             expected=f"sha256 {sha256_hex(known)}",
             remedy="Ask the other authority by another way which one is theirs.",
         )
-    trusted = workbench.folder / "peer" / "trusted"
-    make_folder(trusted)
-    with read_web(
-        web, authority=other, root=root, store=FolderTrustStore(trusted), now=now
-    ) as session:
+    make_folder(_trusted(workbench))
+    with read_web(web, authority=other, root=root, store=store, now=now) as session:
         yield session
+
+
+def peer_view(workbench: Workbench, targets: Collection[str], *, now: datetime) -> AuthorityView:
+    """The other authority with the documents of some names, as far as it publishes them.
+
+    Raises:
+        PrimumError: as :func:`read_peer` does.
+    """
+    store = _Remembering(FolderTrustStore(_trusted(workbench)))
+    with _peer(workbench, store, now=now) as session:
+        for target in targets:
+            session.document(target)
+    view = stored_view(_other(workbench), store.saved)
+    if view is None:
+        raise RuntimeError("a run that ended well leaves a view")
+    return view
+
+
+class _Remembering:
+    """A trust store that also remembers what a run left to judge by, which a folder keeps not."""
+
+    def __init__(self, store: TrustStore) -> None:
+        self._store = store
+        self.saved: TrustedSet | None = None
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """As the store that it stands before."""
+        return self._store.exclusive()
+
+    def load(self) -> TrustedSet | None:
+        """As the store that it stands before."""
+        return self._store.load()
+
+    def save(self, trusted: TrustedSet) -> None:
+        """Keep it there, and remember it."""
+        self._store.save(trusted)
+        self.saved = trusted
+
+
+def _other(workbench: Workbench) -> str:
+    return "clinical" if workbench.authority == "engineering" else "engineering"
+
+
+def _trusted(workbench: Workbench) -> Path:
+    return workbench.folder / "peer" / "trusted"
 
 
 def _pinned_root(workbench: Workbench) -> Path:

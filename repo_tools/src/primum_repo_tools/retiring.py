@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import uuid4
 
 from primum_repo_tools.eligibility import published_index
 from primum_repo_tools.keys import Secrets
-from primum_repo_tools.people import publish_policy, published_policy
+from primum_repo_tools.moments import plain
+from primum_repo_tools.policy import next_policy, publish_policy, published_policy
 from primum_repo_tools.published_notices import notice_lines, opened
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.workbench import Workbench
@@ -49,7 +49,12 @@ class Retirement:
 
 
 def plan_retirement(
-    repository: AuthorityRepository, *, person_id: str, status: PersonStatus, now: datetime
+    repository: AuthorityRepository,
+    *,
+    person_id: str,
+    status: PersonStatus,
+    reapprove_by: datetime | None,
+    now: datetime,
 ) -> Retirement:
     """What retiring a person would change; nothing is signed.
 
@@ -58,11 +63,15 @@ def plan_retirement(
         person_id: who.
         status: ``left``: what the person approved on the list stays honoured; ``compromised``:
             nothing that the key signed counts any more.
+        reapprove_by: with ``compromised``: when what runs by such an approval is taken away,
+            unless enough others have approved it by then; None: it runs on, with a notice.
         now: the moment of retiring.
 
     Raises:
-        UsageError: the policy lists no such person, or the person is retired like this already.
+        UsageError: a moment that has passed, or that stands with somebody who left; the policy
+            lists no such person, or the person is retired like this already.
     """
+    _check_date(reapprove_by, status, now=now)
     policy = published_policy(repository)
     known = next((item for item in policy.people if item.person_id == person_id), None)
     if known is None:
@@ -88,14 +97,12 @@ def plan_retirement(
         if status == PersonStatus.LEFT
         else ()
     )
-    retired = known.model_copy(update={"status": status, "honoured": honoured})
-    people = tuple(retired if item is known else item for item in policy.people)
-    changed = policy.model_copy(
-        update={"people": people, "number": policy.number + 1, "id": uuid4().urn, "issued_at": now}
+    retired = known.model_copy(
+        update={"status": status, "honoured": honoured, "reapprove_by": reapprove_by}
     )
-    checked = parse_document(ApprovalPolicy, changed.to_bytes(), where=POLICY_TARGET)
+    people = tuple(retired if item is known else item for item in policy.people)
     return Retirement(
-        policy=checked,
+        policy=next_policy(repository, now=now, people=people),
         person=retired,
         approved=tuple(approved.values()),
         notices=tuple(
@@ -104,6 +111,17 @@ def plan_retirement(
             if _signed(line, known, where=NOTICES_TARGET) and (said := opened(line)) is not None
         ),
     )
+
+
+def _check_date(reapprove_by: datetime | None, status: PersonStatus, *, now: datetime) -> None:
+    if reapprove_by is not None and (status != PersonStatus.COMPROMISED or reapprove_by <= now):
+        raise UsageError(
+            "This is no moment until which others could approve again.",
+            reason=Reason.USAGE,
+            where="--reapprove-by",
+            found=plain(reapprove_by),
+            expected="with --compromised, a moment that has not passed",
+        )
 
 
 def approved_by(repository: AuthorityRepository, person: Person) -> dict[str, str]:
@@ -142,6 +160,7 @@ def retire_person(
     *,
     person_id: str,
     status: PersonStatus,
+    reapprove_by: datetime | None,
     secrets: Secrets,
     now: datetime,
 ) -> Retirement:
@@ -150,13 +169,16 @@ def retire_person(
     The caller holds the workbench's lock.
     """
     repository = AuthorityRepository(workbench, now=now, secrets=secrets)
-    planned = plan_retirement(repository, person_id=person_id, status=status, now=now)
+    planned = plan_retirement(
+        repository, person_id=person_id, status=status, reapprove_by=reapprove_by, now=now
+    )
     publish_policy(workbench, repository, planned.policy, now=now)
     workbench.record(
         "person.retired",
         at=now,
         person=person_id,
         status=status,
+        reapprove_by=None if reapprove_by is None else plain(reapprove_by),
         approved=planned.approved,
         notices=planned.notices,
         policy=planned.policy.number,

@@ -16,7 +16,7 @@ from primum_repo_tools.eligibility import (
 from primum_repo_tools.evidence import UNSAFE_ACT, read_comparison
 from primum_repo_tools.files import read_input
 from primum_repo_tools.moments import plain
-from primum_repo_tools.people import published_policy
+from primum_repo_tools.policy import left_to_burn, published_policy
 from primum_repo_tools.published_notices import end_of, left_to_mark, published_notices
 from primum_repo_tools.releases import COMPARISON_FILE, SELF_TEST_FILE, Draft, drafts
 from primum_repo_tools.repository import AuthorityRepository
@@ -56,6 +56,10 @@ def workbench_status(workbench: Workbench, *, now: datetime) -> dict[str, object
     else:
         policy, index = published_policy(repository), published_index(repository)
         status["people"] = people_status(policy)
+        status["policy"] = policy.model_dump(
+            mode="json", by_alias=True, exclude={"people"}, exclude_none=True
+        )
+        status["leftToBurn"] = list(left_to_burn(repository))
         status["notices"] = notices_status(index, repository, now=now)
         status["index"] = index.model_dump(mode="json", by_alias=True)
         status["statements"] = [

@@ -24,6 +24,7 @@ from primum_repo_tools.reading import read_web
 from primum_verifier.core.errors import PrimumError, UsageError
 from primum_verifier.shell import durable
 from primum_verifier.shell.trust_store import MemoryTrustStore
+from primum_verifier.shell.tuf_views import stored_view
 
 COMPONENT = "pvc-classifier"
 
@@ -36,16 +37,16 @@ def versions(web: Path, authority: str) -> dict[str, int]:
     """What a device sees in a web root, by its own client; fails if that is not whole."""
     root = (web / "metadata/1.root.json").read_bytes()
     now = datetime.now(UTC).replace(microsecond=0)
-    with read_web(
-        web, authority=authority, root=root, store=MemoryTrustStore(), now=now
-    ) as session:
+    store = MemoryTrustStore()
+    with read_web(web, authority=authority, root=root, store=store, now=now) as session:
         for name in (
             f"releases/{COMPONENT}/1.0.0/manifest.json", "eligibility/index.json",
             "rollout/plan.json", "policy/approval-policy.json", "provisioning/keys.json",
             "safety/notices.jsonl",
         ):  # fmt: skip
             session.document(name)
-        view = session.view({})
+    view = stored_view(authority, store.load())
+    assert view is not None
     return {name: state.version for name, state in view.roles.items()}
 
 

@@ -125,7 +125,8 @@ def sign(
     )
     from primum_repo_tools.eligibility import open_statement
     from primum_repo_tools.moments import now_utc
-    from primum_repo_tools.people import open_approver, published_policy
+    from primum_repo_tools.people import open_approver
+    from primum_repo_tools.policy import published_policy
     from primum_repo_tools.repository import AuthorityRepository
     from primum_repo_tools.workbench import open_created
     from primum_verifier.core.approval import Meaning

@@ -158,7 +158,8 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
     from primum_repo_tools import notices
     from primum_repo_tools.eligibility import published_index
     from primum_repo_tools.moments import now_utc
-    from primum_repo_tools.people import open_approver, published_policy
+    from primum_repo_tools.people import open_approver
+    from primum_repo_tools.policy import burn_withdrawn, published_policy
     from primum_repo_tools.repository import AuthorityRepository
     from primum_repo_tools.workbench import open_created
     from primum_verifier.core.eligibility import ELIGIBILITY_ROLE
@@ -199,6 +200,7 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
         secrets = secrets_from(passphrase_file)
         timestamp = notices.publish_notice(bench, statement, approvers, secrets=secrets, now=now)
         marking = notices.mark_index(bench, secrets=secrets, now=now)
+        unburned = burn_withdrawn(bench, secrets=secrets, now=now)
     lines = [f"{terms.kind} of {' '.join(release)} is published, timestamp {timestamp}."]
     if marking.marked:
         lines.append(f"Withdrawn on the index: {', '.join(marking.marked)}.")
@@ -207,10 +209,14 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
         lines.append(f"REMAINS TO BE DONE: the index still lists {left}. {marking.why}")
         renew = f"primum-repo authority renew {workbench} --role {ELIGIBILITY_ROLE}"
         lines.append(f"Devices obey the notice. When the eligibility keys are there: {renew}")
+    if unburned:
+        lines.append(f"REMAINS TO BE DONE: the policy does not burn {', '.join(unburned)} yet.")
+        lines.append(f"When the targets keys are there: primum-repo policy sign {workbench}")
     tell(
         {
             **data,
             "timestamp": timestamp,
+            "leftToBurn": list(unburned),
             "index": {
                 "marked": list(marking.marked),
                 "remaining": list(marking.remaining),

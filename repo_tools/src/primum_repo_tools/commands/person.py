@@ -95,17 +95,25 @@ def retire(
             "--compromised", help="The key may be in other hands: nothing it signed counts."
         ),
     ] = False,
+    reapprove_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MOMENT",
+            help="With --compromised: when what runs by such an approval alone is taken away.",
+        ),
+    ] = None,
     passphrase_file: PassphraseFile = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """End a person's key: who left is still honoured for what is listed, a stolen key is not.
+    r"""End a person's key: who left is still honoured for what is listed, a stolen key is not.
 
     Example:
       primum-repo person retire clinical --id a.berg
-      primum-repo person retire clinical --id q.lee --compromised
+      primum-repo person retire clinical --id q.lee --compromised \
+        --reapprove-by 2027-01-31T12:00:00Z
     """
-    from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.moments import now_utc, parse_moment
     from primum_repo_tools.repository import AuthorityRepository
     from primum_repo_tools.retiring import plan_retirement, retire_person
     from primum_repo_tools.workbench import open_created
@@ -113,15 +121,19 @@ def retire(
 
     bench = open_created(workbench, authority="clinical")
     status = PersonStatus.COMPROMISED if compromised else PersonStatus.LEFT
+    by = None if reapprove_by is None else parse_moment(reapprove_by)
     now = now_utc()
     with bench.locked():
         repository = AuthorityRepository(bench, now=now)
-        planned = plan_retirement(repository, person_id=person_id, status=status, now=now)
+        planned = plan_retirement(
+            repository, person_id=person_id, status=status, reapprove_by=by, now=now
+        )
         if not dry_run:
             planned = retire_person(
                 bench,
                 person_id=person_id,
                 status=status,
+                reapprove_by=by,
                 secrets=secrets_from(passphrase_file),
                 now=now,
             )
@@ -136,6 +148,8 @@ def retire(
     lines = [f"{planned.person.printed_name} ({planned.person.function}): {status}."]
     if compromised:
         lines.append(f"Approvals that count no more: {releases}. Prepare and approve them again.")
+        if by is not None and planned.approved:
+            lines.append(f"What is not approved again by {by:%Y-%m-%d %H:%M} UTC is taken away.")
         if planned.notices:
             lines.append(
                 f"Notices that may count no more: {', '.join(planned.notices)}. Sign them again "
@@ -158,7 +172,7 @@ def list_people(workbench: WorkbenchFolder, *, as_json: AsJson = False) -> None:
       primum-repo person list clinical
     """
     from primum_repo_tools.moments import now_utc
-    from primum_repo_tools.people import published_policy
+    from primum_repo_tools.policy import published_policy
     from primum_repo_tools.repository import AuthorityRepository
     from primum_repo_tools.status import people_status
     from primum_repo_tools.workbench import open_created

@@ -36,6 +36,8 @@ def status(workbench: WorkbenchFolder, *, as_json: AsJson = False) -> None:
         ]
         if found["notices"]:
             parts.append(notices_table(found["notices"]))
+        if found["leftToBurn"]:
+            parts.append(f"NOT YET BURNED BY THE POLICY: {', '.join(found['leftToBurn'])}")
     if found["unsafe"]:
         rows = [(u["at"], u["release"], u["override"], u["refused"]) for u in found["unsafe"]]
         parts.append(table("OVERRIDDEN GATES", ("at", "release", "override", "refused"), rows))
