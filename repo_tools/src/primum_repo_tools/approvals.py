@@ -6,7 +6,6 @@ be in them; one envelope for each person can carry them (21 CFR 11.50, 11.70).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import uuid4
@@ -28,7 +27,7 @@ from primum_verifier.core.approval import (
     Meaning,
 )
 from primum_verifier.core.device import TrustMap
-from primum_verifier.core.document import DigestSet, ResourceDescriptor, parse_document
+from primum_verifier.core.document import DigestSet, ResourceDescriptor
 from primum_verifier.core.eligibility import (
     ELIGIBILITY_ROLE,
     INDEX_TARGET,
@@ -37,7 +36,7 @@ from primum_verifier.core.eligibility import (
     approvals_target,
     statement_target,
 )
-from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, open_envelope
+from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE
 from primum_verifier.core.question import Question
@@ -65,6 +64,7 @@ from primum_verifier.core.rules_documents import (
 )
 from primum_verifier.core.view import AuthorityView, SignedDocument
 from primum_verifier.core.vocabulary import Phase
+from primum_verifier.record.signatures import Signature, signature_page
 
 _RULES: tuple[Rule, ...] = (
     manifest_is_signed,
@@ -87,14 +87,6 @@ _RULES: tuple[Rule, ...] = (
     no_notice_forbids,
 )
 """The device's own rules, as far as they can be asked without a device."""
-
-
-@dataclass(frozen=True)
-class GivenApproval:
-    """One approval found beside a draft, its signature checked against the policy."""
-
-    approval: Approval
-    counts: bool
 
 
 def approval_statement(
@@ -169,27 +161,16 @@ def sign_approval(
     )
 
 
-def given_approvals(draft: StatementDraft, policy: ApprovalPolicy) -> list[GivenApproval]:
-    """What each person said about a draft; ``counts`` where the policy's key signed it."""
-    found = []
-    counted = policy.approvers_of(draft.sha256)
-    keys = [person.key for person in counted]
-    for envelope in draft.envelopes():
-        where = str(draft.folder / "approvals")
-        opened = open_envelope(envelope, payload_type=INTOTO_PAYLOAD_TYPE, keys=keys, where=where)
-        statement = parse_document(ApprovalStatement, opened.payload, where=where)
-        said = statement.predicate
-        listed = {
-            person.key.public
-            for person in counted
-            if person.person_id == said.person_id and person.function == said.function
-        }
-        counts = (
-            any(signer.public in listed for signer in opened.signers)
-            and statement.subject[0].digest.sha256 == draft.sha256
-        )
-        found.append(GivenApproval(approval=said, counts=counts))
-    return found
+def given_approvals(draft: StatementDraft, policy: ApprovalPolicy) -> tuple[Signature, ...]:
+    """The signature page of a draft: what each person said, and why one does not count.
+
+    Raises:
+        RefusedError: an approval beside the draft cannot be read.
+    """
+    where = str(draft.folder / "approvals")
+    return tuple(
+        signature_page(draft.approvals(), policy=policy, statement=draft.sha256, where=where)
+    )
 
 
 def refuse_rejected(draft: StatementDraft, policy: ApprovalPolicy) -> None:
@@ -199,14 +180,13 @@ def refuse_rejected(draft: StatementDraft, policy: ApprovalPolicy) -> None:
         RefusedError: ``eligibility.approvals``, with who rejected it and why.
     """
     for given in given_approvals(draft, policy):
-        if given.counts and given.approval.decision == "reject":
+        if given.is_valid and given.decision == "reject":
             bundle = draft.manifest.bundle
             raise RefusedError(
                 "The statement was rejected.",
                 reason=Reason.ELIGIBILITY_APPROVALS,
                 where=draft.manifest.name,
-                found=f"{given.approval.printed_name} ({given.approval.function}): "
-                f"{given.approval.comment or 'no comment'}",
+                found=f"{given.printed_name} ({given.function}): {given.comment or 'no comment'}",
                 expected="no rejection",
                 remedy="Answer the rejection, then prepare a new statement: primum-repo approve "
                 f"prepare {draft.folder.parents[2]} {bundle.component} {bundle.version} "

@@ -29,6 +29,7 @@ from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, EligibilityIndex,
 from primum_verifier.core.manifest import MANIFEST_ROLE, manifest_target
 from primum_verifier.core.vocabulary import NoticeKind
 from primum_verifier.proof.selftest_result import SelfTestReport
+from primum_verifier.record.signatures import as_dict
 
 
 def workbench_status(workbench: Workbench, *, now: datetime) -> dict[str, object]:
@@ -142,11 +143,8 @@ def statement_status(
 ) -> dict[str, object]:
     """One statement: who said what, who is missing, and what the index says."""
     given = given_approvals(draft, policy)
-    approved = Counter(
-        item.approval.function
-        for item in given
-        if item.counts and item.approval.decision == "approve"
-    )
+    people = {(item.function, item.person_id) for item in given if item.counts}
+    approved = Counter(function for function, _ in people)
     said = draft.statement.predicate
     requirement = policy.needed_for(said.stage, said.change_tier)
     needed = {} if requirement is None else requirement.functions
@@ -156,18 +154,7 @@ def statement_status(
         "number": draft.statement.predicate.statement_number,
         "statement": draft.sha256,
         "stage": str(draft.statement.predicate.stage),
-        "approvals": [
-            {
-                "personId": item.approval.person_id,
-                "printedName": item.approval.printed_name,
-                "function": str(item.approval.function),
-                "meaning": str(item.approval.meaning),
-                "decision": item.approval.decision,
-                "signedAt": plain(item.approval.signed_at),
-                "counts": item.counts,
-            }
-            for item in given
-        ],
+        "approvals": [as_dict(item) for item in given],
         "missing": {
             str(function): count - approved[function]
             for function, count in needed.items()

@@ -130,6 +130,7 @@ def sign(
     from primum_repo_tools.repository import AuthorityRepository
     from primum_repo_tools.workbench import open_created
     from primum_verifier.core.approval import Meaning
+    from primum_verifier.record.signatures import as_dict
 
     if decision == "reject" and not comment.strip():
         raise _uncommented()
@@ -155,9 +156,9 @@ def sign(
     line = f"{who.printed_name}, {who.function}: "
     line += f"{meaning}, approve" if decision == "approve" else f"REJECTED: {comment}"
     earlier = [
-        given.approval
+        given
         for given in given_approvals(draft, policy)
-        if given.counts and given.approval.person_id == who.person_id
+        if given.is_valid and given.person_id == who.person_id
     ]
     again = [
         f"{who.printed_name} signed this statement already at {said.signed_at:%Y-%m-%dT%H:%M:%SZ} "
@@ -167,7 +168,7 @@ def sign(
     data: dict[str, object] = {
         "release": draft.manifest.name,
         "statement": draft.sha256,
-        "replaces": [said.id for said in earlier],
+        "replaces": [as_dict(said) for said in earlier],
         "approval": statement.model_dump(mode="json", by_alias=True),
     }
     full = (*_summary(bench, draft), pretty(draft.data), line, *again)

@@ -90,10 +90,7 @@ def statements_table(statements: Any) -> Table:  # noqa: ANN401 - as roles_table
             (
                 item["release"],
                 item["number"],
-                ", ".join(
-                    f"{a['personId']} ({a['function']}, {a['decision']})" for a in item["approvals"]
-                )
-                or "nobody",
+                ", ".join(_signed_by(given) for given in item["approvals"]) or "nobody",
                 ", ".join(f"{name} {count}" for name, count in item["missing"].items()) or "nobody",
                 "yes" if item["published"] else "no",
                 item["index"] or "-",
@@ -101,6 +98,13 @@ def statements_table(statements: Any) -> Table:  # noqa: ANN401 - as roles_table
             for item in statements
         ],
     )
+
+
+def _signed_by(given: Any) -> str:  # noqa: ANN401 - as roles_table
+    told = f"{given['personId']} ({given['function']}, {given['decision']})"
+    if given["counts"] or given["decision"] != "approve":
+        return told
+    return f"{told} DOES NOT COUNT: {given['whyNot']}"
 
 
 def notices_table(notices: Any) -> Table:  # noqa: ANN401 - as roles_table

@@ -56,6 +56,11 @@ class Signature:
         """Whether a device counts it."""
         return not self.why_not
 
+    @property
+    def is_valid(self) -> bool:
+        """Whether that very person signed that very statement, whatever was decided."""
+        return self.counts or self.why_not == _otherwise(self.decision)
+
 
 def signature_page(
     lines: bytes, *, policy: ApprovalPolicy, statement: str, where: str
@@ -117,7 +122,11 @@ def _why_not(
         return "it is about another statement"
     if person not in policy.approvers_of(statement):
         return f"the signer's key does not count any more: {person.status}"
-    return "" if said.decision == "approve" else f"the decision is {said.decision}"
+    return "" if said.decision == "approve" else _otherwise(said.decision)
+
+
+def _otherwise(decision: str) -> str:
+    return f"the decision is {decision}"
 
 
 def as_dict(signature: Signature) -> dict[str, object]:
