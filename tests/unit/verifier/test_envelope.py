@@ -18,6 +18,7 @@ from primum_verifier.core.envelope import (
     envelope_lines,
     key_id_of,
     open_envelope,
+    plain_public,
     public_key_of,
 )
 from primum_verifier.core.errors import RefusedError
@@ -112,8 +113,8 @@ def test_lines_are_counted_without_the_empty_ones() -> None:
     ("changes", "told"),
     [
         ({"keyId": "0" * 64}, "keyId is not the digest"),
-        ({"public": KEY.public.upper()}, "64 lower-case hexadecimal digits"),
-        ({"public": KEY.public + "00"}, "64 lower-case hexadecimal digits"),
+        ({"public": KEY.public.upper()}, "spelling|hexadecimal"),
+        ({"public": KEY.public + "00"}, "spelling|hexadecimal"),
         ({"keyType": "rsa"}, "keyType"),
         ({"scheme": "ed448"}, "scheme"),
     ],
@@ -133,3 +134,23 @@ def test_keys_of_both_kinds_are_read_and_verify() -> None:
     key = public_key_of(signer.public_key)
     assert parse_document(PublicKey, key.to_bytes(), where="key") == key
     assert opened(made(signer), key) == (key,)
+
+
+def test_one_ecdsa_key_has_one_spelling_and_one_id() -> None:
+    """In two PEM spellings it would count as two people, or hide in two authorities."""
+    signer = CryptoSigner.generate_ecdsa()
+    key = public_key_of(signer.public_key)
+    assert key.public == key.public.strip()
+    body = "".join(key.public.splitlines()[1:-1])
+    wrapped = f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----"
+    for other in (wrapped, f"{key.public}\n"):
+        with pytest.raises(ValueError, match="spelling"):
+            PublicKey.model_validate(
+                {
+                    "keyId": key_id_of("ecdsa", key.scheme, other),
+                    "keyType": "ecdsa",
+                    "scheme": key.scheme,
+                    "public": other,
+                }
+            )
+        assert plain_public("ecdsa", other) == key.public

@@ -11,8 +11,15 @@ import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Literal
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
 from pydantic import Field, StringConstraints, model_validator
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
@@ -49,9 +56,11 @@ class PublicKey(Document):
 
     @model_validator(mode="after")
     def _key_id_is_derived(self) -> PublicKey:
-        if self.key_type == "ed25519" and not re.fullmatch(r"[0-9a-f]{64}", self.public):
+        if self.public != plain_public(self.key_type, self.public):
             # One key in two spellings would count as two.
-            raise ValueError("an ed25519 key is 64 lower-case hexadecimal digits")
+            raise ValueError("the key is not in its one spelling: lower-case hex, plain PEM")
+        if self.key_type == "ed25519" and not re.fullmatch(r"[0-9a-f]{64}", self.public):
+            raise ValueError("an ed25519 key is 64 hexadecimal digits")
         if self.key_id != key_id_of(self.key_type, self.scheme, self.public):
             raise ValueError("keyId is not the digest of the key")
         return self
@@ -59,6 +68,25 @@ class PublicKey(Document):
     def for_verifying(self) -> SSlibKey:
         """The key in the form that checks signatures."""
         return SSlibKey(self.key_id, self.key_type, self.scheme, {"public": self.public})
+
+
+def plain_public(key_type: str, public: str) -> str:
+    """The public part of a key in the one spelling in which keys are compared.
+
+    Line breaks and point compression are a matter of taste in PEM, and letter case is in hex.
+    """
+    text = public.strip()
+    return text.lower() if key_type == "ed25519" else _plain_pem(text)
+
+
+@lru_cache(maxsize=256)
+def _plain_pem(text: str) -> str:
+    try:
+        key = load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        return text
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode().strip()
 
 
 def key_id_of(key_type: str, scheme: str, public: str) -> str:
@@ -69,7 +97,7 @@ def key_id_of(key_type: str, scheme: str, public: str) -> str:
 
 def public_key_of(key: SSlibKey) -> PublicKey:
     """Our form of a `securesystemslib` key, with the derived id."""
-    public = key.keyval["public"]
+    public = plain_public(key.keytype, key.keyval["public"])
     return PublicKey.model_validate(
         {
             "keyId": key_id_of(key.keytype, key.scheme, public),

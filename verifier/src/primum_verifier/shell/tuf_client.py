@@ -13,10 +13,11 @@ from pathlib import Path
 
 from primum_verifier.shell.fetching import Fetcher
 from primum_verifier.shell.trust_store import TrustedSet, TrustStore
+from primum_verifier.shell.tuf_admission import Moment
 from primum_verifier.shell.tuf_errors import translated
 from primum_verifier.shell.tuf_floors import BuiltIn
 from primum_verifier.shell.tuf_scratch import scratch_folder
-from primum_verifier.shell.tuf_session import Moment, Repository, TufSession
+from primum_verifier.shell.tuf_session import Repository, TufSession
 
 __all__ = ["BuiltIn", "TufClient", "TufSession"]
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_public_key,
-)
 from tuf.api.metadata import Delegations, Key, Root, Targets
 
 from primum_verifier.core.document import canonical_json, sha256_hex
+from primum_verifier.core.envelope import plain_public
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.tuf_delegations import TOP, is_bin_of
@@ -25,22 +18,8 @@ KeySet = tuple[list[str], int]
 
 
 def public_of(key: Key) -> str:
-    """The public part of a key in the one spelling in which keys are compared.
-
-    Line breaks and point compression are a matter of taste in PEM, and letter case is in hex.
-    """
-    public = str(key.keyval.get("public")).strip()
-    return public.lower() if key.keytype == "ed25519" else _plain_pem(public)
-
-
-@lru_cache(maxsize=256)
-def _plain_pem(text: str) -> str:
-    try:
-        key = load_pem_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        return text
-    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return pem.decode().strip()
+    """The public part of a key in the one spelling in which keys are compared."""
+    return plain_public(key.keytype, str(key.keyval.get("public")))
 
 
 def key_sets(scratch: Scratch) -> dict[str, KeySet]:
