@@ -113,8 +113,8 @@ def test_lines_are_counted_without_the_empty_ones() -> None:
     ("changes", "told"),
     [
         ({"keyId": "0" * 64}, "keyId is not the digest"),
-        ({"public": KEY.public.upper()}, "spelling|hexadecimal"),
-        ({"public": KEY.public + "00"}, "spelling|hexadecimal"),
+        ({"public": KEY.public.upper()}, "one spelling"),
+        ({"public": KEY.public + "00"}, "64 hexadecimal digits"),
         ({"keyType": "rsa"}, "keyType"),
         ({"scheme": "ed448"}, "scheme"),
     ],
