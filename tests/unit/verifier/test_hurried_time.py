@@ -59,7 +59,7 @@ def test_the_issue_time_counts_no_further_than_what_people_signed_lasts(
     near = Targets(expires=start + 3 * DAY)
     files = {}
     for name, part in (("timestamp", timestamp), ("targets", top), ("safety", near)):
-        metadata = Metadata(part)
+        metadata: Metadata[Any] = Metadata(part)
         metadata.sign(key)
         files[f"{name}.json"] = metadata.to_bytes()
     assert view_of("clinical", files, {}).issued_at == start + counted * DAY

@@ -276,6 +276,17 @@ def _notices(
 ) -> tuple[SignedNotice, ...]:
     data = question.clinical.document(NOTICES_TARGET, roles=_SAFETY)
     people = () if policy is None else _in_clinical_alone(question, policy.notice_signers())
+    return _signed_notices(reader, data, people)
+
+
+def read_notices(data: bytes, policy: ApprovalPolicy) -> tuple[SignedNotice, ...]:
+    """Every notice of a file that can be read, with the people of the policy who signed it."""
+    return _signed_notices(_Reader(), data, policy.notice_signers())
+
+
+def _signed_notices(
+    reader: _Reader, data: bytes | None, people: tuple[Person, ...]
+) -> tuple[SignedNotice, ...]:
     return tuple(
         SignedNotice(statement, signers)
         for statement, signers in reader.envelopes(

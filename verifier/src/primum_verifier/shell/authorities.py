@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from primum_verifier.core.approval import POLICY_TARGET
+from primum_verifier.core.approval import POLICY_TARGET, ApprovalPolicy
 from primum_verifier.core.device import PROVISIONING_TARGET, TrustMap
 from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.eligibility import (
@@ -21,8 +21,9 @@ from primum_verifier.core.eligibility import (
     statement_target,
 )
 from primum_verifier.core.errors import PrimumError, RefusedError
+from primum_verifier.core.kept_notices import vanished_notices
 from primum_verifier.core.manifest import manifest_target
-from primum_verifier.core.notice import NOTICES_TARGET
+from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.rollout import (
     ROLLOUT_TARGET,
@@ -31,11 +32,19 @@ from primum_verifier.core.rollout import (
     assigned_release,
 )
 from primum_verifier.core.site import ACCEPTANCE_TARGET
-from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE, AuthorityView
+from primum_verifier.core.view import (
+    CLINICAL,
+    ENGINEERING,
+    SITE,
+    AuthorityView,
+    SignedDocument,
+)
 from primum_verifier.shell.fetching import Fetcher
 from primum_verifier.shell.trust_store import TrustStore
 from primum_verifier.shell.tuf_client import TufClient, TufSession
 from primum_verifier.shell.tuf_views import stored_view
+
+_SAFETY = frozenset({SAFETY_ROLE})
 
 
 @dataclass(frozen=True)
@@ -150,7 +159,7 @@ class Authorities:
         try:
             with self._clients[CLINICAL].session(at=now, allowance=self._allowance) as session:
                 session.refresh()
-                _load_clinical(session, releases=releases)
+                _load_clinical(session, releases=releases, before=stored.clinical, now=now)
                 session.complete()
         except PrimumError as error:
             problems[CLINICAL] = error
@@ -198,9 +207,16 @@ class Authorities:
             session.document(manifest_target(component, version))
 
 
-def _load_clinical(session: TufSession, *, releases: frozenset[str]) -> None:
-    for target in (POLICY_TARGET, PROVISIONING_TARGET, NOTICES_TARGET):
-        session.document(target)
+def _load_clinical(
+    session: TufSession,
+    *,
+    releases: frozenset[str],
+    before: AuthorityView | None,
+    now: datetime,
+) -> None:
+    session.document(PROVISIONING_TARGET)
+    policy, notices = session.document(POLICY_TARGET), session.document(NOTICES_TARGET)
+    _refuse_vanished(before, policy=policy, notices=notices, now=now)
     document = session.document(INDEX_TARGET)
     if document is None:
         return
@@ -210,6 +226,35 @@ def _load_clinical(session: TufSession, *, releases: frozenset[str]) -> None:
         if entry.release.sha256 in releases:
             session.document(statement_target(entry.statement.sha256))
             session.document(approvals_target(entry.statement.sha256))
+
+
+def _refuse_vanished(
+    before: AuthorityView | None,
+    *,
+    policy: SignedDocument | None,
+    notices: SignedDocument | None,
+    now: datetime,
+) -> None:
+    """The near-line role may add to the notices; the device does not let it take one back."""
+    kept = None if before is None else before.document(NOTICES_TARGET, roles=_SAFETY)
+    if kept is None or policy is None:
+        return
+    offered = b"" if notices is None or notices.role not in _SAFETY else notices.data
+    try:
+        people = parse_document(ApprovalPolicy, policy.data, where=POLICY_TARGET)
+    except PrimumError:
+        # Under a policy that cannot be read nothing is granted, and a newer notice still counts.
+        return
+    gone = vanished_notices(kept, offered, policy=people, now=now)
+    if gone:
+        raise RefusedError(
+            "A safety notice has vanished that nothing has answered.",
+            reason=Reason.TRUST_ROLLBACK,
+            where=NOTICES_TARGET,
+            found=f"without {', '.join(gone[:5])}",
+            expected="every notice that was ever published, but for holds that have ended",
+            remedy="The publisher must put it back; only a new statement answers a notice.",
+        )
 
 
 def _manifest_digests(view: AuthorityView | None) -> frozenset[str]:
