@@ -293,6 +293,7 @@ class World:
         self.awaited = ""
         self.expires: dict[str, datetime] = {}
         self.shared_keys: set[str] = set()
+        self.about: str | None = None
         self.shared_with_engineering: set[str] = set()
         self.vouched: datetime | None = NOW
         self.tamper: Callable[[str, bytes], bytes] = lambda _, data: data
@@ -436,7 +437,9 @@ class World:
         return canonical_json(
             {
                 "_type": "https://in-toto.io/Statement/v1",
-                "subject": [{"name": "manifest.json", "digest": {"sha256": self.release}}],
+                "subject": [
+                    {"name": "manifest.json", "digest": {"sha256": self.about or self.release}}
+                ],
                 "predicateType": "urn:primum:eligibility:v0.1",
                 "predicate": self.statement,
             }

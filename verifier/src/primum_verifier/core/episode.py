@@ -121,7 +121,7 @@ def _refusals(
     if terms["mode"] not in _MODES:
         yield Reason.ELIGIBILITY_MODE, f"its outputs are never shown in the mode {terms['mode']}"
     ends = datetime.fromisoformat(terms["notAfter"])
-    if now is not None and now >= ends and terms["onExpiry"] not in _GOES_ON:
+    if terms["onExpiry"] not in _GOES_ON and now is not None and now >= ends:
         yield Reason.ELIGIBILITY_EXPIRED, f"ended {terms['notAfter']}"
     _ = terms["banner"]
     for layer in terms["layers"]:
