@@ -33,6 +33,7 @@ from primum_agent.locking import held
 from primum_agent.remembered import keep_last_poll
 from primum_agent.review import review
 from primum_agent.settings import Settings, read_settings
+from primum_agent.trust_in_force import note_trust_map
 from primum_verifier.core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -199,6 +200,7 @@ def run_attempt(
                 attempt=uuid.uuid4().hex[:12],
                 ports=ports,
             )
+            note_trust_map(journal, device.trust_map)
             code = attempt(device, reason=reason)
             journal.clear_problem("attempt-error")
             return code

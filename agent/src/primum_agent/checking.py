@@ -15,6 +15,7 @@ from primum_agent.judging import Judge, make_judge
 from primum_agent.layout import Layout
 from primum_agent.locking import held, is_held
 from primum_agent.settings import Settings
+from primum_agent.trust_in_force import note_trust_map
 from primum_verifier.core.errors import PrimumError, RefusedError
 from primum_verifier.core.question import ArtifactsFact, ClinicalUse, Verdict
 from primum_verifier.core.reasons import Reason
@@ -67,6 +68,7 @@ def check_now(*, settings: Settings, layout: Layout, clock: Clock) -> Found:
             device = open_device(
                 settings=settings, layout=layout, clock=clock, journal=journal, attempt="check"
             )
+            note_trust_map(journal, device.trust_map)
             return _check(device)
         finally:
             journal.close()

@@ -19,7 +19,6 @@ from primum_agent.settings import Repository, Settings
 from primum_agent.signer import Signer, open_device_key
 from primum_agent.system_facts import operating_system
 from primum_agent.trust_in_force import (
-    note_trust_map,
     read_provisioned,
     read_root,
     read_trust_map,
@@ -166,12 +165,10 @@ def open_device(
 
     Raises:
         UsageError: the device is not provisioned or not enrolled, or for another component.
-        RefusedError: a root is not the one that the trust map pins, or the map is older than
-            one that was in force.
+        RefusedError: a root is not the one that the trust map pins.
         FailedError: the key cannot be used.
     """
     trust_map = read_trust_map(settings)
-    note_trust_map(journal, trust_map)
     roots, site_problem = _roots(settings, trust_map)
     context = read_provisioned(settings.context)
     ports = ports or real_ports(settings, layout)

@@ -44,13 +44,6 @@ class JournalPort(Protocol):
     def raise_context_floor(self, number: int) -> None:
         """Remember the highest device context number that was accepted."""
 
-    def raise_trust_map_floor(self, number: int) -> None:
-        """Remember the newest trust map that was in force.
-
-        Raises:
-            RefusedError: ``trust.rollback``: this one is older.
-        """
-
     def note_problem(self, *, topic: str, what: str, text: str) -> bool:
         """Count a lasting trouble; whether it is new or another than before on this topic."""
 

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,14 @@ from tuf.api.metadata import (
 )
 
 from primum_agent.application import ActiveRelease, StandingError, open_active
-from primum_agent.clock import FakeClock
+from primum_agent.attempt import run_attempt
+from primum_agent.clock import FakeClock, SystemClock
+from primum_agent.content_store import FolderStore
+from primum_agent.device import real_ports
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
+from primum_agent.settings import read_settings
+from primum_agent.transitions import committed
 from primum_verifier.core.document import canonical_json, sha256_hex
 from primum_verifier.core.eligibility import approvals_target, statement_target
 from primum_verifier.core.envelope import (
@@ -50,11 +56,20 @@ from primum_verifier.core.envelope import (
     public_key_of,
 )
 from primum_verifier.core.manifest import manifest_target
+from primum_verifier.core.question import ClinicalUse
+from primum_verifier.shell.bench import FakeBench
 
 COMPONENT = "pvc-classifier"
 DEVICE = "wearable-001"
 AGENT = [sys.executable, "-m", "primum_agent.cli"]
 FEATURES = 4
+CONSTRAINTS: dict[str, Any] = {
+    "jurisdictions": ["DE"],
+    "hardware": [{"hardwareId": "cardiowear-2"}],
+    "sites": {"mode": "all", "ids": []},
+}
+"""For whom a release is eligible where a test says nothing else."""
+
 WEIGHTS = np.linspace(-1.0, 1.0, FEATURES, dtype=np.float32).reshape(FEATURES, 1)
 
 
@@ -252,6 +267,9 @@ class Field:
         self.entries: list[dict[str, Any]] = []
         self.notices: list[bytes] = []
         self.numbers = iter(range(1, 1000))
+        self.said: dict[str, Any] = {}
+        self.site: Authority | None = None
+        self.more_settings = ""
         self.use = sha256_hex(b"detect premature ventricular beats")
         keys = {
             "type": "urn:primum:provisioning-keys:v0.1",
@@ -415,49 +433,45 @@ class Field:
         self._index()
 
     def _statement(self, release: str) -> bytes:
-        return canonical_json(
-            {
-                "_type": "https://in-toto.io/Statement/v1",
-                "subject": [{"name": "manifest.json", "digest": {"sha256": release}}],
-                "predicateType": "urn:primum:eligibility:v0.1",
-                "predicate": {
-                    "schemaVersion": "0.1",
-                    "id": urn(),
-                    "issuedAt": moment(now()),
-                    "statementNumber": next(self.numbers),
-                    "decision": "eligible",
-                    "stage": "production",
-                    "use": {"mode": "clinical"},
-                    "changeTier": "minor",
-                    "intendedUse": {
-                        "digest": {"sha256": self.use},
-                        "text": "detect premature ventricular beats",
-                        "significance": "inform",
-                        "decisionRole": "decision-support",
-                    },
-                    "constraints": {
-                        "jurisdictions": ["DE"],
-                        "hardware": [{"hardwareId": "cardiowear-2"}],
-                        "sites": {"mode": "all", "ids": []},
-                    },
-                    "operatingPoint": {"output": "p", "threshold": "0.5"},
-                    "validity": {
-                        "notBefore": moment(now() - timedelta(hours=1)),
-                        "notAfter": moment(now() + timedelta(days=300)),
-                        "maxIndexAgeHours": 240,
-                        "offlineGraceHours": 48,
-                    },
-                    "exposure": {"maxPercentage": 100},
-                    "onExpiry": {"action": "fall-back", "hazardRef": "HZ-1"},
-                    "onWithdrawal": {"action": "fall-back", "hazardRef": "HZ-1"},
-                    "failSafe": {
-                        "mode": "ai-function-off",
-                        "userNotice": "Measure only.",
-                        "hazardRef": "HZ-1",
-                    },
+        content: dict[str, Any] = {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"name": "manifest.json", "digest": {"sha256": release}}],
+            "predicateType": "urn:primum:eligibility:v0.1",
+            "predicate": {
+                "schemaVersion": "0.1",
+                "id": urn(),
+                "issuedAt": moment(now()),
+                "statementNumber": next(self.numbers),
+                "decision": "eligible",
+                "stage": "production",
+                "use": {"mode": "clinical"},
+                "changeTier": "minor",
+                "intendedUse": {
+                    "digest": {"sha256": self.use},
+                    "text": "detect premature ventricular beats",
+                    "significance": "inform",
+                    "decisionRole": "decision-support",
                 },
-            }
-        )
+                "constraints": {**CONSTRAINTS},
+                "operatingPoint": {"output": "p", "threshold": "0.5"},
+                "validity": {
+                    "notBefore": moment(now() - timedelta(hours=1)),
+                    "notAfter": moment(now() + timedelta(days=300)),
+                    "maxIndexAgeHours": 240,
+                    "offlineGraceHours": 48,
+                },
+                "exposure": {"maxPercentage": 100},
+                **self.said,
+                "onExpiry": {"action": "fall-back", "hazardRef": "HZ-1"},
+                "onWithdrawal": {"action": "fall-back", "hazardRef": "HZ-1"},
+                "failSafe": {
+                    "mode": "ai-function-off",
+                    "userNotice": "Measure only.",
+                    "hazardRef": "HZ-1",
+                },
+            },
+        }
+        return canonical_json(content)
 
     def _approval(self, statement: str, person: str) -> bytes:
         payload = canonical_json(
@@ -483,36 +497,74 @@ class Field:
 
     def withdraw(self, version: str, *, action: str = "fall-back") -> None:
         """A notice signed by two functions, and the index."""
-        payload = canonical_json(
-            {
-                "_type": "https://in-toto.io/Statement/v1",
-                "subject": [
-                    {"name": "manifest.json", "digest": {"sha256": self.releases[version]}}
-                ],
-                "predicateType": "urn:primum:safety-notice:v0.1",
-                "predicate": {
-                    "schemaVersion": "0.1",
-                    "id": urn(),
-                    "issuedAt": moment(now()),
-                    "kind": "withdrawal",
-                    "action": action,
-                    "reason": {"code": "missed-beats", "text": "misses", "hazardRef": "HZ-2"},
-                    "scope": {"mode": "all", "jurisdictions": []},
-                    "effectiveAt": moment(now()),
-                    "gracePeriodSeconds": 0,
-                    "fallback": {"order": []},
-                    "userNotice": f"{version} was withdrawn.",
-                },
-            }
-        )
-        signers = (self.people["clinical"], self.people["quality"])
-        self.notices.append(envelope(payload, INTOTO_PAYLOAD_TYPE, *signers))
-        self.clinical.put("safety", "safety/notices.jsonl", b"".join(self.notices))
+        self.notify(version, action=action)
         for entry in self.entries:
             if entry["version"] == version:
                 entry["status"] = "withdrawn"
         self._index()
         self.publish()
+
+    def notify(self, version: str, *people: str, kind: str = "withdrawal", **members: Any) -> None:
+        """One more safety notice about a release, signed by two functions where none is named."""
+        content: dict[str, Any] = {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"name": "manifest.json", "digest": {"sha256": self.releases[version]}}],
+            "predicateType": "urn:primum:safety-notice:v0.1",
+            "predicate": {
+                "schemaVersion": "0.1",
+                "id": urn(),
+                "issuedAt": moment(now()),
+                "kind": kind,
+                "reason": {"code": "missed-beats", "text": "misses", "hazardRef": "HZ-2"},
+                "scope": {"mode": "all", "jurisdictions": []},
+                "effectiveAt": moment(now()),
+                "gracePeriodSeconds": 0,
+                "fallback": {"order": []},
+                "userNotice": f"{version} was withdrawn.",
+                **members,
+            },
+        }
+        signers = [self.people[name] for name in people or ("clinical", "quality")]
+        self.notices.append(envelope(canonical_json(content), INTOTO_PAYLOAD_TYPE, *signers))
+        self._put_notices()
+
+    def forget_notices(self) -> None:
+        """Take every notice off the list."""
+        self.notices.clear()
+        self._put_notices()
+
+    def _put_notices(self) -> None:
+        self.clinical.put("safety", "safety/notices.jsonl", b"".join(self.notices))
+        self.publish()
+
+    def add_site(self) -> None:
+        """A responsible organisation with a repository of its own; it has accepted nothing yet."""
+        self.site = Authority(self.folder / "site", {})
+        self.accept()
+
+    def accept(self, *versions: str) -> None:
+        """The organisation lets the statements of these releases in, and no others."""
+        assert self.site is not None
+        content = {
+            "type": "urn:primum:site-acceptance:v0.1",
+            "schemaVersion": "0.1",
+            "id": urn(),
+            "number": next(self.numbers),
+            "issuedAt": moment(now()),
+            "organisation": "a hospital",
+            "sites": ["ward-7"],
+            "accepted": [
+                {
+                    "statement": entry["statement"],
+                    "acceptedFrom": moment(now() - timedelta(hours=1)),
+                    "person": "somebody",
+                }
+                for entry in self.entries
+                if entry["version"] in versions
+            ],
+        }
+        self.site.put("targets", "site/acceptance.json", canonical_json(content))
+        self.site.publish()
 
     # The device
 
@@ -549,23 +601,29 @@ class Field:
         )
         self.write("engineering.root.json", self.engineering.root)
         self.write("clinical.root.json", self.clinical.root)
-        self.write(
-            "trust-map.json",
-            canonical_json(
-                {
-                    "type": "urn:primum:trust-map:v0.1",
-                    "schemaVersion": "0.1",
-                    "id": urn(),
-                    "number": 1,
-                    "issuedAt": moment(now()),
-                    "stage": "production",
-                    "component": COMPONENT,
-                    "engineeringRoot": {"sha256": sha256_hex(self.engineering.root)},
-                    "clinicalRoot": {"sha256": sha256_hex(self.clinical.root)},
-                }
-            ),
-        )
+        if self.site is not None:
+            self.write("site.root.json", self.site.root)
+        self.write("trust-map.json", self.trust_map(1))
         self.write("agent.toml", self.settings(poll_seconds, broker_port).encode())
+
+    def trust_map(self, number: int, **members: Any) -> bytes:
+        """A trust map over the authorities as they are now."""
+        site = {} if self.site is None else {"siteRoot": {"sha256": sha256_hex(self.site.root)}}
+        return canonical_json(
+            {
+                "type": "urn:primum:trust-map:v0.1",
+                "schemaVersion": "0.1",
+                "id": urn(),
+                "number": number,
+                "issuedAt": moment(now()),
+                "stage": "production",
+                "component": COMPONENT,
+                "engineeringRoot": {"sha256": sha256_hex(self.engineering.root)},
+                "clinicalRoot": {"sha256": sha256_hex(self.clinical.root)},
+                **site,
+                **members,
+            }
+        )
 
     def write(self, name: str, data: bytes) -> None:
         (self.provisioning / name).write_bytes(data)
@@ -577,7 +635,10 @@ class Field:
             f'component = "{COMPONENT}"',
             'hardware_id = "cardiowear-2"',
         ]
-        for name, authority in (("engineering", self.engineering), ("clinical", self.clinical)):
+        authorities = {"engineering": self.engineering, "clinical": self.clinical}
+        if self.site is not None:
+            authorities["site"] = self.site
+        for name, authority in authorities.items():
             base = authority.web.as_uri()
             lines += [
                 f"[repositories.{name}]",
@@ -588,7 +649,7 @@ class Field:
         lines += ["[timing]", f"poll_seconds = {poll_seconds:g}", "poll_jitter = 0.0"]
         if broker_port is not None:
             lines += ["[broker]", 'host = "127.0.0.1"', f"port = {broker_port}", 'fleet = "demo"']
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines) + "\n" + self.more_settings
 
     @property
     def folders(self) -> list[str]:
@@ -632,6 +693,30 @@ class Field:
 
     def journal(self) -> Journal:
         return Journal.open_to_read(self.layout, clock=FakeClock(), device_id=DEVICE)
+
+    @contextmanager
+    def journal_to_write(self) -> Iterator[Journal]:
+        """The journal as another process would write to it."""
+        journal = Journal.open(self.layout, clock=SystemClock(), device_id=DEVICE)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+    def commit(self) -> None:
+        """The application proves the health of what is provisional."""
+        with self.journal_to_write() as journal:
+            used = journal.state().in_use
+            if used is not None and not used.proven:
+                journal.record(committed(used))
+
+    def counter(self, name: str) -> str:
+        """One small value of the journal."""
+        journal = self.journal()
+        try:
+            return journal.counter(name, "")
+        finally:
+            journal.close()
 
     def events(self) -> list[dict[str, Any]]:
         with suppress(Exception):
@@ -685,6 +770,33 @@ def in_the_field(tmp_path: Path) -> Field:
     made = Field(tmp_path)
     made.enroll()
     return made
+
+
+@pytest.fixture
+def attempt_now(in_the_field: Field, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """One attempt in this process, over settings read anew, with a bench that finds all well.
+
+    The journal is begun as a supervisor would; nobody is served unless a test says so.
+    """
+    monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: ClinicalUse.IDLE)
+    layout = in_the_field.layout
+    for folder in (layout.run, layout.scratch):
+        folder.mkdir(parents=True, exist_ok=True)
+    FolderStore(layout).prepare()
+    Journal.open_or_restart(layout, clock=SystemClock(), device_id=DEVICE).close()
+
+    def run(reason: str = "poll", *, clock: Any = None) -> int:
+        settings = read_settings(in_the_field.provisioning)
+        ports = replace(real_ports(settings, layout), bench=FakeBench())
+        return run_attempt(
+            settings=settings,
+            layout=layout,
+            clock=clock or SystemClock(),
+            reason=reason,
+            ports=ports,
+        )
+
+    return run
 
 
 @pytest.fixture
