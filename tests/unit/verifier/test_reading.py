@@ -1,0 +1,216 @@
+"""What cannot be read is as good as absent, is named, and leaves the others standing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.unit.verifier.bending import (
+    Bend,
+    asked,
+    attribute,
+    both,
+    granted,
+    manifest,
+    noticed,
+    policy,
+    statement,
+    within,
+)
+from tests.unit.verifier.conftest import World, envelope
+
+from primum_verifier.core.document import canonical_json
+from primum_verifier.core.envelope import CONTEXT_PAYLOAD_TYPE, INTOTO_PAYLOAD_TYPE
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
+
+LATER = {"later": True, "crit": ["later"]}
+
+
+def spoilt(ending: str, change: Callable[[bytes], bytes] = lambda _: b"{") -> Bend:
+    """The documents whose name ends so have other bytes."""
+    return lambda world: setattr(
+        world, "tamper", lambda name, data: change(data) if name.endswith(ending) else data
+    )
+
+
+def entries(change: Callable[[list[dict[str, Any]]], None]) -> Bend:
+    """The list has other entries."""
+
+    def edit(data: bytes) -> bytes:
+        index = json.loads(data)
+        change(index["entries"])
+        return canonical_json(index)
+
+    return spoilt("index.json", edit)
+
+
+UNREADABLE: dict[str, tuple[Bend, Capability, Reason]] = {
+    "manifest": (manifest(installer="magic"), Capability.NONE, Reason.DOCUMENT_INVALID),
+    "manifest of software in the role of models": (
+        within("manifest", "bundle.track", "software"),
+        Capability.NONE,
+        Reason.TRUST_NOT_FOUND,
+    ),
+    "policy": (
+        spoilt("approval-policy.json"),
+        Capability.STAGE,
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "policy with a critical member": (
+        policy(**LATER),
+        Capability.STAGE,
+        Reason.ELIGIBILITY_CRIT_UNKNOWN,
+    ),
+    "list": (spoilt("index.json"), Capability.STAGE, Reason.TRUST_STALE_INDEX),
+    "list with a critical member": (
+        lambda w: w.index is not None and w.index.update(LATER),
+        Capability.STAGE,
+        Reason.ELIGIBILITY_CRIT_UNKNOWN,
+    ),
+    "statement": (spoilt("statement.json"), Capability.STAGE, Reason.ELIGIBILITY_ABSENT),
+    "statement with a critical member": (
+        statement(**LATER),
+        Capability.STAGE,
+        Reason.ELIGIBILITY_CRIT_UNKNOWN,
+    ),
+    "context that is no envelope": (
+        spoilt("context"),
+        Capability.STAGE,
+        Reason.ELIGIBILITY_CONTEXT_UNTRUSTED,
+    ),
+    "context that is no context": (
+        lambda w: w.context.update(number=0),
+        Capability.STAGE,
+        Reason.ELIGIBILITY_CONTEXT_UNTRUSTED,
+    ),
+    "list of provisioning keys": (
+        spoilt("keys.json"),
+        Capability.STAGE,
+        Reason.ELIGIBILITY_CONTEXT_UNTRUSTED,
+    ),
+    "one line of the notices": (
+        spoilt("notices.jsonl", lambda data: data + b"{}\n"),
+        Capability.STAGE,
+        Reason.TRUST_STALE_INDEX,
+    ),
+    "notices that are too many": (
+        spoilt("notices.jsonl", lambda data: data + b"{}\n" * 1001),
+        Capability.STAGE,
+        Reason.TRUST_STALE_INDEX,
+    ),
+    "a notice with a critical member": (
+        noticed("clinical", "quality", **LATER),
+        Capability.STAGE,
+        Reason.TRUST_STALE_INDEX,
+    ),
+    "two entries with two statements": (
+        entries(lambda listed: listed.append({**listed[0], "statement": {"sha256": "9" * 64}})),
+        Capability.STAGE,
+        Reason.ELIGIBILITY_HELD,
+    ),
+    "two entries with two states": (
+        entries(lambda listed: listed.insert(0, {**listed[0], "status": "held"})),
+        Capability.STAGE,
+        Reason.ELIGIBILITY_HELD,
+    ),
+    "an entry with a state that this build does not know": (
+        entries(lambda listed: listed[0].update(status="doubtful")),
+        Capability.STAGE,
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE, ids=str)
+def test_what_cannot_be_read_permits_nothing(world: World, case: str) -> None:
+    bend, capability, reason = UNREADABLE[case]
+    verdict = asked(world, bend)
+    assert (verdict.capability, verdict.primary) == (capability, reason)
+
+
+TAKEN = {"manifest", "manifest of software in the role of models"}
+
+
+@pytest.mark.parametrize("case", UNREADABLE, ids=str)
+def test_what_cannot_be_read_takes_nothing_away(world: World, case: str) -> None:
+    verdict = asked(world, UNREADABLE[case][0], phase=Phase.CONTINUE)
+    assert granted(verdict)
+    assert verdict.ordered == (None if case in TAKEN else NoticeAction.CONTINUE_WITH_NOTICE)
+
+
+STANDING: dict[str, Bend] = {
+    "two equal entries": entries(lambda listed: listed.append(dict(listed[0]))),
+    "an entry about something else that this build cannot read": entries(
+        lambda listed: listed.append({"component": "later"})
+    ),
+    "an approval that is no envelope": spoilt("approvals.jsonl", lambda data: b"{}\n" + data),
+    "an approval of another kind": spoilt(
+        "approvals.jsonl",
+        lambda data: (
+            envelope(b"{}", CONTEXT_PAYLOAD_TYPE) + envelope(b"{}", INTOTO_PAYLOAD_TYPE) + data
+        ),
+    ),
+    "empty lines": spoilt("notices.jsonl", lambda data: b"\n\n" + data),
+    "a member that need not be understood": both(
+        manifest(later=True), statement(later=True), policy(later=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STANDING, ids=str)
+def test_what_else_stands_there_leaves_the_others_standing(world: World, case: str) -> None:
+    assert granted(asked(world, STANDING[case]))
+
+
+def test_what_is_not_understood_is_shown(world: World) -> None:
+    verdict = asked(world, STANDING["a member that need not be understood"])
+    assert verdict.not_understood == (
+        "release manifest: later",
+        "approval policy: later",
+        "eligibility statement: later",
+    )
+    assert verdict.as_dict()["notUnderstood"] == list(verdict.not_understood)
+
+
+def test_a_refusal_says_what_was_wrong_with_the_document(world: World) -> None:
+    verdict = asked(world, UNREADABLE["manifest"][0])
+    found = next(check.found for check in verdict.checks if check.name == "manifest-signed")
+    assert "installer" in found
+    found = next(check.found for check in verdict.checks if check.name == "hardware")
+    assert found == "no manifest to judge by"
+
+
+def test_two_entries_that_contradict_hold_what_runs(world: World) -> None:
+    bend = UNREADABLE["two entries with two statements"][0]
+    verdict = asked(world, bend, phase=Phase.CONTINUE)
+    assert "contradict" in verdict.in_the_way[0].found
+
+
+def test_how_many_entries_cannot_be_read_is_told(world: World) -> None:
+    verdict = asked(world, UNREADABLE["an entry with a state that this build does not know"][0])
+    assert verdict.in_the_way[0].found == "not on list 9; 1 entries unread"
+
+
+def test_a_statement_kept_at_activation_stands_in_for_one_that_is_gone(world: World) -> None:
+    world.statement["onExpiry"]["action"] = "suspend-ai-function"
+    verdict = asked(world, attribute("listed", value=False), phase=Phase.CONTINUE)
+    assert verdict.statement is not None
+    assert verdict.statement_bytes == world.facts["activated_under"]
+    assert verdict.statement_digest is None
+    world.facts["activated_under"] = b"{"
+    assert asked(world).statement is None
+
+
+def test_without_any_statement_there_are_no_terms_to_use_it_by(world: World) -> None:
+    world.facts["phase"] = Phase.CONTINUE
+    world.listed = False
+    assert asked(world).per_episode == {}
+
+
+def test_a_statement_is_kept_for_what_runs_only(world: World) -> None:
+    world.run()
+    verdict = asked(world, attribute("listed", value=False), phase=Phase.ACTIVATE)
+    assert verdict.statement is None
