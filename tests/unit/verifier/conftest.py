@@ -293,6 +293,7 @@ class World:
         self.awaited = ""
         self.expires: dict[str, datetime] = {}
         self.shared_keys: set[str] = set()
+        self.missing: set[str] = set()
         self.about: str | None = None
         self.shared_with_engineering: set[str] = set()
         self.vouched: datetime | None = NOW
@@ -414,6 +415,7 @@ class World:
         return {
             name: RoleState(1, self.expires.get(name, LATER), sha256_hex(name.encode()))
             for name in ("root", "timestamp", "snapshot", "targets", *names)
+            if name not in self.missing
         }
 
     def _provisioning(self, authority: str) -> SignedDocument:
