@@ -42,6 +42,7 @@ command(app)(publish.publish)
 command(app)(rollout.rollout)
 command(app)(notice.withdraw)
 command(app)(notice.hold)
+command(app)(notice.restrict)
 command(app)(status.status)
 
 

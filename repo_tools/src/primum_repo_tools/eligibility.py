@@ -145,7 +145,9 @@ def draft_statement(
         for name, path in sorted(evidence.items())
     ]
     if answers := [
-        item.predicate.id for item in notices_in_force(repository, release.sha256, now=now)
+        item.predicate.id
+        for item in notices_in_force(repository, release.sha256, now=now)
+        if not item.predicate.drill
     ]:
         predicate["answers"] = answers
     content = {

@@ -1,4 +1,4 @@
-"""Safety notices: a hold by one function, a withdrawal by two, each signed by people's own keys.
+"""Safety notices: a hold by one function, all else by two, each signed by people's own keys.
 
 What is done in a hurry only narrows, and needs no more keys than it must: the notice is published
 first, by the near-line role alone.  Then the release is marked on the index, if the offline keys
@@ -15,8 +15,9 @@ from uuid import uuid4
 from primum_repo_tools.clinical import next_index
 from primum_repo_tools.eligibility import published_index
 from primum_repo_tools.keys import Secrets, sign_envelope
+from primum_repo_tools.notice_terms import NoticeTerms
 from primum_repo_tools.people import Approver
-from primum_repo_tools.policy import published_policy
+from primum_repo_tools.policy import published_policy, statements
 from primum_repo_tools.published_notices import (
     answered_by,
     kept_lines,
@@ -29,8 +30,9 @@ from primum_repo_tools.published_notices import (
 )
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.settings import checked_settings
 from primum_repo_tools.workbench import Workbench
-from primum_verifier.core.document import canonical_json, parse_document
+from primum_verifier.core.document import Document
 from primum_verifier.core.eligibility import (
     ELIGIBILITY_ROLE,
     INDEX_TARGET,
@@ -43,35 +45,10 @@ from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.limits import MAX_HOLD_HOURS
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNoticeStatement
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.vocabulary import IndexStatus, NoticeAction, NoticeKind
+from primum_verifier.core.vocabulary import IndexStatus, NoticeKind
 
 HOLD_LIFE = timedelta(hours=MAX_HOLD_HOURS)
 """A hold that nobody confirms ends: one key must not withhold a function for ever."""
-
-
-@dataclass(frozen=True)
-class NoticeTerms:
-    """What a notice says, besides which release it is about.
-
-    Attributes:
-        kind: hold or withdrawal.
-        action: what devices do.
-        code: the reason in a code.
-        reason: the reason in words.
-        hazard_ref: the hazard it answers.
-        user_notice: what the user of a device is told.
-        grace_seconds: how long a running device may go on.
-        fallback_versions: versions to go back to, best first.
-    """
-
-    kind: NoticeKind
-    action: NoticeAction
-    code: str
-    reason: str
-    hazard_ref: str
-    user_notice: str
-    grace_seconds: int = 0
-    fallback_versions: tuple[str, ...] = ()
 
 
 def fallback_release(index: EligibilityIndex, entry: IndexEntry, version: str) -> IndexEntry:
@@ -133,9 +110,20 @@ def already_withdrawn(
 
 
 def notice_statement(
-    index: EligibilityIndex, entry: IndexEntry, terms: NoticeTerms, *, now: datetime
+    repository: AuthorityRepository, entry: IndexEntry, terms: NoticeTerms, *, now: datetime
 ) -> SafetyNoticeStatement:
-    """What the people are about to sign."""
+    """What the people are about to sign.
+
+    A hold and a drill end by themselves; what withdraws or narrows ends by a new statement alone.
+
+    Raises:
+        UsageError: a release to go back to is not eligible, an operating point was not approved,
+            or what is said contradicts itself.
+    """
+    _check_terms(repository, entry, terms, now=now)
+    index = published_index(repository)
+    # A nurse who is in no exercise must not read one as real, nor the reverse.
+    told = f"EXERCISE. {terms.user_notice}" if terms.drill else terms.user_notice
     predicate: dict[str, object] = {
         "schemaVersion": "0.1",
         "id": uuid4().urn,
@@ -143,19 +131,31 @@ def notice_statement(
         "kind": terms.kind,
         "action": terms.action,
         "reason": {"code": terms.code, "text": terms.reason, "hazardRef": terms.hazard_ref},
-        "scope": {"mode": "all"},
+        "scope": _plain(terms.scope),
         "effectiveAt": now.isoformat(),
         "gracePeriodSeconds": terms.grace_seconds,
         "fallback": {
             "order": [
                 {"sha256": fallback_release(index, entry, version).release.sha256}
                 for version in terms.fallback_versions
-            ]
+            ],
+            "explicitDowngrade": terms.explicit_downgrade,
         },
-        "userNotice": terms.user_notice,
+        "userNotice": told,
+        "runningEpisode": terms.running_episode,
+        "preserveEvidence": terms.preserve_evidence,
+        "drill": terms.drill,
     }
-    if terms.kind == NoticeKind.HOLD:
+    if terms.kind == NoticeKind.HOLD or terms.drill:
         predicate["expiresAt"] = (now + HOLD_LIFE).isoformat()
+    if terms.max_use_seconds is not None:
+        predicate["maxUseSeconds"] = terms.max_use_seconds
+    if terms.look_back_from is not None:
+        predicate["lookBackFrom"] = terms.look_back_from.isoformat()
+    if terms.restriction is not None:
+        predicate["restriction"] = _plain(terms.restriction)
+    if terms.field_action is not None:
+        predicate["fieldAction"] = _plain(terms.field_action)
     content = {
         "_type": STATEMENT_TYPE,
         "subject": [
@@ -167,7 +167,54 @@ def notice_statement(
         "predicateType": "urn:primum:safety-notice:v0.1",
         "predicate": predicate,
     }
-    return parse_document(SafetyNoticeStatement, canonical_json(content), where="notice")
+    return checked_settings(SafetyNoticeStatement, content, where="notice")
+
+
+def _plain(part: Document) -> dict[str, object]:
+    return part.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _check_terms(
+    repository: AuthorityRepository, entry: IndexEntry, terms: NoticeTerms, *, now: datetime
+) -> None:
+    """What devices would ignore, or could not follow, is refused here."""
+    wanted = None if terms.restriction is None else terms.restriction.operating_point
+    approved = () if wanted is None else _approved_points(repository, entry)
+    for option, wrong, found, expected in (
+        (
+            "--operating-point",
+            wanted is not None and wanted not in approved,
+            str(wanted),
+            ", ".join(approved) or "a point that the statement approved; it names none",
+        ),
+        (
+            "--explicit-downgrade",
+            terms.explicit_downgrade and not terms.fallback_versions,
+            "no release to go back to",
+            "at least one --fallback-version",
+        ),
+        (
+            "--look-back-from",
+            terms.look_back_from is not None and terms.look_back_from > now,
+            str(terms.look_back_from),
+            "a moment that has passed",
+        ),
+    ):
+        if wrong:
+            raise UsageError(
+                "Devices could not do what the notice says.",
+                reason=Reason.USAGE,
+                where=option,
+                found=found,
+                expected=expected,
+            )
+
+
+def _approved_points(repository: AuthorityRepository, entry: IndexEntry) -> tuple[str, ...]:
+    statement = statements(repository).get(entry.statement.sha256)
+    if statement is None:
+        return ()
+    return tuple(point.id for point in statement.predicate.operating_point.restricted)
 
 
 def require_functions(
@@ -230,6 +277,8 @@ def publish_notice(
         "notice.published",
         at=now,
         kind=kind,
+        notice=statement.predicate.id,
+        drill=statement.predicate.drill,
         action=statement.predicate.action,
         releases=[item.name for item in statement.subject],
         people=[person.settings.person_id for person in people],

@@ -23,7 +23,7 @@ from primum_verifier.core.errors import PrimumError, RefusedError
 from primum_verifier.core.limits import MAX_DOCUMENT_BYTES, MAX_HOLD_HOURS, MAX_NOTICES
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNoticeStatement
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.vocabulary import IndexStatus, NoticeKind
+from primum_verifier.core.vocabulary import IndexStatus, NoticeAction, NoticeKind
 
 KEPT_AFTER_END = timedelta(days=30)
 """How long a hold that ended stays in the file; the workbench's records keep it for ever."""
@@ -61,18 +61,22 @@ def end_of(statement: SafetyNoticeStatement) -> datetime | None:
     """When a notice ends as devices see it; None: only a new statement ends it."""
     said = statement.predicate
     if said.kind != NoticeKind.HOLD:
-        return said.expires_at
+        restricts = said.action.strictness >= NoticeAction.RESTRICT.strictness
+        lasts = said.kind == NoticeKind.WITHDRAWAL or restricts
+        return None if lasts and not said.drill else said.expires_at
     longest = said.issued_at + timedelta(hours=MAX_HOLD_HOURS)
     return longest if said.expires_at is None else min(said.expires_at, longest)
 
 
 def kept_lines(lines: list[bytes], *, now: datetime) -> list[bytes]:
-    """The envelopes without holds that ended long ago; what cannot be read is kept."""
+    """The envelopes without holds and drills that ended long ago; what cannot be read is kept."""
     return [line for line in lines if not _ended_long_ago(opened(line), now=now)]
 
 
 def _ended_long_ago(statement: SafetyNoticeStatement | None, *, now: datetime) -> bool:
-    if statement is None or statement.predicate.kind != NoticeKind.HOLD:
+    if statement is None or not (
+        statement.predicate.kind == NoticeKind.HOLD or statement.predicate.drill
+    ):
         return False
     ends = end_of(statement)
     return ends is not None and ends + KEPT_AFTER_END < now

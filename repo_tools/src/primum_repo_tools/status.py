@@ -17,10 +17,17 @@ from primum_repo_tools.evidence import UNSAFE_ACT, read_comparison
 from primum_repo_tools.files import read_input
 from primum_repo_tools.moments import plain
 from primum_repo_tools.policy import left_to_burn, published_policy
-from primum_repo_tools.published_notices import end_of, left_to_mark, published_notices
+from primum_repo_tools.published_notices import (
+    end_of,
+    left_to_mark,
+    published_notices,
+    takes_away_everywhere,
+)
 from primum_repo_tools.releases import COMPARISON_FILE, SELF_TEST_FILE, Draft, drafts
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.rollout import published_plan
+from primum_repo_tools.summary import plain as plain_of
+from primum_repo_tools.summary import text_of
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.change.comparison_report import Decision
 from primum_verifier.core.approval import ApprovalPolicy
@@ -129,6 +136,9 @@ def notices_status(
                 "reason": said.reason.text,
                 "issuedAt": plain(said.issued_at),
                 "ends": None if ends is None else plain(ends),
+                "scope": text_of(plain_of(said.scope)),
+                "drill": said.drill,
+                "takesAwayEverywhere": takes_away_everywhere(statement),
                 "leftToMark": [] if said.kind == NoticeKind.HOLD else unmarked,
             }
         )

@@ -61,12 +61,12 @@ def _said(said: Eligibility) -> list[Row]:
     return rows
 
 
-def document_rows(document: Document, *, without: frozenset[str] = frozenset()) -> list[Row]:
+def document_rows(document: Document) -> list[Row]:
     """Every member of a document that says something, by its name."""
     return [
         (in_words(name), text_of(value))
         for name, value in plain(document).items()
-        if name not in without
+        if name not in _ELSEWHERE
     ]
 
 

@@ -429,6 +429,12 @@ def published(story: Story) -> Story:
 
 
 @pytest.fixture
+def terms_text() -> str:
+    """The terms that the story's releases get."""
+    return TERMS
+
+
+@pytest.fixture
 def published_to_half(story: Story) -> Story:
     """The same, but clinical signed for half of all devices at most."""
     story.publish_first()

@@ -111,17 +111,18 @@ def notices_table(notices: Any) -> Table:  # noqa: ANN401 - as roles_table
     """Notices in force as people read them."""
     return table(
         "Notices in force",
-        ("kind", "releases", "since", "ends", "reason", "index"),
+        ("kind", "releases", "for", "since", "ends", "reason", "index"),
         [
             (
-                item["kind"],
+                f"EXERCISE: {item['kind']}" if item["drill"] else item["kind"],
                 ", ".join(item["releases"]),
+                item["scope"],
                 item["issuedAt"],
                 item["ends"] or "-",
                 item["reason"],
                 f"NOT YET MARKED: {', '.join(item['leftToMark'])}"
                 if item["leftToMark"]
-                else ("marked" if item["kind"] != "hold" else "-"),
+                else ("marked" if item["takesAwayEverywhere"] else "-"),
             )
             for item in notices
         ],
