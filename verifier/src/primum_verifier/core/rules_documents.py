@@ -392,12 +392,10 @@ def it_is_valid_now(case: Case) -> Finding:
 
 
 @rule("index-age", Reason.TRUST_STALE_INDEX, source=INDEX, clause="freshness of the allow-list")
-def index_is_young(case: Case) -> Finding | str:
+def index_is_young(case: Case) -> Finding:
     """The list is not older than the statement allows a list to be."""
-    index, now, hours = case.reading.index, case.latest, case.said.validity.max_index_age_hours
-    if index is None:
-        return "no list to judge by"
-    age = None if now is None else (now - index.issued_at).total_seconds() / 3600
+    now, hours = case.latest, case.said.validity.max_index_age_hours
+    age = None if now is None else (now - case.index.issued_at).total_seconds() / 3600
     return Finding(
         None if age is None else age <= hours,
         "unknown" if age is None else f"{max(age, 0):.1f} hours",
