@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,22 @@ class Authority:
         timestamp.unrecognized_fields["issuedAt"] = moment(now())
         (metadata / "timestamp.json").write_bytes(self._sign(timestamp, "online"))
 
+    another_life = timedelta(days=29)
+    """For a second content of one version."""
+
+    def sign_snapshot_twice(self) -> None:
+        """A newer timestamp announces another content of the snapshot that was served."""
+        metadata = self.web / "metadata"
+        path = metadata / f"{self.version}.snapshot.json"
+        snapshot = Metadata[Snapshot].from_file(str(path)).signed
+        snapshot.expires += timedelta(days=1)
+        data = self._sign(snapshot, "online")
+        path.write_bytes(data)
+        timestamp = Timestamp(version=self.version + 1, expires=now() + timedelta(days=30))
+        timestamp.snapshot_meta = MetaFile.from_data(self.version, data, ["sha256"])
+        timestamp.unrecognized_fields["issuedAt"] = moment(now())
+        (metadata / "timestamp.json").write_bytes(self._sign(timestamp, "online"))
+
 
 class Field:
     """Both authorities, the people who approve, and one device in the field."""
@@ -266,6 +283,7 @@ class Field:
         self.releases: dict[str, str] = {}
         self.entries: list[dict[str, Any]] = []
         self.notices: list[bytes] = []
+        self.notice_ids: list[str] = []
         self.numbers = iter(range(1, 1000))
         self.said: dict[str, Any] = {}
         self.site: Authority | None = None
@@ -524,6 +542,7 @@ class Field:
                 **members,
             },
         }
+        self.notice_ids.append(content["predicate"]["id"])
         signers = [self.people[name] for name in people or ("clinical", "quality")]
         self.notices.append(envelope(canonical_json(content), INTOTO_PAYLOAD_TYPE, *signers))
         self._put_notices()
@@ -533,9 +552,32 @@ class Field:
         self.notices.clear()
         self._put_notices()
 
+    def answered(self, version: str) -> None:
+        """A new statement of a release, with every approval, that answers all its notices."""
+        entry = next(item for item in self.entries if item["version"] == version)
+        self.entries.remove(entry)
+        said = self.said
+        self.said = {**said, "answers": list(self.notice_ids)}
+        self.approve(version, tuple(self.people))
+        self.said = said
+        self.publish()
+
     def _put_notices(self) -> None:
         self.clinical.put("safety", "safety/notices.jsonl", b"".join(self.notices))
         self.publish()
+
+    @staticmethod
+    def envelope(payload: bytes, payload_type: str, *signers: CryptoSigner) -> bytes:
+        """A DSSE envelope."""
+        return envelope(payload, payload_type, *signers)
+
+    def replace_clinical(self) -> None:
+        """Clinical lost its root: a repository with other keys stands at the same address."""
+        old = self.clinical
+        shutil.rmtree(old.web)
+        self.clinical = Authority(old.web, old.delegated)
+        self.clinical.files = old.files
+        self.clinical.publish()
 
     def add_site(self) -> None:
         """A responsible organisation with a repository of its own; it has accepted nothing yet."""
@@ -743,6 +785,10 @@ class Field:
         except StandingError:
             return None
         return found if isinstance(found, ActiveRelease) else None
+
+    def standing_or_none(self) -> int | None:
+        """The generation that an application would be told to use."""
+        return self.standing()["generation"] if self.layout.standing.is_file() else None
 
     def standing(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.layout.standing.read_bytes())

@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from primum_agent.application import ActiveRelease, SafeMode, StandingError, open_active
+from primum_agent.application import (
+    ActiveRelease,
+    Answer,
+    Episode,
+    SafeMode,
+    StandingError,
+    open_active,
+)
+from primum_verifier.core.reasons import Reason
 
 MODEL = b"the model's bytes"
 TERMS: dict[str, Any] = {
@@ -99,6 +107,7 @@ def test_a_model_that_is_not_the_one_activated_is_never_opened(tmp_path: Path) -
     [
         {"schemaVersion": "9"},
         {"mode": "shadow"},
+        {"mode": "something new"},
         {"files": []},
         {"files": None},
         {"files": [{"id": "m", "kind": "model", "path": "../../x", "sha256": "0" * 64}]},
@@ -174,3 +183,72 @@ def test_the_library_costs_the_application_nothing_but_the_standard_library() ->
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_the_terms_ask_is_asked_of_the_episode(tmp_path: Path) -> None:
+    layers = [{"ageYearsMin": 18}, {"patientCategories": ["adult"]}]
+    standing(tmp_path, terms={**TERMS, "layers": layers, "banner": "Under review."})
+    release, now = active(tmp_path), datetime(2026, 7, 1, tzinfo=UTC)
+    allowed = release.may_use(Episode(age_years=54, patient_category="adult"), now=now)
+    assert (allowed.answer, allowed.banner) == (Answer.ALLOW_WITH_BANNER, "Under review.")
+    child = release.may_use(Episode(age_years=9, patient_category="paediatric"), now=now)
+    assert (bool(child), child.reason) == (False, Reason.ELIGIBILITY_POPULATION)
+    # A caller that says nothing of the episode is not believed to serve the right patient.
+    assert release.may_use(now=now).reason is Reason.ELIGIBILITY_POPULATION
+
+
+@pytest.mark.parametrize(
+    "terms", [None, {}, [], "all", {**TERMS, "layers": [{"newLimit": 1}]}, {**TERMS, "layers": 7}]
+)
+def test_terms_that_are_missing_or_unknown_permit_nothing(tmp_path: Path, terms: Any) -> None:
+    standing(tmp_path, terms=terms)
+    assert not active(tmp_path).may_use(now=datetime(2026, 7, 1, tzinfo=UTC))
+
+
+def test_a_release_that_is_being_taken_away_begins_no_episode(tmp_path: Path) -> None:
+    standing(tmp_path)
+    release, now = active(tmp_path), datetime(2026, 7, 1, tzinfo=UTC)
+    ending = {"reason": "eligibility.expired", "maxUseSeconds": None}
+    standing(tmp_path, ending=ending)
+    assert release.may_use(now=now).reason is Reason.ELIGIBILITY_EXPIRED
+    # The episode that runs is finished with what was opened.
+    assert not release.changed()
+    standing(tmp_path, ending={**ending, "reason": "a word of a newer agent"})
+    assert release.may_use(now=now).reason is Reason.ELIGIBILITY_WITHDRAWN
+    standing(tmp_path, ending=["unheard of"])
+    assert not release.may_use(now=now)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"operatingPoint": {"output": "p", "threshold": "0.8"}},
+        {"operatingPoint": None},
+        {"ordered": "advisory-only"},
+        {"mode": "investigational"},
+        {"generation": 4},
+        {"mode": "safe", "generation": None},
+    ],
+)
+def test_whatever_changes_how_it_is_used_makes_the_application_open_it_again(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    standing(tmp_path)
+    release = active(tmp_path)
+    assert not release.changed()
+    standing(tmp_path, **changes)
+    assert release.changed()
+
+
+def test_an_investigational_release_is_stamped_as_such(tmp_path: Path) -> None:
+    standing(tmp_path, mode="investigational", terms={**TERMS, "mode": "investigational"})
+    assert active(tmp_path).stamp()["mode"] == "investigational"
+
+
+def test_safe_mode_says_what_is_suspended_and_that_it_changed(tmp_path: Path) -> None:
+    standing(tmp_path, mode="safe", generation=None)
+    found = open_active(tmp_path)
+    assert isinstance(found, SafeMode)
+    assert not found.changed()
+    standing(tmp_path, mode="safe", generation=None, suspended="device-function")
+    assert found.changed()
