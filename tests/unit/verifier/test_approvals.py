@@ -22,6 +22,8 @@ from tests.unit.verifier.bending import (
 )
 from tests.unit.verifier.conftest import NOW, World
 
+from primum_verifier.core.approval import ApprovalPolicy
+from primum_verifier.core.document import canonical_json
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
 
@@ -235,3 +237,14 @@ def test_a_statement_about_another_release_gives_nothing_and_ends_nothing(world:
         Capability.STAGE,
         Reason.ELIGIBILITY_ABSENT,
     )
+
+
+def test_only_people_whose_keys_count_are_active(world: World) -> None:
+    world.policy["people"][0].update(status="left")
+    world.policy["people"][1].update(status="compromised")
+    document = ApprovalPolicy.model_validate_json(canonical_json(world.policy))
+    assert [person.person_id for person in document.active_people()] == ["p-regulatory"]
+    assert [person.person_id for person in document.notice_signers()] == [
+        "p-clinical",
+        "p-regulatory",
+    ]

@@ -321,6 +321,16 @@ BOUNDS: dict[str, Row] = {
         both(CONFLICTS, facts(installed={"card": "1.9.9"})),
         Reason.COMPAT_SOFTWARE,
     ),
+    "software-required-unreadable": (
+        both(REQUIRES, facts(installed={"card": "1.2.3"})),
+        both(REQUIRES, facts(installed={"card": "spring"})),
+        Reason.COMPAT_SOFTWARE,
+    ),
+    "software-conflict-unreadable": (
+        both(CONFLICTS, facts(installed={"other": "spring"})),
+        both(CONFLICTS, facts(installed={"card": "spring"})),
+        Reason.COMPAT_SOFTWARE,
+    ),
     "software-agent": (
         software(agentMin="0.1.0"),
         software(agentMin="0.1.1"),

@@ -9,6 +9,7 @@ from tests.unit.verifier.bending import (
     Bend,
     asked,
     at,
+    attribute,
     both,
     expires,
     facts,
@@ -153,3 +154,11 @@ def test_the_strictest_of_several_orders_counts_and_among_equals_the_notice(worl
         NoticeAction.SUSPEND_AI_FUNCTION,
         Reason.TRUST_STALE_INDEX,
     )
+
+
+@pytest.mark.parametrize("role", ["root", "timestamp", "snapshot", "targets"])
+@pytest.mark.parametrize("phase", [Phase.INSTALL, Phase.ACTIVATE, Phase.FALL_BACK])
+def test_a_view_without_a_top_role_gives_nothing(world: World, role: str, phase: Phase) -> None:
+    verdict = asked(world, attribute("missing", {role}), phase=phase)
+    assert (verdict.capability, verdict.primary) == (Capability.NONE, Reason.TRUST_METADATA)
+    assert verdict.in_the_way[0].found == f"missing: engineering {role}, clinical {role}"

@@ -88,12 +88,19 @@ class SoftwareRange(Document):
             raise ValueError("least is above most")
         return self
 
-    def includes(self, version: str | None) -> bool:
-        """Whether a version, as found on the device, is meant; what is not there never is."""
-        try:
-            found = precedence(version or "")
-        except ValueError:
+    def includes(self, version: str | None, *, unreadable: bool = False) -> bool:
+        """Whether a version, as found on the device, is meant; what is not there never is.
+
+        Args:
+            version: the version found; None where the component is not there.
+            unreadable: the answer about a version that cannot be ordered.
+        """
+        if version is None:
             return False
+        try:
+            found = precedence(version)
+        except ValueError:
+            return unreadable
         return (self.least is None or found >= precedence(self.least)) and (
             self.most is None or found <= precedence(self.most)
         )
@@ -106,7 +113,10 @@ def software_faults(
 ) -> str:
     """What of the software on a device is missing or in the way; empty when nothing is."""
     missing = [item for item in requires if not item.includes(installed.get(item.component))]
-    against = [item for item in conflicts if item.includes(installed.get(item.component))]
+    # A version that nobody can order may be the one that it cannot live with.
+    against = [
+        item for item in conflicts if item.includes(installed.get(item.component), unreadable=True)
+    ]
     return "; ".join(
         f"{what} {item.component}: found {installed.get(item.component, 'none')}"
         for what, items in (("needs another", missing), ("conflicts with", against))
