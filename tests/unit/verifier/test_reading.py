@@ -12,11 +12,14 @@ from tests.unit.verifier.bending import (
     asked,
     attribute,
     both,
+    constraint,
+    digest,
     granted,
     manifest,
     noticed,
     policy,
     statement,
+    when,
     within,
 )
 from tests.unit.verifier.conftest import World, envelope
@@ -26,6 +29,7 @@ from primum_verifier.core.envelope import CONTEXT_PAYLOAD_TYPE, INTOTO_PAYLOAD_T
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
 
+_RANGE = {"prefix": "SN", "first": 1, "last": 9}
 LATER = {"later": True, "crit": ["later"]}
 
 
@@ -139,6 +143,106 @@ def test_what_cannot_be_read_takes_nothing_away(world: World, case: str) -> None
     verdict = asked(world, UNREADABLE[case][0], phase=Phase.CONTINUE)
     assert granted(verdict)
     assert verdict.ordered == (None if case in TAKEN else NoticeAction.CONTINUE_WITH_NOTICE)
+
+
+CONTRADICTIONS: dict[str, tuple[Bend, Reason]] = {
+    "a list of sites that names none": (
+        constraint(sites={"mode": "list", "ids": []}),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "any site, and a list": (
+        constraint(sites={"mode": "all", "ids": ["ward-7"]}),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "a range of serial numbers that ends before it begins": (
+        constraint(devices={"scope": "serial-numbers", "ranges": [_RANGE | {"last": 0}]}),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "a range of lots": (
+        constraint(devices={"scope": "lot-numbers", "ranges": [_RANGE]}),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "a scope that names no device": (
+        constraint(devices={"scope": "model", "values": []}),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "versions from above to below": (
+        constraint(software={"requires": [{"component": "c", "least": "1.0.1", "most": "1.0.0"}]}),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "a statement that ends when it begins": (
+        within("statement", "validity.notAfter", when()),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "a study for clinical use": (
+        statement(study={"protocolId": "P", "approvalRef": "E", "until": when(days=9)}),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "conditions that are not named": (
+        statement(decision="eligible-with-conditions"),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "a mode that the decision does not allow": (
+        statement(decision="investigational"),
+        Reason.ELIGIBILITY_ABSENT,
+    ),
+    "a country and no jurisdictions": (
+        noticed("clinical", "quality", scope={"mode": "all", "jurisdictions": ["FR"]}),
+        Reason.TRUST_STALE_INDEX,
+    ),
+    "a hold without an end": (
+        noticed("clinical", kind="hold", action="no-new-activation"),
+        Reason.TRUST_STALE_INDEX,
+    ),
+    "a hold that restricts": (
+        noticed(
+            "clinical",
+            kind="hold",
+            action="restrict",
+            restriction={"jurisdictions": ["FR"]},
+            expiresAt=when(days=3),
+        ),
+        Reason.TRUST_STALE_INDEX,
+    ),
+    "a restriction that restricts nothing": (
+        noticed("clinical", "quality", kind="restriction", action="restrict"),
+        Reason.TRUST_STALE_INDEX,
+    ),
+    "a date to approve again for somebody who is active": (
+        within("policy", "people.0.reapproveBy", when(days=9)),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "one key for two people": (
+        lambda w: w.policy["people"][1].update(key=w.policy["people"][0]["key"]),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "one stage and tier twice": (
+        lambda w: w.policy["requirements"].append(w.policy["requirements"][0]),
+        Reason.ELIGIBILITY_APPROVALS,
+    ),
+    "two items with one path": (
+        within("manifest", "items.1.path", "model.onnx"),
+        Reason.DOCUMENT_INVALID,
+    ),
+    "a self-test that is none": (
+        within("manifest", "selfTest.specification", "model"),
+        Reason.DOCUMENT_INVALID,
+    ),
+    "fixtures that are none": (
+        within("manifest", "selfTest.fixtures", "model"),
+        Reason.DOCUMENT_INVALID,
+    ),
+    "no model": (within("manifest", "items.0.kind", "driver"), Reason.DOCUMENT_INVALID),
+    "one baseline of two": (manifest(previous=digest("a")), Reason.DOCUMENT_INVALID),
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS, ids=str)
+def test_a_document_that_contradicts_itself_is_not_read(world: World, case: str) -> None:
+    bend, reason = CONTRADICTIONS[case]
+    verdict = asked(world, bend)
+    assert not granted(verdict)
+    assert verdict.primary == reason
 
 
 STANDING: dict[str, Bend] = {
