@@ -9,10 +9,14 @@ from typing import Any
 from tests.unit.verifier.conftest import NOW, World, moment
 
 from primum_verifier.core.question import Verdict
+from primum_verifier.core.reasons import Reason
 from primum_verifier.core.verdict import judge
 from primum_verifier.core.vocabulary import Capability, Phase
 
 Bend = Callable[[World], object]
+
+Row = tuple[Bend, Bend, Reason]
+"""What lies inside a bound, what lies one step beyond, and why that is refused."""
 
 
 def both(*bends: Bend) -> Bend:

@@ -154,3 +154,8 @@ def test_one_ecdsa_key_has_one_spelling_and_one_id() -> None:
                 }
             )
         assert plain_public("ecdsa", other) == key.public
+
+
+def test_a_text_that_is_no_key_has_the_spelling_that_it_has() -> None:
+    """It verifies nothing; it must only be told apart from every other."""
+    assert plain_public("ecdsa", " no key at all\n") == "no key at all"
