@@ -483,6 +483,15 @@ def test_what_only_tells_or_narrows_forbids_nothing(world: World, case: str) -> 
     assert granted(asked(world, bend)) is not forbids
 
 
+@pytest.mark.parametrize(("kind", "forbids"), [("field-action", False), ("withdrawal", True)])
+def test_no_new_activation_forbids_no_way_back_to_what_is_not_withdrawn(
+    world: World, kind: str, *, forbids: bool
+) -> None:
+    stop = noticed("clinical", "quality", kind=kind, action="no-new-activation")
+    assert granted(asked(world, stop, phase=Phase.FALL_BACK)) is not forbids
+    assert not granted(asked(world, phase=Phase.ACTIVATE))
+
+
 POINT = within("statement", "operatingPoint.restricted", [{"id": "cautious", "threshold": "0.8"}])
 ASKS = facts(asks_per_episode=True)
 MARKED = attribute("index_status", "restricted")

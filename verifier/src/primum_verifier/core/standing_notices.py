@@ -22,14 +22,14 @@ _TELLS_ONLY = frozenset({NoticeAction.NOTIFY_ONLY, NoticeAction.ADVISORY_ONLY})
 def notices_in_force(case: Case) -> tuple[SignedNotice, ...]:
     """Every notice that counts here and now: the strictest first, among equals the newest.
 
-    A later notice never lifts an earlier one: only a statement that answers it does.  A hold
-    stops new activations only: it does not forbid the way back to what is held already.
+    A later notice never lifts an earlier one: only a statement that answers it does.  What stops
+    new activations only does not forbid the way back to what lies here already.
     """
     falling_back = case.question.phase == Phase.FALL_BACK
     counted = [
         notice
         for notice in case.reading.notices
-        if _counts(notice, case) and not (falling_back and is_hold(notice))
+        if _counts(notice, case) and not (falling_back and _stops_only_new(notice))
     ]
     return tuple(
         sorted(
@@ -89,6 +89,12 @@ def narrows_by_notice(case: Case) -> bool:
 def is_hold(notice: SignedNotice) -> bool:
     """Whether the notice holds new activations and takes nothing away."""
     return notice.statement.predicate.kind == NoticeKind.HOLD
+
+
+def _stops_only_new(notice: SignedNotice) -> bool:
+    said = notice.statement.predicate
+    withdrawn = said.kind == NoticeKind.WITHDRAWAL
+    return is_hold(notice) or (said.action == NoticeAction.NO_NEW_ACTIVATION and not withdrawn)
 
 
 def action_now(notice: SignedNotice, case: Case) -> NoticeAction:
