@@ -20,6 +20,7 @@ from primum_repo_tools.keys import (
 from primum_repo_tools.policy import first_policy
 from primum_repo_tools.publishing import publish_roles
 from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.sites import first_acceptance
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.approval import POLICY_TARGET
 from primum_verifier.core.device import PROVISIONING_TARGET, ProvisioningKeys
@@ -28,6 +29,7 @@ from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE
 from primum_verifier.core.reasons import Reason
+from primum_verifier.core.site import ACCEPTANCE_TARGET
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,17 @@ def refresh_authority(
 
 
 def _check_provisioning(workbench: Workbench, provisioning: Sequence[PublicKey]) -> None:
-    threshold = workbench.settings.provisioning.threshold
+    settings = workbench.settings.provisioning
+    if settings is None:
+        if provisioning:
+            raise UsageError(
+                "A site says nothing about where devices stand.",
+                reason=Reason.USAGE,
+                where="--provisioning-key",
+                remedy="Leave it out; provisioning keys are the manufacturer's.",
+            )
+        return
+    threshold = settings.threshold
     distinct = {key.public for key in provisioning}
     if len(distinct) != len(provisioning) or len(distinct) < threshold:
         raise UsageError(
@@ -158,16 +170,16 @@ def _sign_root(
 def _sign_targets(
     workbench: Workbench, repository: AuthorityRepository, keys: dict[str, PublicKey]
 ) -> None:
-    delegations = Delegations({}, {})
     roles = {}
     for role, paths in DELEGATED_PATHS[workbench.authority].items():
         settings = workbench.settings.roles[role]
         roles[role] = DelegatedRole(
             role, [], settings.threshold, terminating=True, paths=list(paths)
         )
-    delegations.roles = roles
     with repository.edit_targets(Targets.type) as targets:
-        targets.delegations = delegations
+        if not roles:
+            return
+        targets.delegations = Delegations({}, roles)
         for role in roles:
             for address in workbench.settings.roles[role].keys:
                 targets.add_key(keys[address].for_verifying(), role)
@@ -180,19 +192,24 @@ def _put_first_documents(
     *,
     now: datetime,
 ) -> None:
-    listed = ProvisioningKeys(
-        type="urn:primum:provisioning-keys:v0.1",
-        schema_version="0.1",
-        id=uuid4().urn,
-        number=1,
-        issued_at=now,
-        threshold=workbench.settings.provisioning.threshold,
-        keys=tuple(provisioning),
-    )
-    repository.put_target(Targets.type, PROVISIONING_TARGET, listed.to_bytes())
-    if workbench.settings.policy is not None:
-        policy = first_policy(workbench.settings.policy, now=now)
+    settings = workbench.settings
+    if settings.provisioning is not None:
+        listed = ProvisioningKeys(
+            type="urn:primum:provisioning-keys:v0.1",
+            schema_version="0.1",
+            id=uuid4().urn,
+            number=1,
+            issued_at=now,
+            threshold=settings.provisioning.threshold,
+            keys=tuple(provisioning),
+        )
+        repository.put_target(Targets.type, PROVISIONING_TARGET, listed.to_bytes())
+    if settings.policy is not None:
+        policy = first_policy(settings.policy, now=now)
         repository.put_target(Targets.type, POLICY_TARGET, policy.to_bytes())
+    if settings.site is not None:
+        acceptance = first_acceptance(settings.site, now=now)
+        repository.put_target(Targets.type, ACCEPTANCE_TARGET, acceptance.to_bytes())
 
 
 def first_index(*, now: datetime) -> EligibilityIndex:

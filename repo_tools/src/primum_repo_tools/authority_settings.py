@@ -6,17 +6,19 @@ people before ``authority create`` turns it into signed metadata.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from primum_verifier.core.approval import Requirement
-from primum_verifier.core.document import Count, Document, SchemaVersion, Text
+from primum_verifier.core.document import Count, Document, SchemaVersion, Slug, Text
 from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, OpenIssues
 from primum_verifier.core.manifest import MANIFEST_ROLE
 from primum_verifier.core.notice import SAFETY_ROLE
 
-AuthorityName = Literal["engineering", "clinical"]
+AuthorityName = Literal["engineering", "clinical", "site"]
+"""The two that a manufacturer keeps, and a responsible organisation, which can only narrow."""
 
 ROLLOUT_ROLE = "rollout"
 TOP_ROLES = ("root", "targets", "snapshot", "timestamp")
@@ -34,6 +36,7 @@ DELEGATED_PATHS: dict[AuthorityName, dict[str, tuple[str, ...]]] = {
         ),
         SAFETY_ROLE: ("safety/notices.jsonl",),
     },
+    "site": {},
 }
 """What each delegated role may say; ``*`` stops at a slash (TUF 4.5)."""
 
@@ -63,6 +66,13 @@ class ProvisioningSettings(Document):
     threshold: Annotated[int, Field(ge=2, le=10)]
 
 
+class SiteSettings(Document):
+    """Which organisation this is, and for which of its sites it speaks."""
+
+    organisation: Text
+    sites: tuple[Slug, ...] = Field(min_length=1, max_length=1000)
+
+
 class PolicySettings(Document):
     """Whose approvals each stage needs, what it needs besides, and who signs a notice.
 
@@ -79,7 +89,8 @@ class PolicySettings(Document):
 class WorkbenchSettings(Document):
     """The whole of ``workbench.toml``.
 
-    ``peer`` is the folder of the other authority's web root; it is only ever read.
+    ``peer`` is the folder of the other authority's web root, for a site that of clinical; it is
+    only ever read.
     """
 
     schema_version: SchemaVersion
@@ -87,8 +98,9 @@ class WorkbenchSettings(Document):
     title: Text
     peer: Annotated[str, StringConstraints(max_length=400)] = ""
     roles: dict[str, RoleSettings]
-    provisioning: ProvisioningSettings
+    provisioning: ProvisioningSettings | None = None
     policy: PolicySettings | None = None
+    site: SiteSettings | None = None
 
     @model_validator(mode="after")
     def _roles_are_the_authority_s(self) -> WorkbenchSettings:
@@ -101,8 +113,14 @@ class WorkbenchSettings(Document):
             for key in settings.keys:
                 if users.setdefault(key, group) != group:
                     raise ValueError(f"{key} serves two roles: one key, one role")
-        if (self.authority == "clinical") != (self.policy is not None):
-            raise ValueError("[policy] stands in a clinical workbench, and only there")
+        for table, stands, wanted in (
+            ("policy", self.policy is not None, self.authority == "clinical"),
+            ("site", self.site is not None, self.authority == "site"),
+            ("provisioning", self.provisioning is not None, self.authority != "site"),
+        ):
+            if stands != wanted:
+                there = "belongs in" if wanted else "has no place in"
+                raise ValueError(f"[{table}] {there} a workbench of {self.authority}")
         return self
 
 
@@ -131,6 +149,12 @@ _ROLES: dict[AuthorityName, tuple[tuple[str, tuple[str, ...], int, int], ...]] =
         ("snapshot", ("online-1",), 1, 7),
         ("timestamp", ("online-1",), 1, 1),
     ),
+    "site": (
+        ("root", ("root-1", "root-2", "root-3"), 2, 365),
+        ("targets", ("targets-1",), 1, 90),
+        ("snapshot", ("online-1",), 1, 7),
+        ("timestamp", ("online-1",), 1, 1),
+    ),
 }
 
 _POLICY = """
@@ -154,13 +178,16 @@ functions = { clinical = 1, quality = 1, regulatory = 1 }
 """
 
 
-def first_settings(authority: AuthorityName, *, title: str, peer: str) -> bytes:
+def first_settings(
+    authority: AuthorityName, *, title: str, peer: str, sites: Sequence[str] = ()
+) -> bytes:
     """The text of a new ``workbench.toml``, with the defaults and the reason for each.
 
     Args:
         authority: which of the two authorities the workbench serves.
         title: the name that people read.
         peer: folder of the other authority's web root, relative to the workbench; may be empty.
+        sites: of a responsible organisation, those that it speaks for.
     """
 
     def quoted(text: str) -> str:
@@ -178,9 +205,16 @@ def first_settings(authority: AuthorityName, *, title: str, peer: str) -> bytes:
         "# No key serves two roles; snapshot and timestamp may share one online key.\n"
     )
     roles = "".join(_role_lines(*role) for role in _ROLES[authority]).lstrip("\n")
-    provisioning = (
-        "\n# One provisioning key alone must not be able to move a device to another country.\n"
-        "[provisioning]\nthreshold = 2\n"
-    )
+    if authority == "site":
+        listed = ", ".join(quoted(site) for site in sites)
+        rest = (
+            "\n# The organisation, and the sites that it speaks for, as devices name theirs.\n"
+            f"[site]\norganisation = {quoted(title)}\nsites = [{listed}]\n"
+        )
+    else:
+        rest = (
+            "\n# One provisioning key alone must not be able to move a device to another country.\n"
+            "[provisioning]\nthreshold = 2\n"
+        )
     policy = _POLICY if authority == "clinical" else ""
-    return (head + roles + provisioning + policy).encode()
+    return (head + roles + rest + policy).encode()

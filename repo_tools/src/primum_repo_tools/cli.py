@@ -20,7 +20,9 @@ from primum_repo_tools.commands import (
     publish,
     release,
     rollout,
+    site,
     status,
+    trust_map,
 )
 from primum_repo_tools.commands.common import EXITS, command, new_app
 from primum_verifier.core.errors import EXIT_DONE, FailedError, PrimumError, UsageError
@@ -43,6 +45,8 @@ command(app)(rollout.rollout)
 command(app)(notice.withdraw)
 command(app)(notice.hold)
 command(app)(notice.restrict)
+app.add_typer(site.app, name="site", epilog=EXITS)
+app.add_typer(trust_map.app, name="trust-map", epilog=EXITS)
 command(app)(status.status)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -37,6 +37,7 @@ from primum_verifier.core.envelope import CONTEXT_PAYLOAD_TYPE, PublicKey
 from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.limits import MAX_ROOT_BYTES
 from primum_verifier.core.reasons import Reason
+from primum_verifier.core.site import ACCEPTANCE_TARGET
 from primum_verifier.core.vocabulary import Stage
 from primum_verifier.shell.trust_store import MemoryTrustStore
 
@@ -51,6 +52,26 @@ class Enrolment(Document):
     hardware_id: Slug
     serial_number: Name
     public_key: PublicKey
+
+
+class Build(Document):
+    """How the device was made, besides what it says of itself."""
+
+    hardware_revision: Name
+    udi_di: Name
+    model_number: Name | None = None
+    lot_number: Name | None = None
+    boot_firmware: Name | None = None
+    sensors: tuple[Slug, ...] = Field(default=(), max_length=100)
+
+
+class Trust(Document):
+    """Whom the device believes, besides the roots, and what it was made to serve."""
+
+    component: Slug
+    stage: Stage
+    offline_allowance_days: Annotated[int, Field(ge=0, le=366)] = 0
+    takes_drills: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,7 @@ class Connections(Document):
 
     engineering_url: Text
     clinical_url: Text
+    site_url: Text | None = None
     broker_host: Text
     broker_port: Annotated[int, Field(ge=1, le=65_535)]
     fleet: Slug
@@ -79,12 +101,46 @@ class Connections(Document):
 
 
 def read_root(folder: Path, *, authority: str, now: datetime) -> Root:
-    """Read an authority from its workbench or its web root, with the device's own client.
+    """Read a manufacturer's authority from its workbench or its web root, as a device does.
 
     Raises:
         UsageError: no authority is published there.
         PrimumError: what the client refuses.
     """
+    data, found = _first_root(folder, authority=authority, target=PROVISIONING_TARGET, now=now)
+    if found is None:
+        raise UsageError(
+            "The authority lists no provisioning keys.",
+            reason=Reason.USAGE,
+            where=f"{folder}: {PROVISIONING_TARGET}",
+            remedy=f"Name the folder of {authority}, not of a site.",
+        )
+    where = f"{authority}: {PROVISIONING_TARGET}"
+    return Root(data=data, keys=parse_document(ProvisioningKeys, found, where=where))
+
+
+def read_site_root(folder: Path, *, now: datetime) -> bytes:
+    """Read a responsible organisation's first root from its workbench or its web root.
+
+    Raises:
+        UsageError: nothing is published there, or it is no responsible organisation.
+        PrimumError: what the client refuses.
+    """
+    data, found = _first_root(folder, authority="site", target=ACCEPTANCE_TARGET, now=now)
+    if found is None:
+        raise UsageError(
+            "This authority accepts nothing: it is no responsible organisation.",
+            reason=Reason.USAGE,
+            where=f"{folder}: {ACCEPTANCE_TARGET}",
+            remedy="Make one: primum-repo init FOLDER --authority site --site ID",
+        )
+    return data
+
+
+def _first_root(
+    folder: Path, *, authority: str, target: str, now: datetime
+) -> tuple[bytes, bytes | None]:
+    """The first root of an authority and one of its documents, read by the device's client."""
     is_workbench = (folder / SETTINGS_FILE).is_file()
     web = folder / "web" if is_workbench or (folder / "web").is_dir() else folder
     if not (web / "metadata" / FIRST_ROOT).is_file():
@@ -101,15 +157,8 @@ def read_root(folder: Path, *, authority: str, now: datetime) -> Root:
     with read_web(
         web, authority=authority, root=data, store=MemoryTrustStore(), now=now
     ) as session:
-        found = session.document(PROVISIONING_TARGET)
-    if found is None:
-        raise UsageError(
-            "The authority lists no provisioning keys.",
-            reason=Reason.USAGE,
-            where=f"{web}: {PROVISIONING_TARGET}",
-        )
-    where = f"{authority}: {PROVISIONING_TARGET}"
-    return Root(data=data, keys=parse_document(ProvisioningKeys, found.data, where=where))
+        found = session.document(target)
+    return data, None if found is None else found.data
 
 
 def read_enrolment(path: Path) -> Enrolment:
@@ -161,8 +210,7 @@ def device_context(
     enrolment: Enrolment,
     *,
     placement: PlacementFacts,
-    hardware_revision: str,
-    udi_di: str,
+    build: Build,
     number: int,
     life: timedelta,
     now: datetime,
@@ -179,11 +227,40 @@ def device_context(
             device_id=enrolment.device_id,
             serial_number=enrolment.serial_number,
             hardware_id=enrolment.hardware_id,
-            hardware_revision=hardware_revision,
-            udi_di=udi_di,
+            hardware_revision=build.hardware_revision,
+            udi_di=build.udi_di,
             public_key=enrolment.public_key,
+            model_number=build.model_number,
+            lot_number=build.lot_number,
+            boot_firmware=build.boot_firmware,
+            sensors=build.sensors,
         ),
         placement=placement,
+    )
+
+
+def first_trust_map(trust: Trust, roots: Mapping[str, bytes], *, now: datetime) -> TrustMap:
+    """The trust map of a new device.
+
+    Args:
+        trust: what it was made to serve.
+        roots: the first root of engineering and clinical, and of a site where it obeys one.
+        now: the moment of issue.
+    """
+    pinned = {name: DigestSet(sha256=sha256_hex(data)) for name, data in roots.items()}
+    return TrustMap(
+        type="urn:primum:trust-map:v0.1",
+        schema_version="0.1",
+        id=uuid4().urn,
+        number=1,
+        issued_at=now,
+        stage=trust.stage,
+        component=trust.component,
+        engineering_root=pinned["engineering"],
+        clinical_root=pinned["clinical"],
+        site_root=pinned.get("site"),
+        offline_allowance_days=trust.offline_allowance_days,
+        takes_drills=trust.takes_drills,
     )
 
 
@@ -192,32 +269,17 @@ def write_provisioning(
     *,
     context: DeviceContext,
     signers: list[Signer],
-    engineering: Root,
-    clinical: Root,
-    component: str,
-    stage: Stage,
-    connections: Connections,
-    now: datetime,
-) -> TrustMap:
+    roots: Mapping[str, bytes],
+    trust_map: TrustMap,
+    settings: str,
+) -> None:
     """Write the folder that a device is provisioned with; ``agent.toml`` comes last."""
-    trust_map = TrustMap(
-        type="urn:primum:trust-map:v0.1",
-        schema_version="0.1",
-        id=uuid4().urn,
-        number=1,
-        issued_at=now,
-        stage=stage,
-        component=component,
-        engineering_root=DigestSet(sha256=sha256_hex(engineering.data)),
-        clinical_root=DigestSet(sha256=sha256_hex(clinical.data)),
-    )
     envelope = sign_envelope(context.to_bytes(), payload_type=CONTEXT_PAYLOAD_TYPE, signers=signers)
-    write_durably(output / "engineering.root.json", engineering.data)
-    write_durably(output / "clinical.root.json", clinical.data)
+    for name, data in roots.items():
+        write_durably(output / f"{name}.root.json", data)
     write_durably(output / "trust-map.json", trust_map.to_bytes())
     write_durably(output / "device-context.dsse.json", envelope)
-    write_durably(output / "agent.toml", agent_settings(context, component, connections).encode())
-    return trust_map
+    write_durably(output / "agent.toml", settings.encode())
 
 
 def agent_settings(context: DeviceContext, component: str, connections: Connections) -> str:
@@ -228,7 +290,8 @@ def agent_settings(context: DeviceContext, component: str, connections: Connecti
     """
     engineering = _base(connections.engineering_url)
     clinical = _base(connections.clinical_url)
-    plain = any(url.startswith("http:") for url in (engineering, clinical))
+    site = "" if connections.site_url is None else _base(connections.site_url)
+    plain = any(url.startswith("http:") for url in (engineering, clinical, site))
     return f"""\
 # What this device is and where it finds its authorities. Trust is in the other files.
 schema_version = "0.1"
@@ -244,7 +307,7 @@ artifacts_url = "{engineering}artifacts/"
 [repositories.clinical]
 metadata_url = "{clinical}metadata/"
 targets_url = "{clinical}targets/"
-
+{_site_table(site)}
 [transport]
 # Plain http hides nothing; what is fetched is trusted by its signatures alone.
 allow_http = {"true" if plain else "false"}
@@ -260,6 +323,16 @@ poll_jitter = {connections.poll_jitter:g}
 """
 
 
+def _site_table(site: str) -> str:
+    if not site:
+        return ""
+    return f"""
+[repositories.site]
+metadata_url = "{site}metadata/"
+targets_url = "{site}targets/"
+"""
+
+
 def _base(url: str) -> str:
     parts = urlsplit(url)
     clean = all(letter.isprintable() and letter not in '"\\ ' for letter in url)
@@ -269,6 +342,7 @@ def _base(url: str) -> str:
             reason=Reason.USAGE,
             found=url[:200],
             expected="such as https://updates.example.org/engineering/",
-            remedy="Give --engineering-url and --clinical-url with http:// or https:// and a host.",
+            remedy="Give --engineering-url, --clinical-url and --site-url with http:// or https:// "
+            "and a host.",
         )
     return url if url.endswith("/") else f"{url}/"

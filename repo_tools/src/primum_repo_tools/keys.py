@@ -7,6 +7,7 @@ knows what a private key looks like.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -213,3 +214,24 @@ def sign_envelope(payload: bytes, *, payload_type: str, signers: list[Signer]) -
     for signer in signers:
         envelope.sign(signer.backend)
     return canonical_json(envelope.to_dict())
+
+
+def add_signatures(envelope: bytes, *, signers: list[Signer], where: str) -> bytes:
+    """Sign what an envelope holds besides those who signed it before; a signer signs once.
+
+    Raises:
+        UsageError: it is no envelope.
+    """
+    try:
+        signed = Envelope.from_dict(json.loads(envelope))
+        for signer in signers:
+            signed.sign(signer.backend)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            "This is no signed document.",
+            reason=Reason.USAGE,
+            where=where,
+            found=str(error)[:200],
+            expected="a DSSE envelope",
+        ) from error
+    return canonical_json(signed.to_dict())

@@ -150,7 +150,7 @@ class _Remembering:
 
 
 def _other(workbench: Workbench) -> str:
-    return "clinical" if workbench.authority == "engineering" else "engineering"
+    return "engineering" if workbench.authority == "clinical" else "clinical"
 
 
 def _trusted(workbench: Workbench) -> Path:

@@ -26,6 +26,7 @@ from primum_repo_tools.published_notices import (
 from primum_repo_tools.releases import COMPARISON_FILE, SELF_TEST_FILE, Draft, drafts
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.rollout import published_plan
+from primum_repo_tools.sites import published_acceptance
 from primum_repo_tools.summary import plain as plain_of
 from primum_repo_tools.summary import text_of
 from primum_repo_tools.workbench import Workbench
@@ -61,6 +62,9 @@ def workbench_status(workbench: Workbench, *, now: datetime) -> dict[str, object
         status["rollout"] = (
             None if plan is None else plan.model_dump(mode="json", by_alias=True, exclude_none=True)
         )
+    elif workbench.authority == "site":
+        acceptance = published_acceptance(repository)
+        status["acceptance"] = acceptance.model_dump(mode="json", by_alias=True, exclude_none=True)
     else:
         policy, index = published_policy(repository), published_index(repository)
         status["people"] = people_status(policy)

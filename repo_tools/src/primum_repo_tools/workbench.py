@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,12 +28,17 @@ from primum_repo_tools.authority_settings import (
 )
 from primum_repo_tools.files import append_durably, make_folder, read_input, write_durably
 from primum_repo_tools.moments import plain
-from primum_repo_tools.settings import read_settings
+from primum_repo_tools.settings import parse_settings, read_settings
 from primum_verifier.core.document import canonical_json, read_json
 from primum_verifier.core.errors import BusyError, FailedError, RefusedError, UsageError
 from primum_verifier.core.reasons import Reason
 
 SETTINGS_FILE = "workbench.toml"
+_WITH_STATIONS = (
+    " --provisioning-key station-1/provisioning.public.json --provisioning-key "
+    "station-2/provisioning.public.json; make a station's key before: "
+    "primum-repo device key station-1"
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,13 @@ class Workbench:
 
 
 def create_workbench(
-    folder: Path, *, authority: AuthorityName, title: str, peer: Path | None, now: datetime
+    folder: Path,
+    *,
+    authority: AuthorityName,
+    title: str,
+    peer: Path | None,
+    now: datetime,
+    sites: Sequence[str] = (),
 ) -> Workbench:
     """Make the folders and the settings of a new workbench; nothing is signed yet.
 
@@ -166,7 +177,8 @@ def create_workbench(
             remedy="Choose another folder: keys and records lie in one of their own.",
         )
     relative = os.path.relpath(peer.resolve(), folder.resolve()) if peer is not None else ""
-    content = first_settings(authority, title=title, peer=relative)
+    content = first_settings(authority, title=title, peer=relative, sites=sites)
+    parse_settings(WorkbenchSettings, content, where="--title, --site")
     make_folder(folder)
     make_folder(folder / "keys", mode=0o700)
     write_durably(folder / SETTINGS_FILE, content)
@@ -198,7 +210,7 @@ def open_workbench(folder: Path, *, authority: AuthorityName | None = None) -> W
     )
     if authority is not None and settings.authority != authority:
         raise UsageError(
-            "This is the other authority's workbench.",
+            "This is another authority's workbench.",
             reason=Reason.USAGE,
             where=str(folder),
             found=settings.authority,
@@ -220,10 +232,8 @@ def open_created(folder: Path, *, authority: AuthorityName | None = None) -> Wor
             "This authority was not created yet.",
             reason=Reason.USAGE,
             where=str(folder),
-            remedy=f"Create it: primum-repo authority create {folder} --provisioning-key "
-            "station-1/provisioning.public.json --provisioning-key "
-            "station-2/provisioning.public.json; make a station's key before: "
-            "primum-repo device key station-1",
+            remedy=f"Create it: primum-repo authority create {folder}"
+            + ("" if workbench.authority == "site" else _WITH_STATIONS),
         )
     return workbench
 

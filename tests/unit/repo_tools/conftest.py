@@ -32,6 +32,8 @@ DATA = Path(__file__).parent / "data"
 PASSPHRASE = "correct horse battery"  # noqa: S105 - of keys that live for one test
 COMPONENT = "pvc-classifier"
 CASES = 40
+FOLDERS = {"site": "hospital"}
+"""The workbench of an authority, where it is not called like it."""
 
 PLAN = """\
 schema_version = "0.1"
@@ -316,23 +318,25 @@ class Device:
         self.folder, self.provisioning, self.key = folder, provisioning, key
         where = "trust-map.json"
         self.trust_map = parse_document(TrustMap, (provisioning / where).read_bytes(), where=where)
+        names = [
+            name
+            for name in ("engineering", "clinical", "site")
+            if (provisioning / f"{name}.root.json").exists()
+        ]
         self.authorities = Authorities(
             trust_map=self.trust_map,
-            roots={
-                name: (provisioning / f"{name}.root.json").read_bytes()
-                for name in ("engineering", "clinical")
-            },
+            roots={name: (provisioning / f"{name}.root.json").read_bytes() for name in names},
             addresses={
                 name: AuthorityAddress(
                     *(
-                        f"{(folder / name / 'web').as_uri()}/{part}/"
+                        f"{(folder / FOLDERS.get(name, name) / 'web').as_uri()}/{part}/"
                         for part in ("metadata", "targets", "artifacts")
                     )
                 )
-                for name in ("engineering", "clinical")
+                for name in names
             },
             fetcher=FolderFetcher(folder),
-            stores={name: MemoryTrustStore() for name in ("engineering", "clinical")},
+            stores={name: MemoryTrustStore() for name in names},
         )
 
     def verdict(self, version: str, *, phase: Phase = Phase.INSTALL) -> Any:
@@ -340,7 +344,7 @@ class Device:
         seen = self.authorities.refresh(
             now=now, device_id="wearable-001", held=[("pvc-classifier", version)]
         )
-        assert not seen.problems
+        assert set(seen.problems) <= {"site"}
         assert seen.engineering is not None
         assert seen.clinical is not None
         manifest = self.folder / f"engineering/releases/pvc-classifier/{version}/manifest.json"
@@ -351,6 +355,7 @@ class Device:
                 trust_map=self.trust_map,
                 engineering=seen.engineering,
                 clinical=seen.clinical,
+                site=seen.site,
                 device_context=(self.provisioning / "device-context.dsse.json").read_bytes(),
                 agent_version="0.1.0",
                 hardware_id="cardiowear-2",
@@ -363,7 +368,7 @@ class Device:
         )
 
 
-def provisioned(story: Story, enrolment: Path) -> Device:
+def provisioned(story: Story, enrolment: Path, *more: object) -> Device:
     output = story.folder / "provisioning"
     story.run(
         "device", "provision", "--engineering", story.engineering, "--clinical", story.clinical,
@@ -372,6 +377,7 @@ def provisioned(story: Story, enrolment: Path) -> Device:
         "--site", "site-a", "--care-setting", "home", "--udi", "04012345678901",
         "--engineering-url", "http://127.0.0.1:8001/", "--clinical-url", "http://127.0.0.1:8002",
         "--broker", "127.0.0.1:18830", "--output", output, "--poll-seconds", "2",
+        *more,
     )  # fmt: skip
     key = json.loads(enrolment.read_text())["publicKey"]["public"]
     return Device(story.folder, output, key)
@@ -465,6 +471,12 @@ def enrolment(tmp_path: Path) -> Path:
 def device(story: Story, enrolment: Path) -> Device:
     """A provisioned device of the story."""
     return provisioned(story, enrolment)
+
+
+@pytest.fixture
+def provision(story: Story, enrolment: Path) -> Callable[..., Device]:
+    """Provisions the device of the story with further options."""
+    return lambda *more: provisioned(story, enrolment, *more)
 
 
 @pytest.fixture

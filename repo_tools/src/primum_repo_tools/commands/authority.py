@@ -33,9 +33,11 @@ def create(
     workbench: WorkbenchFolder,
     *,
     provisioning_key: Annotated[
-        list[Path],
-        typer.Option(metavar="FILE", help="Public key of a provisioning station; repeat it."),
-    ],
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Public key of a provisioning station; repeat it; not for a site."
+        ),
+    ] = None,
     timestamp_life: TimestampLife = None,
     passphrase_file: PassphraseFile = None,
     dry_run: DryRun = False,
@@ -47,6 +49,7 @@ def create(
       primum-repo authority create engineering \
         --provisioning-key station-1/provisioning.public.json \
         --provisioning-key station-2/provisioning.public.json
+      primum-repo authority create hospital
     """
     from primum_repo_tools.authority import create_authority, planned_roles
     from primum_repo_tools.keys import read_public_key
@@ -54,7 +57,7 @@ def create(
     from primum_repo_tools.workbench import open_workbench
 
     bench = open_workbench(workbench)
-    keys = [read_public_key(path) for path in provisioning_key]
+    keys = [read_public_key(path) for path in provisioning_key or ()]
     life = None if timestamp_life is None else parse_life(timestamp_life)
     planned = planned_roles(bench)
     shown = table(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,10 @@ from primum_repo_tools.commands.common import (
     secrets_from,
     tell,
 )
-from primum_verifier.core.vocabulary import Stage
+from primum_verifier.core.vocabulary import PatientCategory, Stage
+
+if TYPE_CHECKING:
+    from primum_verifier.core.errors import UsageError
 
 app = new_app("Provisioning: which device this is and where it was supplied.")
 
@@ -77,6 +80,33 @@ def provision(
     broker: Annotated[str, typer.Option(metavar="HOST:PORT", help="MQTT 5 broker.")],
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the device.")],
     hardware_revision: Annotated[str, typer.Option(help="Revision of the hardware.")] = "1",
+    model_number: Annotated[str | None, typer.Option(help="Model of the device.")] = None,
+    lot_number: Annotated[str | None, typer.Option(help="Lot it was made in.")] = None,
+    boot_firmware: Annotated[str | None, typer.Option(help="Version of its boot firmware.")] = None,
+    sensor: Annotated[
+        list[str] | None, typer.Option(help="A sensor that it has; repeat it.")
+    ] = None,
+    site_group: Annotated[
+        list[str] | None, typer.Option(help="A group that its site belongs to; repeat it.")
+    ] = None,
+    use_environment: Annotated[
+        str | None, typer.Option(help="indoor, ambulance, ...; where it is known.")
+    ] = None,
+    patient_category: Annotated[
+        PatientCategory | None, typer.Option(help="For a device with one fixed mode.")
+    ] = None,
+    site_root: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Responsible organisation that may narrow."),
+    ] = None,
+    site_url: Annotated[str | None, typer.Option(help="Where devices find it.")] = None,
+    offline_allowance_days: Annotated[
+        int,
+        typer.Option(min=0, max=366, help="For a device that is updated by medium: how stale."),
+    ] = 0,
+    takes_drills: Annotated[
+        bool, typer.Option("--takes-drills", help="It takes part in exercises of notices.")
+    ] = False,
     stage: Annotated[Stage, typer.Option(help="Stage that the device serves.")] = Stage.PRODUCTION,
     number: Annotated[int, typer.Option(help="Number of the context; higher when it moves.")] = 1,
     life: Annotated[str, typer.Option(help="How long the context counts.")] = "730d",
@@ -111,19 +141,52 @@ def provision(
         name: devices.read_root(folder, authority=name, now=now)
         for name, folder in (("engineering", engineering), ("clinical", clinical))
     }
-    place = {"jurisdiction": jurisdiction, "siteId": site, "careSetting": care_setting}
+    pinned = {name: root.data for name, root in roots.items()}
+    if (site_root is None) != (site_url is None):
+        raise _half_a_site()
+    if site_root is not None:
+        pinned["site"] = devices.read_site_root(site_root, now=now)
+    place = {
+        "jurisdiction": jurisdiction,
+        "siteId": site,
+        "careSetting": care_setting,
+        "siteGroups": site_group or [],
+        "useEnvironment": use_environment,
+        "patientCategory": patient_category,
+    }
+    build = {
+        "hardwareRevision": hardware_revision,
+        "udiDi": udi,
+        "modelNumber": model_number,
+        "lotNumber": lot_number,
+        "bootFirmware": boot_firmware,
+        "sensors": sensor or [],
+    }
+    trust = {
+        "component": component,
+        "stage": stage,
+        "offlineAllowanceDays": offline_allowance_days,
+        "takesDrills": takes_drills,
+    }
     context = devices.device_context(
         devices.read_enrolment(enrolment),
-        placement=checked_settings(PlacementFacts, place, where="--site, --care-setting"),
-        hardware_revision=hardware_revision,
-        udi_di=udi,
+        placement=checked_settings(
+            PlacementFacts, place, where="--site, --care-setting, --site-group, --use-environment"
+        ),
+        build=checked_settings(
+            devices.Build, build, where="--udi, --model-number, --lot-number, --sensor"
+        ),
         number=number,
         life=parse_life(life),
         now=now,
     )
+    trust_map = devices.first_trust_map(
+        checked_settings(devices.Trust, trust, where="--component, --stage"), pinned, now=now
+    )
     connections = devices.Connections(
         engineering_url=engineering_url,
         clinical_url=clinical_url,
+        site_url=site_url,
         broker_host=host,
         broker_port=port,
         fleet=fleet,
@@ -132,10 +195,14 @@ def provision(
     )
     settings = devices.agent_settings(context, component, connections)
     if dry_run:
-        data: dict[str, object] = {"context": context.model_dump(mode="json", by_alias=True)}
+        data: dict[str, object] = {
+            "context": context.model_dump(mode="json", by_alias=True),
+            "trustMap": trust_map.model_dump(mode="json", by_alias=True),
+        }
         tell(
             {**data, "dryRun": True},
             pretty(context.to_bytes()),
+            pretty(trust_map.to_bytes()),
             settings,
             "Nothing was signed.",
             as_json=as_json,
@@ -151,18 +218,27 @@ def provision(
         output,
         context=context,
         signers=signers,
-        engineering=roots["engineering"],
-        clinical=roots["clinical"],
-        component=component,
-        stage=stage,
-        connections=connections,
-        now=now,
+        roots=pinned,
+        trust_map=trust_map,
+        settings=settings,
     )
     device_id = context.factory.device_id
     tell(
         {"deviceId": device_id, "output": str(output), "signers": len(signers)},
         f"{device_id} is provisioned for {jurisdiction}, {site}: {output}.",
         as_json=as_json,
+    )
+
+
+def _half_a_site() -> UsageError:
+    from primum_verifier.core.errors import UsageError
+    from primum_verifier.core.reasons import Reason
+
+    return UsageError(
+        "A responsible organisation is named by half.",
+        reason=Reason.USAGE,
+        where="--site-root, --site-url",
+        expected="both: whom the device obeys, and where it finds them; or neither",
     )
 
 

@@ -61,6 +61,13 @@ def publish(
     from primum_verifier.core.reasons import Reason
 
     bench = open_created(workbench)
+    if bench.authority == "site":
+        raise UsageError(
+            "A site publishes with each acceptance; nothing waits here.",
+            reason=Reason.USAGE,
+            where=str(workbench),
+            remedy=f"See: primum-repo site list {workbench}",
+        )
     named = component is not None and version is not None
     chosen = {
         Override.FAILING_SELF_TEST: unsafe_publish_failing_selftest,

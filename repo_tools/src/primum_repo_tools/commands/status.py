@@ -38,6 +38,12 @@ def status(workbench: WorkbenchFolder, *, as_json: AsJson = False) -> None:
             parts.append(notices_table(found["notices"]))
         if found["leftToBurn"]:
             parts.append(f"NOT YET BURNED BY THE POLICY: {', '.join(found['leftToBurn'])}")
+    if "acceptance" in found:
+        accepted = [
+            (item["statement"]["sha256"], item.get("acceptedUntil", "-"), item["person"])
+            for item in found["acceptance"]["accepted"]
+        ]
+        parts.append(table("Accepted", ("statement", "until", "decided by"), accepted))
     if found["unsafe"]:
         rows = [(u["at"], u["release"], u["override"], u["refused"]) for u in found["unsafe"]]
         parts.append(table("OVERRIDDEN GATES", ("at", "release", "override", "refused"), rows))
