@@ -192,9 +192,8 @@ class ActiveRelease:
             return _refused(Reason.ELIGIBILITY_SUPERSEDED, "open the active release again")
         if content.get("ending"):
             return _refused(_ending_reason(content), "it is taken away: no new episode begins")
-        terms, known = content.get("terms"), episode or Episode()
-        if not isinstance(terms, dict):
-            return _refused(Reason.STATE_DAMAGED, "the terms of use are missing")
+        # Terms that are missing or cannot be read permit nothing.
+        terms, known = content.get("terms") or {}, episode or Episode()
         answer = may_use(terms, known, now=now or datetime.now(UTC))
         if answer.reason is Reason.ELIGIBILITY_EXPIRED and agent_is_running(self.state_dir):
             return may_use(terms, known, now=None)

@@ -253,6 +253,25 @@ class Authority:
         timestamp.unrecognized_fields["issuedAt"] = moment(now())
         (metadata / "timestamp.json").write_bytes(self._sign(timestamp, "online"))
 
+    def sign_targets_twice(self) -> None:
+        """A newer snapshot announces another content of the targets that were trusted."""
+        metadata = self.web / "metadata"
+        path = metadata / f"{self.version}.targets.json"
+        targets = Metadata[Targets].from_file(str(path)).signed
+        targets.expires += timedelta(days=1)
+        data = self._sign(targets, "targets")
+        path.write_bytes(data)
+        old = metadata / f"{self.version}.snapshot.json"
+        snapshot = Metadata[Snapshot].from_file(str(old)).signed
+        snapshot.version += 1
+        snapshot.meta["targets.json"] = MetaFile.from_data(self.version, data, ["sha256"])
+        new = metadata / f"{snapshot.version}.snapshot.json"
+        new.write_bytes(self._sign(snapshot, "online"))
+        timestamp = Timestamp(version=self.version + 1, expires=now() + timedelta(days=30))
+        timestamp.snapshot_meta = MetaFile(snapshot.version)
+        timestamp.unrecognized_fields["issuedAt"] = moment(now())
+        (metadata / "timestamp.json").write_bytes(self._sign(timestamp, "online"))
+
 
 class Field:
     """Both authorities, the people who approve, and one device in the field."""

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from primum_verifier.record.event import parse_event
 
 Attempt = Callable[..., int]
@@ -71,14 +73,15 @@ def test_another_contradiction_is_another_alarm(in_the_field: Any, attempt_now: 
     assert len(alarms(in_the_field)) == 2
 
 
+@pytest.mark.parametrize("twice", ["sign_snapshot_twice", "sign_targets_twice"])
 def test_the_alarm_of_a_run_that_it_ends_is_told_once_too(
-    in_the_field: Any, attempt_now: Attempt
+    in_the_field: Any, attempt_now: Attempt, twice: str
 ) -> None:
-    """A snapshot signed twice under a newer timestamp: the run ends, the view stays, one alarm."""
+    """Signed twice under newer metadata: the run may end, the view stays, there is one alarm."""
     in_the_field.release("1.0.0", counter=1)
     assert attempt_now() == 0
     in_the_field.commit()
-    in_the_field.clinical.sign_snapshot_twice()
+    getattr(in_the_field.clinical, twice)()
     for _ in range(3):
         attempt_now()
     assert in_the_field.standing()["version"] == "1.0.0"

@@ -168,7 +168,8 @@ def test_damage_waits_for_no_episode(
     path.parent.chmod(0o750)
     path.chmod(0o640)
     path.write_bytes(b"damaged")
-    attempt_now("resume")
+    committed.notify("1.0.0", action="fall-back")
+    attempt_now()
     assert committed.standing()["mode"] == "safe"
     del during_an_episode
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ import pytest
 
 from primum_agent.clock import SystemClock
 from primum_agent.durable import write_file
+from primum_agent.journal import Journal
 from primum_agent.settings import read_settings
 from primum_agent.trust_change import change_trust_map
-from primum_verifier.core.document import sha256_hex
+from primum_agent.trust_in_force import note_trust_map
+from primum_agent.trust_journal import JournalTrustStore
+from primum_verifier.core.device import TrustMap
+from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.envelope import TRUST_MAP_PAYLOAD_TYPE
 from primum_verifier.record.event import parse_event
+from primum_verifier.shell.trust_store import TrustedSet
 
 Attempt = Callable[..., int]
 DONE, REFUSED, USAGE, FAILED, WAITING = 0, 1, 2, 3, 5
@@ -193,3 +199,31 @@ def test_a_cut_while_the_map_changes_leaves_the_old_one_or_the_new_one(
     )
     assert attempt_now() == DONE
     assert reached.kinds().count("trust.changed") == 1
+
+
+def test_what_was_accepted_under_another_root_is_forgotten_and_its_keys_floors_stay(
+    journal: Journal, in_the_field: Any
+) -> None:
+    """A root file that begins anew at version 1 is no rollback; a role's keys keep their floor."""
+    moment = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    kept = TrustedSet(
+        metadata={"root.json": b"{}"},
+        view={"root.json": b"{}"},
+        documents={"a": b"b"},
+        floors={"root": 5, "timestamp@abc": 9},
+        reference_time=moment,
+        proofs={"p": b"{}"},
+    )
+    stores = {name: JournalTrustStore(journal, name) for name in BOTH}
+    for store in stores.values():
+        store.save(kept)
+    first = parse_document(TrustMap, in_the_field.trust_map(1), where="map")
+    note_trust_map(journal, first)
+    in_the_field.replace_clinical()
+    note_trust_map(journal, parse_document(TrustMap, in_the_field.trust_map(2), where="map"))
+    assert stores["engineering"].load() == kept
+    anew = stores["clinical"].load()
+    assert anew is not None
+    assert (dict(anew.metadata), dict(anew.view), dict(anew.documents)) == ({}, {}, {})
+    assert dict(anew.floors) == {"timestamp@abc": 9}
+    assert (anew.reference_time, dict(anew.proofs)) == (moment, {"p": b"{}"})
