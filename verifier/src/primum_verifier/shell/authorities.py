@@ -159,8 +159,10 @@ class Authorities:
         try:
             with self._clients[CLINICAL].session(at=now, allowance=self._allowance) as session:
                 session.refresh()
-                _load_clinical(session, releases=releases, before=stored.clinical, now=now)
+                unread = _load_clinical(session, releases=releases, before=stored.clinical, now=now)
                 session.complete()
+            if unread is not None:
+                problems[CLINICAL] = unread
         except PrimumError as error:
             problems[CLINICAL] = error
         if SITE in self._clients:
@@ -213,19 +215,27 @@ def _load_clinical(
     releases: frozenset[str],
     before: AuthorityView | None,
     now: datetime,
-) -> None:
+) -> PrimumError | None:
+    """Load what a verdict needs; why the list could not be read, where it could not.
+
+    A list for a newer agent must not keep the notices beside it from being obeyed.
+    """
     session.document(PROVISIONING_TARGET)
     policy, notices = session.document(POLICY_TARGET), session.document(NOTICES_TARGET)
     _refuse_vanished(before, policy=policy, notices=notices, now=now)
     document = session.document(INDEX_TARGET)
     if document is None:
-        return
+        return None
     # The list itself is kept even when one of its statements turns out to be missing.
-    index = parse_document(EligibilityIndex, document.data, where=INDEX_TARGET)
+    try:
+        index = parse_document(EligibilityIndex, document.data, where=INDEX_TARGET)
+    except PrimumError as error:
+        return error
     for entry in index.listed:
         if entry.release.sha256 in releases:
             session.document(statement_target(entry.statement.sha256))
             session.document(approvals_target(entry.statement.sha256))
+    return None
 
 
 def _refuse_vanished(
