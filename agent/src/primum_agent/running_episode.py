@@ -88,9 +88,13 @@ class EpisodeWatch:
         return self._ends
 
     def is_due(self, *, episodes: int, now: float) -> bool:
-        """Whether the release is to be taken away now; said once for each that waits."""
-        over = episodes == 0 or (self._ends is not None and now >= self._ends)
-        if self._seen is None or self._acted or not over:
+        """Whether the release is to be taken away now; said once for each end of an episode."""
+        bound_reached = self._ends is not None and now >= self._ends
+        if episodes and not bound_reached:
+            # An application that began another one after all: its end counts like the first.
+            self._acted = False
+            return False
+        if self._seen is None or self._acted:
             return False
         self._acted = True
         return True

@@ -35,6 +35,12 @@ fleet = "demo"
 [timing]
 poll_seconds = 3600
 poll_jitter = 0.2
+[application]
+asks_per_episode = true
+[platform]
+conditions_met = ["second-lead"]
+[installed]
+filter = "1.2.0"
 """
 
 
@@ -51,6 +57,17 @@ def test_the_settings_as_provisioned_are_read(tmp_path: Path) -> None:
     assert found.broker.port == 8883
     assert found.timing.poll_seconds == 3600.0
     assert found.trust_map == tmp_path / "trust-map.json"
+    assert found.application.asks_per_episode
+    assert found.platform.conditions_met == ("second-lead",)
+    assert found.installed == {"filter": "1.2.0"}
+    assert list(found.repositories.all) == ["engineering", "clinical"]
+
+
+def test_what_nobody_promises_is_not_promised(tmp_path: Path) -> None:
+    found = read(tmp_path, GOOD.partition("[application]")[0])
+    assert not found.application.asks_per_episode
+    assert found.platform.conditions_met == ()
+    assert found.installed == {}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +92,18 @@ def test_the_settings_as_provisioned_are_read(tmp_path: Path) -> None:
         ('device_id = "wearable-001"', "", "device_id"),
         ("[timing]", "[timing", "agent.toml"),
         ("[transport]", "[unheard-of]", "unheard-of"),
+        ("asks_per_episode = true", 'asks_per_episode = "yes"', "asks_per_episode"),
+        ('["second-lead"]', '"second-lead"', "conditions_met"),
+        ('["second-lead"]', "[7]", "conditions_met"),
+        ('["second-lead"]', f"{[*'x' * 1001]}", "conditions_met"),
+        ('filter = "1.2.0"', 'filter = "1.2"', "installed.filter"),
+        ('filter = "1.2.0"', "filter = 1.2", "installed"),
+        ('filter = "1.2.0"', '"a/b" = "1.2.0"', "installed"),
+        (
+            "[transport]",
+            '[repositories.site]\nmetadata_url = "http://x/"\ntargets_url = "https://x/"\n[transport]',
+            "repositories.site.metadata_url",
+        ),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(tmp_path: Path, old: str, new: str, named: str) -> None:

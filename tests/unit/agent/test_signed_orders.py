@@ -124,6 +124,7 @@ def test_what_is_withdrawn_in_an_episode_is_finished_and_begins_no_other(
     assert (standing["mode"], standing["generation"]) == ("clinical", release.generation)
     assert standing["ending"] == {"reason": "eligibility.withdrawn", "maxUseSeconds": None}
     assert standing["notice"] == "1.0.0 was withdrawn."
+    assert "no new episode begins" in committed.agent("status").stdout
     assert release.may_use().reason is Reason.ELIGIBILITY_WITHDRAWN
     assert committed.kinds().count("eligibility.changed") == 1
     parse_event(json.dumps(committed.event("eligibility.changed")).encode(), where="journal")
@@ -220,8 +221,14 @@ def test_the_supervisor_starts_one_attempt_for_one_end(journal: Journal, clock: 
     assert wait_on(journal, 3, max_use_seconds=30).seconds_left(journal.powered_total()) == 10
     assert watch.watch(journal, 100.0) == 110.0
     assert watch.is_due(episodes=0, now=100.0)
+    # An application that began another episode after all: its end counts too.
+    assert not watch.is_due(episodes=1, now=101.0)
+    assert watch.is_due(episodes=0, now=102.0)
+    assert not watch.is_due(episodes=0, now=103.0)
     forget(journal)
     assert waiting(journal) is None
+    watch.watch(journal, 104.0)
+    assert not watch.is_due(episodes=0, now=104.0)
 
 
 # Suspension
@@ -250,6 +257,7 @@ def test_a_suspended_function_has_its_own_word_and_keeps_it(
     committed.layout.standing.unlink()
     attempt_now("resume")
     assert committed.standing()["suspended"] == word
+    assert json.loads(committed.agent("status", "--json").stdout)["suspended"] == word
     assert word.replace("-", " ") in committed.event("safe-mode.entered")["data"]["detail"]["why"]
     committed.release("1.2.0", counter=3)
     assert attempt_now() == DONE

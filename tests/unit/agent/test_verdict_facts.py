@@ -166,6 +166,10 @@ def test_a_site_that_is_badly_provisioned_is_silent_and_holds_no_withdrawal(
     in_the_field.commit()
     assert attempt_now() == DONE
     assert serves(in_the_field) == "1.0.0"
+    # A person sees it where one looks for what is wrong.
+    doctor = in_the_field.agent("doctor", "--provisioning", in_the_field.provisioning)
+    assert (doctor.returncode, "BAD  key, trust map" in doctor.stdout) == (3, True)
+    assert "authority site" in in_the_field.agent("status").stdout
     in_the_field.withdraw("1.0.0")
     attempt_now()
     assert in_the_field.standing()["mode"] == "safe"
@@ -262,6 +266,8 @@ def test_a_release_that_a_person_must_agree_to_waits_for_the_person(
 ) -> None:
     in_the_field.said = {"use": {"mode": "clinical", "automation": "manual-update"}}
     in_the_field.release("1.0.0", counter=1)
+    check = in_the_field.agent("check", "--provisioning", in_the_field.provisioning)
+    assert (check.returncode, "primum-agent approve" in check.stdout) == (WAITING, True)
     for _ in range(2):
         assert attempt_now() == WAITING
     assert in_the_field.kinds().count("update.waiting") == 1

@@ -188,10 +188,7 @@ def _trust(provisioning: Path, layout: Layout) -> list[Finding]:
         _guarded(_IDENTITY, lambda: _identity(settings, layout)),
         _guarded("key, trust map, context", lambda: _provisioned(settings, layout)),
     ]
-    for name, repository in (
-        ("engineering", settings.repositories.engineering),
-        ("clinical", settings.repositories.clinical),
-    ):
+    for name, repository in settings.repositories.all.items():
         findings.append(_guarded(f"{name} repository", lambda at=repository: _reach(settings, at)))  # type: ignore[misc]
     findings.append(_broker(settings))
     return findings
@@ -231,7 +228,11 @@ def _provisioned(settings: Settings, layout: Layout) -> str:
         )
     finally:
         journal.close()
-    return f"stage {device.trust_map.stage}, key {device.key_id[:16]}"
+    if device.site_problem is not None:
+        # Nothing new is activated for it; a person has to see that.
+        raise device.site_problem
+    trust_map = device.trust_map
+    return f"map {trust_map.number}, stage {trust_map.stage}, key {device.key_id[:16]}"
 
 
 def _reach(settings: Settings, repository: Repository) -> str:

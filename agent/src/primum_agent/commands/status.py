@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
         "conclusions": dict(state.conclusions),
         "reasons": standing.get("reasons", []),
         "notice": standing.get("notice", ""),
+        **{name: standing.get(name) for name in ("ordered", "ending", "suspended")},
         "eventsWaiting": waiting,
         "clock": str(SystemClock().quality()),
         "problems": [
@@ -90,6 +91,12 @@ def _for_people(content: dict[str, Any]) -> str:
     }
     if content["reasons"]:
         lines["reasons"] = ", ".join(content["reasons"])
+    if content["ordered"]:
+        lines["ordered"] = content["ordered"]
+    if content["ending"]:
+        lines["ending"] = "no new episode begins; the one that runs is finished"
+    if content["suspended"]:
+        lines["suspended"] = content["suspended"]
     if content["notice"]:
         lines["notice"] = content["notice"]
     if live is not None:
