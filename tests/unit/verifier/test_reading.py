@@ -26,6 +26,7 @@ from tests.unit.verifier.conftest import World, envelope
 
 from primum_verifier.core.document import canonical_json
 from primum_verifier.core.envelope import CONTEXT_PAYLOAD_TYPE, INTOTO_PAYLOAD_TYPE
+from primum_verifier.core.manifest import ItemKind
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
 
@@ -318,3 +319,11 @@ def test_a_statement_is_kept_for_what_runs_only(world: World) -> None:
     world.run()
     verdict = asked(world, attribute("listed", value=False), phase=Phase.ACTIVATE)
     assert verdict.statement is None
+
+
+def test_a_manifest_finds_the_items_that_it_names(world: World) -> None:
+    found = asked(world).manifest
+    assert found is not None
+    assert found.item(found.self_test.specification).kind == ItemKind.SELF_TEST_SPECIFICATION
+    assert found.item_of_kind(ItemKind.SELF_TEST_FIXTURES) == found.item("fixtures")
+    assert found.item_of_kind(ItemKind.THRESHOLD_SET) is None
