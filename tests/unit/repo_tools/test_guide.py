@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from primum_repo_tools.authority_settings import PolicySettings
 from primum_repo_tools.cli import app
 from primum_repo_tools.protocol import Protocol
 from primum_repo_tools.release_plan import ReleasePlan
@@ -18,7 +19,16 @@ from primum_repo_tools.terms import Terms
 from primum_verifier.core.document import Document
 
 GUIDE = Path(__file__).parents[3] / "docs/release-engineer.md"
+
+
+class PolicyFile(Document):
+    """The part of ``workbench.toml`` that the guide shows."""
+
+    policy: PolicySettings
+
+
 FILES: dict[str, type[Document]] = {
+    "[[policy.requirements]]": PolicyFile,
     "release_counter": ReleasePlan,
     "[margins]": Protocol,
     "[failSafe]": Terms,
@@ -35,6 +45,20 @@ def test_every_file_in_the_guide_is_valid(mark: str) -> None:
     parse_settings(FILES[mark], text.encode(), where="guide")
 
 
+def test_the_further_terms_in_the_guide_are_valid_beside_the_first() -> None:
+    """People copy lines out of it into their own file."""
+    first = next(block for block in blocks("toml") if "[failSafe]" in block)
+    keys, _, tables = next(block for block in blocks("toml") if "care_settings" in block).partition(
+        "\n[market]"
+    )
+    text = f"{keys}\n{first}\n[market]{tables}".replace(
+        'decision = "eligible"', 'decision = "eligible-with-conditions"'
+    )
+    terms = parse_settings(Terms, text.encode(), where="guide")
+    left = {name for name in Terms.model_fields if name not in terms.model_fields_set}
+    assert left == {"review_by", "study", "use_environments", "user_roles"}
+
+
 def commands() -> list[str]:
     text = "\n".join(blocks("console")).replace("\\\n", " ")
     return [line[2:].split(" #")[0] for line in text.splitlines() if line.startswith("$ ")]
@@ -45,7 +69,8 @@ def test_every_command_in_the_guide_parses(line: str, capsys: pytest.CaptureFixt
     """Each option of each example is one that the command has, in a form that it takes."""
     program, *words = line.replace('"', "").split()
     if program != "primum-repo":
-        assert line.startswith(("primum-sim data releases ", "primum-agent enroll "))
+        others = ("primum-sim data releases ", "primum-agent enroll ", "primum-verify trust ")
+        assert line.startswith(others)
         return
     command = typer.main.get_command(app)
     for word in list(words):
