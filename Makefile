@@ -10,10 +10,10 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help environment broker demo test coverage lint check fix pins clean
-.PHONY: campaign-fuzz campaign-mutation
+.PHONY: campaign-fuzz campaign-mutation campaign-compromise
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
 
 environment: ## the environment: pinned third parties and the four parts, in .venv
 	@$(SETUP)/environment.py
@@ -41,6 +41,9 @@ campaign-mutation: ## changes what decides; each change must be seen; TARGET=mod
 	@$(SETUP)/environment.py --with mutation
 	@$(BIN)/python tests/mutation/mutation_campaign.py \
 	    $(if $(TARGET),--target $(TARGET)) $(if $(AGAIN),--again)
+
+campaign-compromise: environment ## what each stolen key, pair and authority reaches; its page
+	@$(BIN)/python -m tests.scenarios.compromise.campaign
 
 lint: environment ## style, types and the direction of imports
 	@$(BIN)/ruff check

@@ -454,3 +454,19 @@ def serve() -> Iterator[Callable[[Path], Served]]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Any:
+    """Both authorities, a world to bend, and a device over a journal on disk."""
+    from tests.scenarios.compromise.staged import Staged
+
+    return Staged(tmp_path)
+
+
+@pytest.fixture
+def staged_with_site(tmp_path: Path) -> Any:
+    """The same, with a hospital on the trust map."""
+    from tests.scenarios.compromise.staged import Staged
+
+    return Staged(tmp_path, site=True)
