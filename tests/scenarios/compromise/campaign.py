@@ -88,8 +88,9 @@ def larger() -> Units:
         | keys_of(ENGINEERING, "model")
         | keys_of(ENGINEERING, "rollout"),
         "clinical's online keys and `safety`": near,
-        "those and one approver": near | {"person.clinical"},
-        "those and two approvers": near | {"person.clinical", "person.quality"},
+        "clinical's online keys, `safety`, one approver": near | {"person.clinical"},
+        "clinical's online keys, `safety`, two approvers": near
+        | {"person.clinical", "person.quality"},
         "clinical's online keys and `eligibility`": online[CLINICAL]
         | keys_of(CLINICAL, "eligibility"),
         "all approvers": people,
