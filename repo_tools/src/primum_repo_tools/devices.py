@@ -149,7 +149,8 @@ def _first_root(
             reason=Reason.USAGE,
             where=str(folder),
             expected="a workbench whose authority is created, or its web root",
-            remedy=f"Create it: primum-repo authority create {folder} --provisioning-key FILE ...",
+            remedy=f"Create it: primum-repo authority create {folder}"
+            + ("" if authority == "site" else " --provisioning-key FILE ..."),
         )
     data = read_input(
         web / "metadata" / FIRST_ROOT, what=f"{authority} root", max_bytes=MAX_ROOT_BYTES

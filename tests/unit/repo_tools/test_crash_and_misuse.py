@@ -120,7 +120,7 @@ def test_creating_an_authority_cut_at_every_write_can_be_finished(
 def test_a_withdrawal_cut_at_every_write_is_obeyed_or_absent(
     published: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The notice comes first and alone; no device ever sees the index marked without it."""
+    """The notice comes first and alone, then the index, then the policy that burns."""
     start = shutil.copytree(published.clinical, published.folder / "start")
     people = [published.folder / "people" / name for name in ("a.berg", "q.lee")]
     command = [
@@ -142,19 +142,23 @@ def test_a_withdrawal_cut_at_every_write_is_obeyed_or_absent(
         if code == 0:
             break
         seen = versions(web, "clinical")
-        noticed, listed = (seen[role] - old[role] for role in ("safety", "eligibility"))
-        assert noticed >= listed
-        stages.add((noticed, listed))
+        roles = ("safety", "eligibility", "targets")
+        noticed, listed, burned = (seen[role] - old[role] for role in roles)
+        assert noticed >= listed >= burned
+        stages.add((noticed, listed, burned))
         published.run("authority", "refresh", published.clinical)
         after = versions(web, "clinical")
-        for role in ("safety", "eligibility"):
+        for role in roles:
             assert after[role] == seen[role], "refresh can change nothing else"
         published.run(*command)
-        assert versions(web, "clinical")["eligibility"] == old["eligibility"] + 1
-    assert stages == {(0, 0), (1, 0)}, "the last write is the one that shows the index"
+        again = versions(web, "clinical")
+        for role in ("eligibility", "targets"):
+            assert again[role] == old[role] + 1, "the same command finishes what was begun"
+    assert stages == {(0, 0, 0), (1, 0, 0), (1, 1, 0)}, "the last write shows the policy"
     whole = versions(web, "clinical")
     assert whole["safety"] == old["safety"] + 1
     assert whole["eligibility"] == old["eligibility"] + 1, "the index says it as well"
+    assert whole["targets"] == old["targets"] + 1, "and the policy burns the statement"
 
 
 def test_a_second_command_at_the_same_time_is_told_to_wait(story: Any) -> None:

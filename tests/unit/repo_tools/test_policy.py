@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from primum_verifier.core.vocabulary import Capability
+from primum_repo_tools.clinical import next_index
+from primum_repo_tools.eligibility import published_index
+from primum_repo_tools.keys import Secrets
+from primum_repo_tools.moments import now_utc
+from primum_repo_tools.publishing import publish_roles
+from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.workbench import open_created
+from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, INDEX_TARGET
+from primum_verifier.core.vocabulary import Capability, Outcome
 
 COMPONENT = "pvc-classifier"
 STRICT = """\
@@ -170,3 +178,22 @@ def test_a_stolen_key_names_the_day_until_which_others_may_approve_again(story: 
     assert json.loads((story.clinical / "records/log.jsonl").read_text().splitlines()[-1])[
         "reapprove_by"
     ] == by  # fmt: skip
+
+
+def test_a_stolen_eligibility_role_cannot_list_again_what_was_withdrawn(
+    published: Any, device: Any
+) -> None:
+    """The old statement with its old approvals, answered by nobody, on a list that is signed."""
+    before = AuthorityRepository(open_created(published.clinical), now=now_utc())
+    index = published_index(before)
+    withdraw(published)
+    repository = AuthorityRepository(
+        open_created(published.clinical), now=now_utc(), secrets=Secrets(prompt=None)
+    )
+    again = next_index(published_index(repository), index.listed, now=now_utc())
+    repository.put_target(ELIGIBILITY_ROLE, INDEX_TARGET, again.to_bytes())
+    publish_roles(repository.workbench, repository, roles=[ELIGIBILITY_ROLE], now=now_utc())
+    checks = {check.name: check for check in device.verdict("1.0.0").checks}
+    assert checks["index-lists-it"].outcome == Outcome.SATISFIED
+    assert checks["statement"].found == "burned by the approval policy"
+    assert checks["statement"].outcome == Outcome.REFUSED

@@ -59,6 +59,16 @@ def test_nothing_new_is_activated_before_the_hospital_lets_it_in(
     assert '[repositories.site]\nmetadata_url = "http://127.0.0.1:8003/metadata/"' in settings
 
 
+def test_what_is_let_in_waits_for_no_clock_of_the_hospital(
+    hospital: Any, bedside: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Devices prove time by the manufacturer's signatures, which are older than this moment."""
+    later = now_utc() + timedelta(hours=1)
+    monkeypatch.setattr("primum_repo_tools.moments.now_utc", lambda: later)
+    accept(hospital)
+    assert may(bedside) == Capability.CLINICAL
+
+
 def test_an_end_stops_what_is_new_and_nothing_that_runs(hospital: Any, bedside: Any) -> None:
     accept(hospital)
     listed = hospital.run("site", "list", hospital.folder / "hospital", "--json").json

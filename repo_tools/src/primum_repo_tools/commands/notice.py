@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,16 +24,14 @@ from primum_repo_tools.commands.common import (
     table,
     tell,
 )
-from primum_repo_tools.notice_terms import (
-    Allowed,
-    NoticeTerms,
-    Place,
-    field_action_of,
-    restriction_of,
-    scope_of,
-)
-from primum_verifier.core.notice import NoticeScope
 from primum_verifier.core.vocabulary import EpisodeRule, NoticeAction, NoticeKind
+
+if TYPE_CHECKING:
+    from primum_repo_tools.notice_terms import NoticeTerms
+    from primum_repo_tools.notices import Marking
+    from primum_repo_tools.repository import AuthorityRepository
+    from primum_repo_tools.workbench import Workbench
+    from primum_verifier.core.notice import FieldAction, NoticeScope
 
 Only = list[str] | None
 
@@ -72,6 +70,8 @@ def hold(
       primum-repo hold clinical --component pvc-classifier --version 1.1.0 --site site-a \
         --reason "Complaint 118 under review" --hazard HAZ-03 --as people/q.lee
     """
+    from primum_repo_tools.notice_terms import NoticeTerms
+
     terms = NoticeTerms(
         kind=NoticeKind.HOLD,
         action=NoticeAction.NO_NEW_ACTIVATION,
@@ -82,7 +82,7 @@ def hold(
         scope=_scope(jurisdiction, site, site_group, model_number, lot_number, serial_number),
         look_back_from=_moment(look_back_from),
         preserve_evidence=preserve_evidence,
-        field_action=None if field_action is None else field_action_of(field_action),
+        field_action=_field_action(field_action),
         drill=drill,
     )
     _publish(
@@ -166,6 +166,8 @@ def restrict(
         --reason "Too many alarms" --hazard HAZ-04 --operating-point fewer-alarms \
         --site site-a --as people/a.berg --as people/q.lee
     """
+    from primum_repo_tools.notice_terms import Allowed, NoticeTerms, restriction_of
+
     allowed = Allowed(
         jurisdictions=only_jurisdiction or (),
         sites=only_site or (),
@@ -193,7 +195,7 @@ def restrict(
         max_use_seconds=max_use_seconds,
         look_back_from=_moment(look_back_from),
         preserve_evidence=preserve_evidence,
-        field_action=None if field_action is None else field_action_of(field_action),
+        field_action=_field_action(field_action),
         drill=drill,
     )
     _publish(
@@ -268,6 +270,8 @@ def withdraw(
         --reason "Exercise 2026" --hazard HAZ-03 --drill \
         --as people/a.berg --as people/q.lee
     """
+    from primum_repo_tools.notice_terms import NoticeTerms
+
     terms = NoticeTerms(
         kind=NoticeKind.WITHDRAWAL,
         action=NoticeAction(action),
@@ -283,7 +287,7 @@ def withdraw(
         max_use_seconds=max_use_seconds,
         look_back_from=_moment(look_back_from),
         preserve_evidence=preserve_evidence,
-        field_action=None if field_action is None else field_action_of(field_action),
+        field_action=_field_action(field_action),
         drill=drill,
     )
     _publish(
@@ -302,6 +306,8 @@ def withdraw(
 def _scope(  # noqa: PLR0917 - the options of three commands, in one order
     jurisdictions: Only, sites: Only, groups: Only, models: Only, lots: Only, serials: Only
 ) -> NoticeScope:
+    from primum_repo_tools.notice_terms import Place, scope_of
+
     return scope_of(
         Place(
             jurisdictions=jurisdictions or (),
@@ -314,13 +320,19 @@ def _scope(  # noqa: PLR0917 - the options of three commands, in one order
     )
 
 
+def _field_action(text: str | None) -> FieldAction | None:
+    from primum_repo_tools.notice_terms import field_action_of
+
+    return None if text is None else field_action_of(text)
+
+
 def _moment(text: str | None) -> datetime | None:
     from primum_repo_tools.moments import parse_moment
 
     return None if text is None else parse_moment(text)
 
 
-def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
+def _publish(  # noqa: PLR0917 - the commands above hand on what they got
     workbench: Path,
     release: tuple[str, str],
     terms: NoticeTerms,
@@ -340,7 +352,6 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
     from primum_repo_tools.repository import AuthorityRepository
     from primum_repo_tools.summary import document_rows
     from primum_repo_tools.workbench import open_created
-    from primum_verifier.core.eligibility import ELIGIBILITY_ROLE
 
     bench = open_created(workbench, authority="clinical")
     now = now_utc()
@@ -350,10 +361,15 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
         entry = notices.listed_release(index, *release)
         is_withdrawal = terms.kind == NoticeKind.WITHDRAWAL and not terms.drill
         if is_withdrawal and (known := notices.already_withdrawn(repository, entry, now=now)):
-            told = (
-                f"{' '.join(release)} is already withdrawn by notice {known}. Nothing was signed."
-            )
-            facts = {"release": " ".join(release), "kind": terms.kind, "alreadyBy": known}
+            burned = [] if dry_run else _burn_the_rest(bench, repository, passphrase_file, now=now)
+            facts = {
+                "release": " ".join(release),
+                "kind": terms.kind,
+                "alreadyBy": known,
+                "burned": burned,
+            }
+            done = f"Burned {', '.join(burned)}." if burned else "Nothing was signed."
+            told = f"{' '.join(release)} is already withdrawn by notice {known}. {done}"
             tell(facts, told, as_json=as_json)
             return
         statement = notices.notice_statement(repository, entry, terms, now=now)
@@ -381,16 +397,7 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
         unburned = burn_withdrawn(bench, secrets=secrets, now=now)
     exercise = "EXERCISE: " if terms.drill else ""
     lines = [f"{exercise}{terms.kind} of {' '.join(release)} is published, timestamp {timestamp}."]
-    if marking.marked:
-        lines.append(f"Withdrawn on the index: {', '.join(marking.marked)}.")
-    if marking.remaining:
-        left = ", ".join(marking.remaining)
-        lines.append(f"REMAINS TO BE DONE: the index still lists {left}. {marking.why}")
-        renew = f"primum-repo authority renew {workbench} --role {ELIGIBILITY_ROLE}"
-        lines.append(f"Devices obey the notice. When the eligibility keys are there: {renew}")
-    if unburned:
-        lines.append(f"REMAINS TO BE DONE: the policy does not burn {', '.join(unburned)} yet.")
-        lines.append(f"When the targets keys are there: primum-repo policy sign {workbench}")
+    lines += _what_remains(workbench, marking, unburned)
     tell(
         {
             **data,
@@ -405,3 +412,37 @@ def _publish(  # noqa: PLR0917 - the two commands above hand on what they got
         *lines,
         as_json=as_json,
     )
+
+
+def _what_remains(workbench: Path, marking: Marking, unburned: tuple[str, ...]) -> list[str]:
+    from primum_verifier.core.eligibility import ELIGIBILITY_ROLE
+
+    lines = []
+    if marking.marked:
+        lines.append(f"Withdrawn on the index: {', '.join(marking.marked)}.")
+    if marking.remaining:
+        left = ", ".join(marking.remaining)
+        lines.append(f"REMAINS TO BE DONE: the index still lists {left}. {marking.why}")
+        renew = f"primum-repo authority renew {workbench} --role {ELIGIBILITY_ROLE}"
+        lines.append(f"Devices obey the notice. When the eligibility keys are there: {renew}")
+    if unburned:
+        lines.append(f"REMAINS TO BE DONE: the policy does not burn {', '.join(unburned)} yet.")
+        lines.append(f"When the targets keys are there: primum-repo policy sign {workbench}")
+    return lines
+
+
+def _burn_the_rest(
+    bench: Workbench,
+    repository: AuthorityRepository,
+    passphrase_file: Path | None,
+    *,
+    now: datetime,
+) -> list[str]:
+    """Finish what a cut between index and policy left undone; the statements that it burned."""
+    from primum_repo_tools.policy import burn_withdrawn, left_to_burn
+
+    left = left_to_burn(repository)
+    if not left:
+        return []
+    remaining = burn_withdrawn(bench, secrets=secrets_from(passphrase_file), now=now)
+    return [item for item in left if item not in remaining]
