@@ -290,6 +290,7 @@ class World:
         self.roles = {"manifest": "model", "index": "eligibility", "notices": "safety"}
         self.statement_changed = b""
         self.junk = 0
+        self.effective_at = NOW
         self.awaited = ""
         self.expires: dict[str, datetime] = {}
         self.shared_keys: set[str] = set()
@@ -520,7 +521,7 @@ class World:
                 "release": {"sha256": self.release},
                 "statement": {"sha256": digest},
                 "status": self.index_status,
-                "effectiveAt": moment(NOW),
+                "effectiveAt": moment(self.effective_at),
             }
             index = {**self.index, "entries": [entry] if self.listed else []}
             clinical["eligibility/index.json"] = SignedDocument(

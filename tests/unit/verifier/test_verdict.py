@@ -409,11 +409,34 @@ def test_time_unknown_is_told_as_unknown(world: Any) -> None:
 
 
 def test_the_list_ages_by_proven_time_only_on_the_way_back(world: Any) -> None:
-    world.facts.update(at(240.5))
+    """240 hours and the 48 of grace: the way back is no harder than to go on."""
+    world.facts.update(at(288.5))
     world.facts["phase"] = Phase.FALL_BACK
     assert judge(world.question()).primary == Reason.TRUST_STALE_INDEX
     world.facts["proven"] -= timedelta(hours=1)
     assert judge(world.question()).capability == Capability.CLINICAL
+
+
+@pytest.mark.parametrize("notices", [attribute("junk", 1), attribute("notices_there", False)])
+def test_one_near_line_key_turns_no_way_back_into_safe_mode(world: Any, notices: Bend) -> None:
+    """Whoever can add a line that nobody reads stops what is new, and never the way back."""
+    notices(world)
+    assert judge(world.question()).primary == Reason.TRUST_STALE_INDEX
+    world.facts["phase"] = Phase.FALL_BACK
+    assert judge(world.question()).capability == Capability.CLINICAL
+    world.notice("clinical", "quality")
+    if world.notices_there:
+        assert judge(world.question()).primary == Reason.ELIGIBILITY_WITHDRAWN
+
+
+@pytest.mark.parametrize(("hours", "listed"), [(-1, True), (0, True), (0.5, True), (0.51, False)])
+def test_an_entry_counts_from_its_time_on(world: Any, hours: float, listed: bool) -> None:
+    """The list is of hour 0, and half an hour later is proven."""
+    world.effective_at += timedelta(hours=hours)
+    verdict = judge(world.question())
+    assert (verdict.primary is None) is listed
+    if not listed:
+        assert verdict.primary == Reason.ELIGIBILITY_NOT_YET_VALID
 
 
 def test_a_withdrawn_release_comes_back_by_a_new_statement_that_answers_the_notice(

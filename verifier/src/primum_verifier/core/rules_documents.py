@@ -5,7 +5,7 @@ from __future__ import annotations
 from primum_verifier.core.approval import POLICY_TARGET, PersonStatus
 from primum_verifier.core.counted_approvals import missing_approvals, needed_approvals, scope_of
 from primum_verifier.core.document import DigestSet
-from primum_verifier.core.eligibility import INDEX_TARGET, OpenIssues
+from primum_verifier.core.eligibility import INDEX_TARGET, EligibilityIndex, IndexEntry, OpenIssues
 from primum_verifier.core.manifest import ItemKind
 from primum_verifier.core.reading import CONTEXT as CONTEXT_PLACE
 from primum_verifier.core.reading import Reading
@@ -30,6 +30,7 @@ from primum_verifier.core.vocabulary import (
     Decision,
     IndexStatus,
     NoticeKind,
+    Phase,
     Rung,
     Stage,
 )
@@ -114,13 +115,17 @@ def people_hold_one_function(case: Case) -> Finding:
     clause="ISO 13485 8.3.3; MDR 2017/745 Art. 87-89; 21 CFR 806",
 )
 def no_notice_forbids(case: Case) -> Finding:
-    """No safety notice in force forbids it, and none stands there unread."""
+    """No safety notice in force forbids it, and none stands there unread.
+
+    On the way back a line that cannot be read forbids nothing: one near-line key could write it,
+    and would turn every roll-back into safe mode.
+    """
     notice = blocking(case)
     expected = "every notice readable, none in force that forbids it"
     if notice is None:
         whole = case.reading.notices_whole
         return Finding(
-            whole or None,
+            whole or case.question.phase == Phase.FALL_BACK or None,
             "no notice in force" if whole else "missing, or not every line of them can be read",
             expected,
             reason=Reason.TRUST_STALE_INDEX,
@@ -151,16 +156,24 @@ def index_lists_it(case: Case) -> Finding:
         found = f"not on list {index.number}" + (f"; {unread} entries unread" if unread else "")
     elif case.reading.contradicted:
         found, reason = "entries that contradict each other", Reason.ELIGIBILITY_HELD
+    elif not _has_begun(case, index, entry):
+        found, reason = f"from {told(entry.effective_at)}", Reason.ELIGIBILITY_NOT_YET_VALID
     else:
         found, reason = f"{entry.status} on list {index.number}", _INDEX_REASONS.get(entry.status)
     restricted = entry is not None and _is_restricted(case)
     listed = entry is not None and (entry.status == IndexStatus.ELIGIBLE or restricted)
+    begun = entry is None or index is None or _has_begun(case, index, entry)
     return Finding(
-        listed and not case.reading.contradicted,
+        listed and begun and not case.reading.contradicted,
         found,
         "eligible on the newest list",
         reason=reason,
     )
+
+
+def _has_begun(case: Case, index: EligibilityIndex, entry: IndexEntry) -> bool:
+    # That a list could be read proves that its issue time has passed, whatever the clocks say.
+    return entry.effective_at <= max(filter(None, [index.issued_at, case.earliest]))
 
 
 def _is_restricted(case: Case) -> bool:
@@ -393,8 +406,10 @@ def it_is_valid_now(case: Case) -> Finding:
 
 @rule("index-age", Reason.TRUST_STALE_INDEX, source=INDEX, clause="freshness of the allow-list")
 def index_is_young(case: Case) -> Finding:
-    """The list is not older than the statement allows a list to be."""
-    now, hours = case.latest, case.said.validity.max_index_age_hours
+    """The list is not older than the statement allows; the way back has the grace of what runs."""
+    validity, now = case.said.validity, case.latest
+    grace = validity.offline_grace_hours if case.question.phase == Phase.FALL_BACK else 0
+    hours = validity.max_index_age_hours + grace
     age = None if now is None else (now - case.index.issued_at).total_seconds() / 3600
     return Finding(
         None if age is None else age <= hours,
