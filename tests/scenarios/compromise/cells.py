@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
 from tests.scenarios.compromise.attacker import Attacker, Manner
 from tests.scenarios.compromise.strategies import STRATEGIES, Step, Strategy
@@ -30,7 +31,7 @@ from tests.unit.verifier.conftest import NOW, envelope, moment
 from primum_verifier.core.document import canonical_json, sha256_hex
 from primum_verifier.core.envelope import CONTEXT_PAYLOAD_TYPE, HEAD_PAYLOAD_TYPE, public_key_of
 from primum_verifier.core.errors import PrimumError
-from primum_verifier.core.question import ArtifactsFact
+from primum_verifier.core.question import ArtifactsFact, Verdict
 from primum_verifier.core.trust_map import next_trust_map
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE
 from primum_verifier.core.vocabulary import Capability, Outcome, Phase
@@ -174,7 +175,7 @@ def _is_trusted(device: Device, context: bytes, at: datetime) -> bool:
 
 
 def _taken(device: Device, at: datetime) -> bool:
-    order = device.ask(device.running.release, Phase.CONTINUE, at).order
+    order = _asked(device, device.running.release, Phase.CONTINUE, at).order
     return order is not None and order.takes_away
 
 
@@ -205,27 +206,27 @@ def _new_map(device: Device, data: bytes) -> Iterator[tuple[str, str]]:
     yield "wrong", ANYTHING
 
 
-_KNOWN: dict[tuple[object, ...], frozenset[tuple[str, Phase]]] = {}
+_VERDICTS: dict[tuple[object, ...], Verdict] = {}
+
+
+def _asked(device: Device, release: str, phase: Phase, at: datetime, **facts: Any) -> Verdict:
+    """The judge's answer; most attacks leave a device with views that it was asked over before."""
+    assert device.last is not None
+    views = (*device.views, device.last.site)
+    question = (
+        *((view.view_id, view.awaited) for view in views if view is not None),
+        (release, phase, at, device.clock, device.context, device.proven(at)),
+        (device.seen_holds, device.trust_map.id, tuple(facts.items())),
+    )
+    if question not in _VERDICTS:
+        _VERDICTS[question] = device.ask(release, phase, at, **facts)
+    return _VERDICTS[question]
 
 
 def _what_would_run(
     device: Device, thief: Attacker, step: Step, at: datetime
-) -> frozenset[tuple[str, Phase]]:
-    """Every release of the view that would run in some phase; asked once for each pair of views."""
-    engineering, clinical = device.views
-    better = thief.honest.releases["better"].manifest["items"][0]["digest"]["sha256"]
-    served = step.files.get(f"https://{ENGINEERING}.test/artifacts/{better}")
-    site = None if device.last is None else device.last.site
-    views = tuple((view.view_id, view.awaited) for view in (engineering, clinical, site) if view)
-    asked = (views, at, device.clock, device.context, served, device.proven(at))
-    if asked not in _KNOWN:
-        _KNOWN[asked] = frozenset(_ask_all(device, thief, step, at))
-    return _KNOWN[asked]
-
-
-def _ask_all(
-    device: Device, thief: Attacker, step: Step, at: datetime
 ) -> Iterator[tuple[str, Phase]]:
+    """Every release of the view that would run in some phase."""
     names = {release.release: name for name, release in thief.honest.releases.items()}
     for digest in device.manifests():
         name = names.get(digest, "forged")
@@ -236,7 +237,7 @@ def _ask_all(
         artifacts = ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED
         # What may be installed may be activated: the install phase asks for more, never for less.
         for phase in (Phase.ACTIVATE, Phase.FALL_BACK):
-            verdict = device.ask(digest, phase, at, artifacts=artifacts)
+            verdict = _asked(device, digest, phase, at, artifacts=artifacts)
             if verdict.capability >= Capability.SHADOW:
                 yield name, phase
 
@@ -246,7 +247,7 @@ def _what_is_taken(device: Device, at: datetime) -> Iterator[tuple[str, str]]:
         yield "taken away", AT_ONCE
     better = device.world.releases["better"].release
     if better in device.manifests():
-        verdict = device.ask(better, Phase.ACTIVATE, at)
+        verdict = _asked(device, better, Phase.ACTIVATE, at)
         notices = next(check for check in verdict.checks if check.name == "safety-notices")
         device.seen_holds = (*device.seen_holds, *verdict.seen_holds)
         if notices.outcome in {Outcome.REFUSED, Outcome.UNKNOWN}:

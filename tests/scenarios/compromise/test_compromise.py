@@ -36,10 +36,10 @@ from tests.scenarios.compromise.strategies import STRATEGIES
 
 from primum_verifier.core.view import CLINICAL, ENGINEERING
 
-SEED, SAMPLE = 20260601, 6
+SEED, SAMPLE = 20260601, 4
+SINGLE = tuple(name for name in units() if "2 of 2" not in name)
 LARGER = (
     "none: broker, mirrors, names, clock",
-    "clinical's online keys, `safety`, two approvers",
     "whole hospital",
     "whole engineering",
     "whole clinical",
@@ -63,7 +63,7 @@ def sample() -> Iterator[tuple[tuple[str, str], frozenset[str]]]:
     yield from random.Random(SEED).sample(list(pairs(units())), SAMPLE)
 
 
-@pytest.mark.parametrize("name", [*units(), *LARGER])
+@pytest.mark.parametrize("name", [*SINGLE, *LARGER])
 def test_a_set_of_stolen_keys_reaches_what_the_page_says(
     sets: Units, written: str, name: str
 ) -> None:

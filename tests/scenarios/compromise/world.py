@@ -84,6 +84,9 @@ def key(label: str) -> CryptoSigner:
     return CryptoSigner.generate_ed25519()
 
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a run leaves nothing there, and waits for no disk
+
+
 class Authority(Publisher):
     """One authority's repository in memory; every version of every file stays there.
 
@@ -445,9 +448,12 @@ class TwoAuthorities:
         }
         made.releases = {name: copy.copy(release) for name, release in self.releases.items()}
         for release in made.releases.values():
-            for part in ("notices", "manifest", "statement", "approvals", "policy", "context"):
+            for part in ("notices", "manifest", "statement", "approvals"):
                 setattr(release, part, copy.deepcopy(getattr(release, part)))
         made.first = made.releases["running"]
+        # The policy and the context of the whole world stand with this one release.
+        made.first.policy = copy.deepcopy(self.first.policy)
+        made.first.context = copy.deepcopy(self.first.context)
         made.listed = dict(self.listed)
         return made
 
@@ -527,7 +533,7 @@ class Device:
             },
             fetcher=FakeFetcher(dict(files)),
             stores=self.stores,
-            scratch=self.scratch,
+            scratch=self.scratch or (_MEMORY if _MEMORY.is_dir() else None),
         )
 
     def poll(self, files: Mapping[str, bytes], at: datetime) -> Refreshed:
