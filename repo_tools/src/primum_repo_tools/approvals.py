@@ -167,9 +167,12 @@ def given_approvals(draft: StatementDraft, policy: ApprovalPolicy) -> tuple[Sign
     Raises:
         RefusedError: an approval beside the draft cannot be read.
     """
-    where = str(draft.folder / "approvals")
+    where, said = str(draft.folder / "approvals"), draft.statement.predicate
+    scope = ApprovalScope(stage=said.stage, change_tier=said.change_tier)
     return tuple(
-        signature_page(draft.approvals(), policy=policy, statement=draft.sha256, where=where)
+        signature_page(
+            draft.approvals(), policy=policy, statement=draft.sha256, scope=scope, where=where
+        )
     )
 
 

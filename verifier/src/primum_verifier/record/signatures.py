@@ -13,6 +13,7 @@ from datetime import datetime
 from primum_verifier.core.approval import (
     MEANING_CODES,
     ApprovalPolicy,
+    ApprovalScope,
     ApprovalStatement,
     Person,
 )
@@ -63,7 +64,7 @@ class Signature:
 
 
 def signature_page(
-    lines: bytes, *, policy: ApprovalPolicy, statement: str, where: str
+    lines: bytes, *, policy: ApprovalPolicy, statement: str, scope: ApprovalScope, where: str
 ) -> Iterator[Signature]:
     """Every signature beside a statement, those that do not count with the reason.
 
@@ -71,6 +72,7 @@ def signature_page(
         lines: the approvals, one DSSE envelope a line.
         policy: the approval policy in force.
         statement: SHA-256 of the eligibility statement.
+        scope: the stage and tier that the statement is for.
         where: the name a person knows the approvals by.
 
     Raises:
@@ -88,12 +90,12 @@ def signature_page(
         keys = {key.public for key in opened.signers}
         signers = [person for person in policy.people if person.key.public in keys]
         for person in signers or (None,):
-            yield _signature(signed, person, policy, statement)
+            yield _signature(
+                signed, person, why_not=_why_not(signed, person, policy, statement, scope)
+            )
 
 
-def _signature(
-    signed: ApprovalStatement, person: Person | None, policy: ApprovalPolicy, statement: str
-) -> Signature:
+def _signature(signed: ApprovalStatement, person: Person | None, *, why_not: str) -> Signature:
     said = signed.predicate
     return Signature(
         printed_name=said.printed_name,
@@ -106,12 +108,16 @@ def _signature(
         signed_at=said.signed_at,
         comment=said.comment,
         key_id="" if person is None else person.key.key_id,
-        why_not=_why_not(signed, person, policy, statement),
+        why_not=why_not,
     )
 
 
 def _why_not(
-    signed: ApprovalStatement, person: Person | None, policy: ApprovalPolicy, statement: str
+    signed: ApprovalStatement,
+    person: Person | None,
+    policy: ApprovalPolicy,
+    statement: str,
+    scope: ApprovalScope,
 ) -> str:
     said = signed.predicate
     if person is None:
@@ -120,6 +126,8 @@ def _why_not(
         return f"signed with the key of {person.person_id}, {person.function}"
     if signed.subject[0].digest.sha256 != statement:
         return "it is about another statement"
+    if said.scope != scope:
+        return f"it was given for {said.scope.stage}, {said.scope.change_tier}"
     if person not in policy.approvers_of(statement):
         return f"the signer's key does not count any more: {person.status}"
     return "" if said.decision == "approve" else _otherwise(said.decision)

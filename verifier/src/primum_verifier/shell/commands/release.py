@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from primum_verifier.core.approval import POLICY_TARGET, ApprovalPolicy
+from primum_verifier.core.approval import POLICY_TARGET, ApprovalPolicy, ApprovalScope
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.eligibility import approvals_target
 from primum_verifier.core.errors import EXIT_DONE, EXIT_REFUSED
@@ -48,8 +48,9 @@ def _page(question: Question, verdict: Verdict) -> list[Signature]:
     """The signature page of the statement; empty where there is none."""
     digest = verdict.statement_digest
     policy = question.clinical.documents.get(POLICY_TARGET)
-    if digest is None or policy is None:
+    if digest is None or policy is None or verdict.statement is None:
         return []
+    said = verdict.statement.predicate
     target = approvals_target(digest)
     lines = question.clinical.documents.get(target)
     return list(
@@ -57,6 +58,7 @@ def _page(question: Question, verdict: Verdict) -> list[Signature]:
             b"" if lines is None else lines.data,
             policy=parse_document(ApprovalPolicy, policy.data, where=POLICY_TARGET),
             statement=digest,
+            scope=ApprovalScope(stage=said.stage, change_tier=said.change_tier),
             where=target,
         )
     )
