@@ -86,6 +86,7 @@ class Judge:
                 proven=self.proven,
                 counter_floor=floor,
                 context_floor=int(device.journal.counter("context-floor", "0")),
+                last_context=device.journal.counter("trusted-context", "").encode() or None,
                 artifacts=artifacts,
                 self_test=self_test,
                 clinical_use=clinical_use,
@@ -105,14 +106,17 @@ class Judge:
             device.journal.keep_verdict(
                 release=release, name=verdict.name, verdict=verdict.as_dict()
             )
-            self._raise_context_floor(verdict)
+            self._keep_context(verdict)
             remember_holds(
                 device.journal, release, verdict.seen_holds, until=self.clinical.issued_at
             )
         return verdict
 
-    def _raise_context_floor(self, verdict: Verdict) -> None:
-        """A context that was once trusted is never again replaced by an older one."""
+    def _keep_context(self, verdict: Verdict) -> None:
+        """A context that was once trusted is never again replaced by an older one.
+
+        Its bytes stay, for the day that the file is spoilt: what runs is judged by them then.
+        """
         trusted = any(
             check.name == "device-context" and check.outcome is Outcome.SATISFIED
             for check in verdict.checks
@@ -122,6 +126,9 @@ class Judge:
         with suppress(ValueError, KeyError, TypeError):
             payload = base64.b64decode(json.loads(self.device.context)["payload"])
             self.device.journal.raise_context_floor(int(json.loads(payload)["number"]))
+            text = self.device.context.decode()
+            if verdict.phase.grants and self.device.journal.counter("trusted-context", "") != text:
+                self.device.journal.set_counters(trusted_context=text)
 
 
 def _activated_under(device: Device, release: str) -> bytes | None:

@@ -24,7 +24,9 @@ from primum_agent.lifecycle import State
 from primum_agent.requests import Requests
 from primum_agent.settings import read_settings
 from primum_agent.transitions import unhealthy
-from primum_verifier.core.question import ClinicalUse
+from primum_verifier.core.question import ArtifactsFact, ClinicalUse
+from primum_verifier.core.reasons import Reason
+from primum_verifier.core.vocabulary import Capability, Phase
 from primum_verifier.shell.bench import FakeBench
 
 
@@ -109,6 +111,24 @@ def test_proven_time_falls_only_when_other_keys_sign_it(device: Device) -> None:
     assert other_keys.proven is not None
     assert same_keys.proven >= first.proven
     assert other_keys.proven < first.proven
+
+
+def test_a_context_that_is_spoilt_on_the_disk_takes_nothing_away(device: Device) -> None:
+    """Who can write the provisioning folder, or holds one of its keys, decides what runs."""
+    assert attempt(device, reason="poll") == 0
+    assert device.journal.counter("trusted-context", "").encode() == device.context
+    stored = device.authorities.stored(now=device.clock.now(), device_id="wearable-001")
+    used = device.journal.state().in_use
+    spoilt = make_judge(
+        replace(device, context=b"{}"), engineering=stored.engineering, clinical=stored.clinical
+    )
+    assert spoilt is not None
+    assert used is not None
+    verdict = spoilt.ask(used.release, phase=Phase.CONTINUE, artifacts=ArtifactsFact.WHOLE)
+    assert (verdict.capability, verdict.ordered) == (Capability.CLINICAL, None)
+    refused = spoilt.ask(used.release, phase=Phase.INSTALL, artifacts=ArtifactsFact.WHOLE)
+    assert refused.primary == Reason.ELIGIBILITY_CONTEXT_UNTRUSTED
+    assert device.journal.counter("trusted-context", "").encode() == device.context
 
 
 def test_health_proven_while_an_attempt_takes_the_release_away_changes_nothing(

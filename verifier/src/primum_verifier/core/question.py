@@ -76,6 +76,8 @@ class Question:
         device_key: the public part of the key that the device really holds.
         clock: the device's clock, None when it is known to be wrong.
         proven: a moment that has certainly passed, None when the authorities signed none.
+        last_context: the context that this device trusted last; it stands for what runs, and for
+            the way back, where the present one cannot be trusted.
         site: the last accepted view of the responsible organisation, where the map names one.
         counter_floor: no release with a lower counter may be taken in this phase.
         context_floor: the highest number of a device context ever accepted.
@@ -103,6 +105,7 @@ class Question:
     device_key: str
     clock: datetime | None
     proven: datetime | None
+    last_context: bytes | None = None
     site: AuthorityView | None = None
     counter_floor: int = 0
     context_floor: int = 0
