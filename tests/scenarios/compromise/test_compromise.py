@@ -72,7 +72,9 @@ def test_a_set_of_stolen_keys_reaches_what_the_page_says(
     assert row(name, reached) in written.splitlines(), "stale: make campaign-compromise"
 
 
-@pytest.mark.parametrize(("names", "stolen"), list(sample()), ids=lambda item: str(item)[:60])
+@pytest.mark.parametrize(
+    ("names", "stolen"), list(sample()), ids=lambda item: " + ".join(sorted(item))
+)
 def test_a_pair_reaches_what_the_page_says(
     sets: Units, written: str, names: tuple[str, str], stolen: frozenset[str]
 ) -> None:

@@ -28,7 +28,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
 
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.limits import (
@@ -41,9 +40,6 @@ from primum_verifier.core.limits import (
 from primum_verifier.core.reasons import Reason
 
 Model = TypeVar("Model", bound=BaseModel)
-
-CRIT_UNKNOWN = "crit_unknown"
-"""The type of the validation error that an unknown critical member causes."""
 
 _MAX_INTEGER_DIGITS = 19
 _HALF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -143,6 +139,10 @@ SchemaVersion = Annotated[str, StringConstraints(pattern=r"^0\.1$")]
 """The one schema generation that this build reads; below 1.0 each minor is its own generation."""
 
 
+class UnknownCriticalMemberError(ValueError):
+    """A document names a member as critical that this build does not know."""
+
+
 class Document(BaseModel):
     """The base of every signed document and of its parts: frozen, strict, closed.
 
@@ -187,7 +187,7 @@ class OpenDocument(Document):
         known = {field.alias or name for name, field in type(self).model_fields.items()}
         for name in self.crit:
             if name not in known:
-                raise PydanticCustomError(CRIT_UNKNOWN, "a critical member is not known here")
+                raise UnknownCriticalMemberError("a critical member is not known here")
         return self
 
     @property
@@ -338,7 +338,10 @@ def parse_document(
             f"{'.'.join(str(part)[:MAX_NAME] for part in item['loc']) or 'document'}: {item['msg']}"
             for item in errors[:_SHOWN_ERRORS]
         ]
-        unknown = any(item["type"] == CRIT_UNKNOWN for item in errors)
+        unknown = any(
+            isinstance(item.get("ctx", {}).get("error"), UnknownCriticalMemberError)
+            for item in errors
+        )
         raise RefusedError(
             f"The document is not a valid {model.__name__}.",
             reason=Reason.ELIGIBILITY_CRIT_UNKNOWN if unknown else Reason.DOCUMENT_INVALID,
