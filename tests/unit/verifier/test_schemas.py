@@ -16,7 +16,6 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from primum_verifier.core.document import (
-    CRIT_UNKNOWN,
     Document,
     OpenDocument,
     parse_document,
@@ -39,7 +38,7 @@ PURE = ("core", "proof", "change", "record")
 MARKS = {"type", "_type", "schemaVersion", "specversion"}
 """Members by which a document tells what it is, and in which generation."""
 
-LEFT_TO_THE_PARSER = {"value_error", CRIT_UNKNOWN}
+LEFT_TO_THE_PARSER = {"value_error"}
 """Errors that no schema can state: members that contradict each other."""
 
 Path_ = tuple[str | int, ...]
