@@ -15,6 +15,7 @@ from datetime import datetime
 from primum_agent.clock import believed
 from primum_agent.device import Device
 from primum_agent.journal import AGENT_VERSION
+from primum_agent.passed_time import passed_time
 from primum_agent.seen_holds import remember_holds, seen_holds
 from primum_verifier.core.question import (
     ArtifactsFact,
@@ -24,7 +25,7 @@ from primum_verifier.core.question import (
     Verdict,
 )
 from primum_verifier.core.verdict import judge
-from primum_verifier.core.view import AuthorityView, proven_time
+from primum_verifier.core.view import AuthorityView
 from primum_verifier.core.vocabulary import Outcome, Phase
 
 
@@ -157,32 +158,5 @@ def make_judge(
         clinical=clinical,
         site=site,
         clock=believed(device.clock),
-        proven=_proven(device, engineering, clinical),
+        proven=passed_time(device.journal, engineering, clinical),
     )
-
-
-def _proven(device: Device, engineering: AuthorityView, clinical: AuthorityView) -> datetime | None:
-    """Proven time: it goes on with the powered seconds, and never back."""
-    total = device.journal.powered_total()
-    older, mark = None, 0.0
-    for view in (engineering, clinical):
-        if view.issued_at is None:
-            continue
-        name = f"issued-{view.authority}"
-        issued = view.issued_at.isoformat()
-        seen, _, at = device.journal.counter(name, "|").partition("|")
-        if seen != issued:
-            at = repr(total)
-            device.journal.set_counters(**{name.replace("-", "_"): f"{issued}|{at}"})
-        if older is None or view.issued_at < older:
-            older, mark = view.issued_at, float(at)
-    proven = proven_time(engineering, clinical, powered_seconds=total - mark)
-    # It never falls while the same keys sign it; a root that replaces them lets it start anew,
-    # or a clock that once was wrong at the publisher's could never be put right.
-    epoch = f"{engineering.time_epoch[:16]}-{clinical.time_epoch[:16]}"
-    before, _, under = device.journal.counter("proven-time", "|").partition("|")
-    known = datetime.fromisoformat(before) if before and under == epoch else None
-    if proven is not None and (known is None or proven > known):
-        device.journal.set_counters(proven_time=f"{proven.isoformat()}|{epoch}")
-        return proven
-    return known

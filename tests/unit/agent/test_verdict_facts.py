@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,8 @@ from typing import Any
 import pytest
 
 from primum_agent.clock import FakeClock
-from primum_agent.journal import Journal
-from primum_agent.layout import Layout
-from primum_agent.seen_holds import MAX_HOLDS, MAX_RELEASES, remember_holds, seen_holds
 from primum_agent.system_facts import operating_system
-from primum_verifier.core.question import ClinicalUse, SeenHold
+from primum_verifier.core.question import ClinicalUse
 from primum_verifier.record.event import parse_event
 
 Attempt = Callable[..., int]
@@ -336,29 +332,3 @@ def test_one_person_cannot_hold_again_and_again(
     assert attempt_now() == ends
     in_force = "safety-notices" in missing(in_the_field, "1.0.0")
     assert in_force == (ends == REFUSED)
-
-
-def test_holds_cannot_fill_the_disk_nor_push_out_those_that_have_begun(
-    journal: Journal, layout: Layout
-) -> None:
-    noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
-    first = SeenHold("urn:uuid:first", "p-quality", noon - timedelta(hours=1))
-    remember_holds(journal, "a" * 64, [first], until=noon)
-    ahead = [
-        replace(first, notice=f"n{day}", issued_at=noon + timedelta(days=day))
-        for day in range(1, 90)
-    ]
-    remember_holds(journal, "a" * 64, ahead, until=noon)
-    assert seen_holds(journal, "a" * 64) == (first,)
-    late = noon + timedelta(days=100)
-    remember_holds(journal, "a" * 64, ahead, until=late)
-    kept = seen_holds(journal, "a" * 64)
-    assert len(kept) == MAX_HOLDS
-    assert kept[-1] == ahead[-1]
-    for number in range(MAX_RELEASES + 5):
-        remember_holds(journal, f"{number:064x}", [first], until=noon)
-    assert seen_holds(journal, "a" * 64) == ()
-    assert seen_holds(journal, f"{MAX_RELEASES:064x}") == (first,)
-    remember_holds(journal, "b" * 64, [first], until=None)
-    assert seen_holds(journal, "b" * 64) == ()
-    del layout
