@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from tests.unit.verifier.conftest import NOW, World, moment
 
+from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.question import Verdict
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.verdict import judge
@@ -173,3 +176,18 @@ def asked(world: World, bend: Bend = nothing, *, phase: Phase | None = None) -> 
 def granted(verdict: Verdict) -> bool:
     """Whether the device may use it on patients."""
     return verdict.capability == Capability.CLINICAL
+
+
+def left(number: int, *, notices: bool) -> Bend:
+    """Somebody has left, and the notices so far stay honoured, or only something else does."""
+
+    def bend(world: World) -> None:
+        digests = ["9" * 64]
+        if notices:
+            payloads = [json.loads(line)["payload"] for line in world.notice_lines().splitlines()]
+            digests += [sha256_hex(base64.b64decode(payload)) for payload in payloads]
+        world.policy["people"][number].update(
+            status="left", honoured=[{"sha256": digest} for digest in digests]
+        )
+
+    return bend

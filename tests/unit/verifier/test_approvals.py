@@ -244,7 +244,17 @@ def test_only_people_whose_keys_count_are_active(world: World) -> None:
     world.policy["people"][1].update(status="compromised")
     document = ApprovalPolicy.model_validate_json(canonical_json(world.policy))
     assert [person.person_id for person in document.active_people()] == ["p-regulatory"]
-    assert [person.person_id for person in document.notice_signers()] == [
-        "p-clinical",
-        "p-regulatory",
-    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "about_listed", "about_else"),
+    [("active", True, True), ("left", True, False), ("compromised", False, False)],
+)
+def test_who_left_counts_for_what_is_listed_and_who_is_compromised_for_nothing(
+    world: World, status: str, about_listed: bool, about_else: bool
+) -> None:
+    world.policy["people"][0].update(status=status, honoured=[{"sha256": "8" * 64}])
+    document = ApprovalPolicy.model_validate_json(canonical_json(world.policy))
+    assert document.people[0].counts_for("8" * 64) is about_listed
+    assert document.people[0].counts_for("9" * 64) is about_else
+    assert (document.people[0] in document.approvers_of("8" * 64)) is about_listed

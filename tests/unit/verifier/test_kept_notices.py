@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from tests.unit.verifier.bending import left
 
 from primum_verifier.core.approval import ApprovalPolicy
 from primum_verifier.core.document import canonical_json, parse_document
@@ -66,6 +67,24 @@ def test_the_litter_of_somebody_struck_off_may_go(world: Any) -> None:
     before = world.notice_lines()
     world.policy["people"][0]["status"] = "compromised"
     assert gone(world, before, b"") == ()
+
+
+@pytest.mark.parametrize(("is_honoured", "lost"), [(True, 1), (False, 0)])
+def test_what_somebody_signed_before_leaving_stays_and_what_is_signed_after_may_go(
+    world: Any, is_honoured: bool, lost: int
+) -> None:
+    world.notice("clinical", "quality")
+    left(0, notices=is_honoured)(world)
+    assert len(gone(world, world.notice_lines(), b"")) == lost
+
+
+def test_one_who_left_is_replaced_by_another_of_the_function(world: Any) -> None:
+    """A notice that was signed again is the same notice: nothing has vanished."""
+    world.notice("clinical", "quality")
+    before = world.notice_lines()
+    world.hire("deputy", "clinical")
+    world.notices[0] = (world.notices[0][0], ["quality", "deputy"])
+    assert gone(world, before, world.notice_lines()) == ()
 
 
 @pytest.mark.parametrize(

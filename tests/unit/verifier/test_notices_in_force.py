@@ -17,6 +17,7 @@ from tests.unit.verifier.bending import (
     facts,
     granted,
     held,
+    left,
     made,
     nothing,
     noticed,
@@ -88,6 +89,24 @@ HOLDS: dict[str, tuple[Bend, bool]] = {
         both(
             held(),
             status(0, "compromised"),
+            lambda w: w.hire("deputy", "clinical"),
+            lambda w: w.approvals[0].update(signer="deputy", personId="p-deputy"),
+        ),
+        False,
+    ),
+    "before leaving, and it is honoured": (
+        both(
+            held(),
+            left(0, notices=True),
+            lambda w: w.hire("deputy", "clinical"),
+            lambda w: w.approvals[0].update(signer="deputy", personId="p-deputy"),
+        ),
+        True,
+    ),
+    "with the key of somebody who left": (
+        both(
+            held(),
+            left(0, notices=False),
             lambda w: w.hire("deputy", "clinical"),
             lambda w: w.approvals[0].update(signer="deputy", personId="p-deputy"),
         ),

@@ -11,6 +11,7 @@ from tests.unit.verifier.bending import (
     attribute,
     expires,
     facts,
+    left,
     within,
 )
 from tests.unit.verifier.conftest import NOW
@@ -123,10 +124,18 @@ RUNNING: dict[str, tuple[Bend, Capability, NoticeAction | None]] = {
     "what_somebody_withdrew_stays_withdrawn_after_leaving": (
         lambda world: (
             world.notice("clinical", "quality"),
-            world.policy["people"][1].update(status="left"),
+            left(1, notices=True)(world),
         ),
         Capability.STAGE,
         NoticeAction.FALL_BACK,
+    ),
+    "with_the_key_of_somebody_who_left_nothing_new_is_withdrawn": (
+        lambda world: (
+            left(1, notices=True)(world),
+            world.notice("clinical", "quality"),
+        ),
+        Capability.CLINICAL,
+        NoticeAction.CONTINUE_WITH_NOTICE,
     ),
     "a_compromised_key_takes_nothing_away": (
         lambda world: (

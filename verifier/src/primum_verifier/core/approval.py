@@ -109,7 +109,10 @@ class PersonStatus(StrEnum):
 class Person(Document):
     """One person, the one function held and the key that signs for it.
 
-    ``honoured`` lists the statements whose approval stays good after the person has left.
+    ``honoured`` lists what stays good after the person has left, by the SHA-256 of the document
+    that was signed or approved: an eligibility statement, or the payload of a safety notice's
+    envelope.  Of a key whose owner has left nothing else counts, whenever it says it was signed.
+
     ``reapprove_by`` is the moment from which what a compromised key approved is taken away,
     unless enough others have approved it by then.
     """
@@ -127,6 +130,13 @@ class Person(Document):
         if self.reapprove_by is not None and self.status != PersonStatus.COMPROMISED:
             raise ValueError("reapproveBy stands with the status compromised, and only there")
         return self
+
+    def counts_for(self, sha256: str) -> bool:
+        """Whether what this person said of the document with this SHA-256 counts."""
+        return self.status == PersonStatus.ACTIVE or (
+            self.status == PersonStatus.LEFT
+            and any(item.sha256 == sha256 for item in self.honoured)
+        )
 
 
 class Requirement(Document):
@@ -186,22 +196,7 @@ class ApprovalPolicy(OpenDocument):
 
     def approvers_of(self, statement: str) -> tuple[Person, ...]:
         """The people whose approval of a statement, by its SHA-256, counts."""
-        return tuple(
-            person
-            for person in self.people
-            if person.status == PersonStatus.ACTIVE
-            or (
-                person.status == PersonStatus.LEFT
-                and any(item.sha256 == statement for item in person.honoured)
-            )
-        )
-
-    def notice_signers(self) -> tuple[Person, ...]:
-        """The people whose signature under a safety notice counts.
-
-        What somebody withdrew before leaving stays withdrawn; a compromised key counts nowhere.
-        """
-        return tuple(person for person in self.people if person.status != PersonStatus.COMPROMISED)
+        return tuple(person for person in self.people if person.counts_for(statement))
 
     def active_people(self) -> tuple[Person, ...]:
         """The people whose keys count."""

@@ -32,7 +32,7 @@ def vanished_notices(
     return tuple(
         item.statement.predicate.id
         for item in read_notices(before, policy)
-        if _counted(item, policy)
+        if is_signed_enough(item, policy)
         and not _may_go(item, now)
         and not any(
             other.statement == item.statement and _functions(item) <= _functions(other)
@@ -45,7 +45,8 @@ def _functions(notice: SignedNotice) -> set[Function]:
     return {person.function for person in notice.people}
 
 
-def _counted(notice: SignedNotice, policy: ApprovalPolicy) -> bool:
+def is_signed_enough(notice: SignedNotice, policy: ApprovalPolicy) -> bool:
+    """Whether people of as many functions as the policy asks for signed a notice."""
     held = notice.statement.predicate.kind == NoticeKind.HOLD
     needed = policy.functions_to_hold if held else policy.functions_to_take_away
     return len(_functions(notice)) >= needed

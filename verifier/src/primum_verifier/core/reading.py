@@ -62,7 +62,7 @@ class SignedApproval:
 
 @dataclass(frozen=True)
 class SignedNotice:
-    """A safety notice, and the distinct people who signed it."""
+    """A safety notice, and the distinct people whose signature under it counts."""
 
     statement: SafetyNoticeStatement
     people: tuple[Person, ...]
@@ -151,8 +151,8 @@ class _Reader:
         *,
         where: str,
         at_most: int,
-    ) -> Iterator[tuple[_Model, tuple[Person, ...]]]:
-        """The statements of a JSON-lines file, each with the people whose keys signed it."""
+    ) -> Iterator[tuple[_Model, tuple[Person, ...], str]]:
+        """The statements of a JSON-lines file: who signed each, and the SHA-256 of its payload."""
         signer = {person.key.public: person for person in people}
         for number, line in enumerate(self._lines(data, where, at_most), start=1):
             place = f"{where}:{number}"
@@ -169,7 +169,8 @@ class _Reader:
                 continue
             statement = self.parse(model, opened.payload, place)
             if statement is not None:
-                yield statement, tuple(signer[key.public] for key in opened.signers)
+                signers = tuple(signer[key.public] for key in opened.signers)
+                yield statement, signers, sha256_hex(opened.payload)
 
     def _lines(self, data: bytes | None, where: str, at_most: int) -> Iterable[bytes]:
         try:
@@ -266,7 +267,7 @@ def _approvals(
     people = () if policy is None else _in_clinical_alone(question, policy.people)
     return tuple(
         SignedApproval(statement, person)
-        for statement, signers in reader.envelopes(
+        for statement, signers, _ in reader.envelopes(
             ApprovalStatement, data, people, where=target, at_most=MAX_APPROVALS
         )
         for person in signers
@@ -277,21 +278,22 @@ def _notices(
     reader: _Reader, question: Question, policy: ApprovalPolicy | None
 ) -> tuple[SignedNotice, ...]:
     data = question.clinical.document(NOTICES_TARGET, roles=_SAFETY)
-    people = () if policy is None else _in_clinical_alone(question, policy.notice_signers())
+    people = () if policy is None else _in_clinical_alone(question, policy.people)
     return _signed_notices(reader, data, people)
 
 
 def read_notices(data: bytes, policy: ApprovalPolicy) -> tuple[SignedNotice, ...]:
-    """Every notice of a file that can be read, with the people of the policy who signed it."""
-    return _signed_notices(_Reader(), data, policy.notice_signers())
+    """Every notice of a file that can be read, with the people whose signature counts."""
+    return _signed_notices(_Reader(), data, policy.people)
 
 
 def _signed_notices(
     reader: _Reader, data: bytes | None, people: tuple[Person, ...]
 ) -> tuple[SignedNotice, ...]:
+    # A key whose owner has left signs nothing new: what is not listed as honoured is not signed.
     return tuple(
-        SignedNotice(statement, signers)
-        for statement, signers in reader.envelopes(
+        SignedNotice(statement, tuple(item for item in signers if item.counts_for(payload)))
+        for statement, signers, payload in reader.envelopes(
             SafetyNoticeStatement, data, people, where=NOTICES_TARGET, at_most=MAX_NOTICES
         )
     )
