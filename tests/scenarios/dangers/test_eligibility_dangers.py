@@ -85,11 +85,11 @@ def test_e03_key_of_another_function_fills_no_other_line(staged: Any) -> None:
 
 
 def test_e03_one_key_in_two_functions_is_refused_with_the_policy(staged: Any) -> None:
-    """The policy itself lists one key for two functions: nothing is granted by it."""
+    """A policy that lists one key for two functions is no policy: the view of before stays."""
     people = staged.world.first.policy["people"]
     people[1]["key"] = people[0]["key"]
     staged.publish()
-    staged.refused(Reason.ELIGIBILITY_APPROVALS)
+    staged.refused(Reason.TRUST_METADATA)
     staged.ends_well()
 
 
@@ -98,7 +98,7 @@ def test_e03_one_person_with_two_keys_is_refused_with_the_policy(staged: Any) ->
     people = staged.world.first.policy["people"]
     people[1]["personId"] = people[0]["personId"]
     staged.publish()
-    staged.refused(Reason.ELIGIBILITY_APPROVALS)
+    staged.refused(Reason.TRUST_METADATA)
     staged.ends_well()
 
 

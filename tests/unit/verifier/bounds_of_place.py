@@ -118,13 +118,18 @@ BOUNDS: dict[str, Row] = {
         condition("on-mains", "inference"),
         Reason.ELIGIBILITY_POPULATION,
     ),
-    "site-condition-asked-at-each-episode": (
+    "site-condition-for-activation": (
         both(
-            accepted(conditions=[{"code": "c", "text": "C.", "enforce": "inference"}]),
-            facts(asks_per_episode=True),
+            accepted(conditions=[{"code": "c", "text": "C.", "enforce": "activation"}]),
+            facts(conditions_met=frozenset({"c"})),
         ),
+        accepted(conditions=[{"code": "c", "text": "C.", "enforce": "activation"}]),
+        Reason.ELIGIBILITY_CONDITION,
+    ),
+    "site-condition-that-would-be-asked-at-each-episode": (
+        accepted(conditions=[{"code": "c", "text": "C.", "enforce": "labelling"}]),
         accepted(conditions=[{"code": "c", "text": "C.", "enforce": "inference"}]),
-        Reason.ELIGIBILITY_POPULATION,
+        Reason.ELIGIBILITY_SITE_ACCEPTANCE,
     ),
     "input-asked-at-each-episode": (
         both(ecg(), facts(asks_per_episode=True)),

@@ -298,6 +298,7 @@ class World:
         self.about: str | None = None
         self.shared_with_engineering: set[str] = set()
         self.vouched: datetime | None = NOW
+        self.more_entries: list[dict[str, Any]] = []
         self.tamper: Callable[[str, bytes], bytes] = lambda _, data: data
         self.facts: dict[str, Any] = {
             "phase": Phase.INSTALL,
@@ -523,7 +524,10 @@ class World:
                 "status": self.index_status,
                 "effectiveAt": moment(self.effective_at),
             }
-            index = {**self.index, "entries": [entry] if self.listed else []}
+            index = {
+                **self.index,
+                "entries": [*([entry] if self.listed else []), *self.more_entries],
+            }
             clinical["eligibility/index.json"] = SignedDocument(
                 canonical_json(index), self.roles["index"]
             )

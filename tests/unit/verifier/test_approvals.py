@@ -86,10 +86,6 @@ ENOUGH: dict[str, tuple[Bend, bool]] = {
         change_approval("quality", meaning="reviewed"),
         True,
     ),
-    "the person's key is engineering's too": (
-        lambda w: w.shared_with_engineering.add(w.policy["people"][0]["key"]["public"]),
-        False,
-    ),
     "left, and this statement stays honoured": (honoured(this=True), True),
     "left, and another statement stays honoured": (honoured(this=False), False),
     "compromised": (within("policy", "people.0.status", "compromised"), False),
@@ -176,11 +172,12 @@ REAPPROVED: dict[str, tuple[Bend, NoticeAction | None]] = {
         NoticeAction.CONTINUE_WITH_NOTICE,
     ),
     "as the statement orders": (
-        both(
-            compromised(when(minutes=30)),
-            within("statement", "onWithdrawal.action", "suspend-ai-function"),
-        ),
+        compromised(when(minutes=30)),
         NoticeAction.SUSPEND_AI_FUNCTION,
+    ),
+    "where the policy asks for more besides": (
+        both(compromised(when(minutes=30)), two_of_quality),
+        NoticeAction.CONTINUE_WITH_NOTICE,
     ),
 }
 
@@ -190,6 +187,8 @@ def test_what_a_compromised_key_approved_is_taken_away_from_the_date_that_is_set
     world: World, case: str
 ) -> None:
     bend, ordered = REAPPROVED[case]
+    if ordered == NoticeAction.SUSPEND_AI_FUNCTION:
+        world.statement["onWithdrawal"]["action"] = "suspend-ai-function"
     verdict = asked(world, bend, phase=Phase.CONTINUE)
     assert verdict.ordered == ordered
     assert granted(verdict) is (ordered is None or not ordered.takes_away)

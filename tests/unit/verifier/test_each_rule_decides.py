@@ -245,7 +245,7 @@ def test_what_finds_an_order_and_is_broken_is_missed(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     assert asked(world, ORDERED[name], phase=Phase.CONTINUE).ordered is not None
-    monkeypatch.setattr(rules_running, name, lambda _: None)
+    monkeypatch.setattr(rules_running, name, lambda *_: None)
     assert asked(world).ordered is None
 
 

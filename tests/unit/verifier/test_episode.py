@@ -160,7 +160,8 @@ def test_its_end_is_applied_only_where_no_agent_runs(action: str, *, takes_away:
     assert answer(ended, now=None) is YES
     assert answer(ended, now=ENDS - timedelta(seconds=1)) is YES
     found = may_use(ended, Episode(), now=ENDS)
-    assert found.answer is (NO if takes_away else YES)
+    assert found.answer is (NO if takes_away else Answer.ALLOW_WITH_BANNER)
+    assert takes_away or found.banner.endswith("has ended.")
     assert found.reason == (Reason.ELIGIBILITY_EXPIRED if takes_away else None)
 
 

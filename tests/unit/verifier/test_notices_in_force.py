@@ -112,15 +112,6 @@ HOLDS: dict[str, tuple[Bend, bool]] = {
         ),
         False,
     ),
-    "by a key that engineering uses too": (
-        both(
-            held(),
-            lambda w: w.hire("deputy", "clinical"),
-            lambda w: w.approvals[0].update(signer="deputy", personId="p-deputy"),
-            lambda w: w.shared_with_engineering.add(w.policy["people"][0]["key"]["public"]),
-        ),
-        False,
-    ),
     "where two functions are needed to hold": (
         both(held(), within("policy", "functionsToHold", 2)),
         False,

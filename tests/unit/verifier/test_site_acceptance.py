@@ -162,13 +162,11 @@ def test_the_time_at_the_hospital_is_unknown_where_the_time_is(world: World) -> 
     assert (str(found.outcome), found.reason) == ("unknown", Reason.TRUST_TIME_UNKNOWN)
 
 
-def test_a_condition_of_the_hospital_is_asked_at_each_episode(world: World) -> None:
-    said = {"code": "nurse-near", "text": "A nurse is near.", "enforce": "inference"}
-    bend = both(accepted(conditions=[said]), facts(asks_per_episode=True))
-    verdict = asked(world, bend)
-    assert verdict.per_episode["layers"] == [
-        {"conditions": [{"code": "nurse-near", "text": "A nurse is near."}]}
-    ]
+def test_a_hospital_asks_nothing_at_each_episode(world: World) -> None:
+    """Asked while it runs, a condition that nobody meets would take away what it may delay."""
+    said = {"code": "nurse-near", "text": "A nurse is near.", "enforce": "labelling"}
+    verdict = asked(world, accepted(conditions=[said]))
+    assert verdict.per_episode["layers"] == []
     assert verdict.views["site"]
 
 

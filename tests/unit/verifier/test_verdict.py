@@ -417,16 +417,26 @@ def test_the_list_ages_by_proven_time_only_on_the_way_back(world: Any) -> None:
     assert judge(world.question()).capability == Capability.CLINICAL
 
 
-@pytest.mark.parametrize("notices", [attribute("junk", 1), attribute("notices_there", False)])
-def test_one_near_line_key_turns_no_way_back_into_safe_mode(world: Any, notices: Bend) -> None:
+def test_one_near_line_key_turns_no_way_back_into_safe_mode(world: Any) -> None:
     """Whoever can add a line that nobody reads stops what is new, and never the way back."""
-    notices(world)
+    world.junk = 1
     assert judge(world.question()).primary == Reason.TRUST_STALE_INDEX
     world.facts["phase"] = Phase.FALL_BACK
-    assert judge(world.question()).capability == Capability.CLINICAL
+    verdict = judge(world.question())
+    assert verdict.capability == Capability.CLINICAL
+    outcomes = {check.name: str(check.outcome) for check in verdict.checks}
+    assert outcomes["safety-notices"] == "not-applicable"
     world.notice("clinical", "quality")
-    if world.notices_there:
-        assert judge(world.question()).primary == Reason.ELIGIBILITY_WITHDRAWN
+    assert judge(world.question()).primary == Reason.ELIGIBILITY_WITHDRAWN
+
+
+@pytest.mark.parametrize("hide", [attribute("notices_there", False), attribute("junk", 1001)])
+def test_a_file_of_notices_that_hides_them_all_leads_nowhere(world: Any, hide: Bend) -> None:
+    """Attack: a thousand lines of junk behind a withdrawal, or no file at all."""
+    world.notice("clinical", "quality")
+    hide(world)
+    world.facts["phase"] = Phase.FALL_BACK
+    assert judge(world.question()).primary == Reason.TRUST_STALE_INDEX
 
 
 @pytest.mark.parametrize(("hours", "listed"), [(-1, True), (0, True), (0.5, True), (0.51, False)])

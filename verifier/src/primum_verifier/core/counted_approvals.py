@@ -6,7 +6,7 @@ tier of change that they signed for, and over this very statement (21 CFR 11.50,
 
 from __future__ import annotations
 
-from primum_verifier.core.approval import Requirement
+from primum_verifier.core.approval import PersonStatus, Requirement
 from primum_verifier.core.rules import Case
 from primum_verifier.core.vocabulary import ChangeTier, Function, Stage
 
@@ -24,8 +24,13 @@ def needed_approvals(case: Case) -> Requirement | None:
     return None if policy is None else policy.needed_for(*scope_of(case))
 
 
-def missing_approvals(case: Case) -> tuple[str, str] | None:
-    """What is missing of the approvals, and what was found; empty: nothing; None: unknown."""
+def missing_approvals(case: Case, *, forgiven: bool = False) -> tuple[str, str] | None:
+    """What is missing of the approvals, and what was found; empty: nothing; None: unknown.
+
+    Args:
+        case: the question, and what was read for it.
+        forgiven: count as if no key of a person had been compromised.
+    """
     policy, needed, digest = (
         case.reading.policy,
         needed_approvals(case),
@@ -38,7 +43,7 @@ def missing_approvals(case: Case) -> tuple[str, str] | None:
     for approval in case.reading.approvals:
         words, person = approval.statement.predicate, approval.person
         if (
-            person in counting
+            (person in counting or (forgiven and person.status == PersonStatus.COMPROMISED))
             and words.decision == "approve"
             and (words.function, words.person_id) == (person.function, person.person_id)
             and (words.scope.stage, words.scope.change_tier) == scope_of(case)

@@ -476,6 +476,13 @@ class EligibilityIndex(OpenDocument):
         """The entries of a release by its manifest's SHA-256; more than one contradict."""
         return tuple(entry for entry in self.listed if entry.release.sha256 == release)
 
+    def has_unread(self, release: str) -> bool:
+        """Whether an entry that this build cannot read names the release: it may say less."""
+        return any(
+            isinstance(entry, dict) and entry.get("release") == {"sha256": release}
+            for entry in self.entries
+        )
+
     def entry_for(self, release: str) -> IndexEntry | None:
         """The entry of a release, of several the strictest; None: not listed."""
         order = list(IndexStatus)

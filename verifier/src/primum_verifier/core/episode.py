@@ -111,6 +111,8 @@ def may_use(terms: Mapping[str, Any], episode: Episode, *, now: datetime | None)
     if refusal is not None:
         return Permission(Answer.REFUSE, refusal[0], refusal[1], "")
     banner = str(terms["banner"])
+    if now is not None and now >= datetime.fromisoformat(terms["notAfter"]):
+        banner = f"{banner} The eligibility of this function has ended.".strip()
     answer = Answer.ALLOW_WITH_BANNER if banner else Answer.ALLOW
     return Permission(answer, None, "every term of use is met", banner)
 

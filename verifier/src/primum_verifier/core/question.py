@@ -86,6 +86,7 @@ class Question:
         clinical_use: whether a patient is being served right now.
         activated_under: the statement under which the active release was activated, as the
             device kept it; by it a release ends that no list names any more.
+        last_list_issued_at: the issue time of the last list that this device could read.
         installed: the versions of the other components on the device, by name.
         operating_system: what the device runs, as the statement would name it.
         conditions_met: the codes of the conditions that the device found to hold now.
@@ -113,6 +114,7 @@ class Question:
     self_test: SelfTestFact = SelfTestFact.NOT_RUN
     clinical_use: ClinicalUse = ClinicalUse.IDLE
     activated_under: bytes | None = None
+    last_list_issued_at: datetime | None = None
     installed: Mapping[str, str] = field(default_factory=dict)
     operating_system: str = ""
     conditions_met: frozenset[str] = frozenset()
@@ -215,6 +217,7 @@ class Verdict:
         statement_bytes: its exact bytes, for a device to keep with what it activates.
         per_episode: what the application must ask before each episode (:mod:`episode`).
         seen_holds: the holds about this release, for a device to remember.
+        list_issued_at: the issue time of the list judged by, for a device to remember.
         not_understood: members of the documents that this build does not know, for people.
     """
 
@@ -233,6 +236,7 @@ class Verdict:
     statement_bytes: bytes | None
     per_episode: Mapping[str, object]
     seen_holds: tuple[SeenHold, ...]
+    list_issued_at: datetime | None
     not_understood: tuple[str, ...]
 
     @property

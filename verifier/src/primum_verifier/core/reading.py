@@ -41,7 +41,6 @@ from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNotic
 from primum_verifier.core.question import Question
 from primum_verifier.core.site import ACCEPTANCE_TARGET, SiteAcceptance
 from primum_verifier.core.view import AuthorityView
-from primum_verifier.core.vocabulary import Phase
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _TOP = frozenset({"targets"})
@@ -85,6 +84,8 @@ class Reading:
         statement_digest: SHA-256 of the listed statement; None for one kept at activation.
         notices: every notice that names this release.
         ways_back: every notice that orders devices to go back to this release.
+        kept: the statement under which the release was activated here, for what runs.
+        notices_there: whether the notices were there and not too many to be read.
         notices_whole: whether the notices were there and every line of them could be read.
         problems: for a document that was there and could not be read, what was wrong with it.
     """
@@ -103,9 +104,11 @@ class Reading:
     statement: EligibilityStatement | None
     statement_digest: str | None
     statement_bytes: bytes | None
+    kept: EligibilityStatement | None
     approvals: tuple[SignedApproval, ...]
     notices: tuple[SignedNotice, ...]
     ways_back: tuple[SignedNotice, ...]
+    notices_there: bool
     notices_whole: bool
     acceptance: SiteAcceptance | None
     problems: dict[str, PrimumError]
@@ -196,11 +199,7 @@ def read(question: Question) -> Reading:
     digest = None if entry is None else entry.statement.sha256
     data = None if digest is None else _statement_bytes(clinical, digest)
     statement = None if digest is None else reader.parse(EligibilityStatement, data, "statement")
-    about_it = statement is not None and statement.release == release
-    if question.phase == Phase.CONTINUE and not about_it:
-        # What was activated under a statement ends by it, also when the list has dropped it.
-        digest, data = None, question.activated_under
-        statement = reader.parse(EligibilityStatement, data, KEPT_STATEMENT)
+    kept = reader.parse(EligibilityStatement, question.activated_under, KEPT_STATEMENT)
     context, signers, threshold = _context(reader, question, question.device_context)
     trusted = _is_trusted(question, context, signers, threshold)
     if not trusted and not question.phase.grants and question.last_context is not None:
@@ -221,14 +220,19 @@ def read(question: Question) -> Reading:
         policy=policy,
         index=index,
         entry=entry,
-        contradicted=len({(item.status, item.statement.sha256) for item in entries}) > 1,
+        contradicted=len({(item.status, item.statement.sha256) for item in entries}) > 1
+        or (index is not None and entry is not None and index.has_unread(release)),
         unread_entries=0 if index is None else len(index.entries) - len(index.listed),
         statement=statement,
         statement_digest=digest,
         statement_bytes=data,
+        kept=kept if kept is not None and kept.release == release else None,
         approvals=approvals,
         notices=tuple(item for item in notices if item.statement.names(release)),
         ways_back=tuple(item for item in notices if item.statement.leads_back_to(release)),
+        notices_there=notices_there
+        and policy is not None
+        and NOTICES_TARGET not in reader.problems,
         notices_whole=notices_there
         and policy is not None
         and not any(where.startswith(NOTICES_TARGET) for where in reader.problems),
@@ -278,8 +282,8 @@ def _notices(
     reader: _Reader, question: Question, policy: ApprovalPolicy | None
 ) -> tuple[SignedNotice, ...]:
     data = question.clinical.document(NOTICES_TARGET, roles=_SAFETY)
-    people = () if policy is None else _in_clinical_alone(question, policy.people)
-    return _signed_notices(reader, data, people)
+    # Whoever lists a person's key elsewhere must not lift what that person stopped.
+    return _signed_notices(reader, data, () if policy is None else policy.people)
 
 
 def read_notices(data: bytes, policy: ApprovalPolicy) -> tuple[SignedNotice, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from primum_verifier.core.device import DeviceContext
 from primum_verifier.core.eligibility import Condition, Eligibility, EligibilityIndex
@@ -23,6 +23,7 @@ from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Outcome, Phase
 
 _Document = TypeVar("_Document")
+_Found = TypeVar("_Found")
 
 MANIFEST = "release manifest"
 STATEMENT = "eligibility statement"
@@ -31,6 +32,9 @@ POLICY = "approval policy"
 CONTEXT = "device context"
 
 ALL_PHASES = frozenset(Phase)
+GIVING = ALL_PHASES - {Phase.CONTINUE}
+"""The phases in which a device is given something, or takes up again what lies there already."""
+
 GRANTING = frozenset(phase for phase in Phase if phase.grants)
 
 
@@ -44,6 +48,7 @@ class Case:
 
     question: Question
     reading: Reading
+    memo: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def manifest(self) -> ReleaseManifest:
@@ -65,6 +70,22 @@ class Case:
     def context(self) -> DeviceContext:
         """The device context."""
         return self._there(self.reading.context, CONTEXT)
+
+    @property
+    def list_issued_at(self) -> datetime | None:
+        """When the list was issued; one dated ahead of what vouches for it is of that moment.
+
+        A list that cannot be read is as old as the last one that could.
+        """
+        index, vouched = self.reading.index, self.question.clinical.issued_at
+        issued = self.question.last_list_issued_at if index is None else index.issued_at
+        return min([issued, *filter(None, [vouched])]) if issued is not None else None
+
+    def once(self, what: str, find: Callable[[], _Found]) -> _Found:
+        """What was found for this case before, or is found now: nobody computes it twice."""
+        if what not in self.memo:
+            self.memo[what] = find()
+        return cast("_Found", self.memo[what])
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -145,7 +166,7 @@ class Rule:
     source: str
     clause: str
     judge: Judge
-    phases: frozenset[Phase] = field(default=ALL_PHASES)
+    phases: frozenset[Phase] = GIVING
 
     def ask(self, case: Case) -> Check:
         """Ask the rule about a case."""
@@ -176,7 +197,7 @@ def rule(
     *,
     source: str,
     clause: str,
-    phases: frozenset[Phase] = ALL_PHASES,
+    phases: frozenset[Phase] = GIVING,
 ) -> Callable[[Judge], Rule]:
     """Make a rule of the function below; its docstring says what the rule is for."""
     return lambda judge: Rule(name, reason, source, clause, judge, phases)

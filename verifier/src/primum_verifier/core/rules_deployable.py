@@ -98,8 +98,11 @@ def views_are_newest(case: Case) -> Finding:
     clause="TAP 4; separation of duties",
 )
 def authorities_are_disjoint(case: Case) -> Finding:
-    """One key in two authorities would let one theft count twice."""
-    shared = case.question.engineering.public_keys & case.question.clinical.public_keys
+    """One key in two authorities would let one theft count twice; people's keys are clinical's."""
+    policy = case.reading.policy
+    people = frozenset() if policy is None else {person.key.public for person in policy.people}
+    clinical = case.question.clinical.public_keys | people
+    shared = case.question.engineering.public_keys & clinical
     return Finding(not shared, f"{len(shared)} keys in both", "no key in both authorities")
 
 
@@ -181,7 +184,6 @@ def software_fits(case: Case) -> Finding | str:
     Reason.TRUST_ROLLBACK,
     source=MANIFEST,
     clause="downgrade protection; IEC 62304 8.2.1",
-    phases=ALL_PHASES - {Phase.CONTINUE},
 )
 def counter_is_not_lower(case: Case) -> Finding:
     """The release is not older than what this device may still take, unless a notice orders it."""
@@ -198,6 +200,7 @@ def counter_is_not_lower(case: Case) -> Finding:
     Reason.ARTIFACT_DIGEST,
     source=MANIFEST,
     clause="IEC 62304 5.8.8; IEC 81001-5-1 5.8.3",
+    phases=ALL_PHASES,
 )
 def artifacts_are_whole(case: Case) -> Finding | str:
     """The files are those that the manifest names, byte for byte."""

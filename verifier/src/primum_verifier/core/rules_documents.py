@@ -11,6 +11,7 @@ from primum_verifier.core.reading import CONTEXT as CONTEXT_PLACE
 from primum_verifier.core.reading import Reading
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.rules import (
+    ALL_PHASES,
     CONTEXT,
     GRANTING,
     INDEX,
@@ -48,6 +49,7 @@ _MADE_UP_DATA = {Rung.OFFLINE, Rung.SIMULATED}
     Reason.ELIGIBILITY_CONTEXT_UNTRUSTED,
     source=CONTEXT,
     clause="UDI: 21 CFR 830; ISO 13485 7.5.8",
+    phases=ALL_PHASES,
 )
 def context_is_trusted(case: Case) -> Finding:
     """Enough provisioning keys that both authorities list signed who and where this device is."""
@@ -114,7 +116,7 @@ def people_hold_one_function(case: Case) -> Finding:
     source="safety notices",
     clause="ISO 13485 8.3.3; MDR 2017/745 Art. 87-89; 21 CFR 806",
 )
-def no_notice_forbids(case: Case) -> Finding:
+def no_notice_forbids(case: Case) -> Finding | str:
     """No safety notice in force forbids it, and none stands there unread.
 
     On the way back a line that cannot be read forbids nothing: one near-line key could write it,
@@ -122,10 +124,13 @@ def no_notice_forbids(case: Case) -> Finding:
     """
     notice = blocking(case)
     expected = "every notice readable, none in force that forbids it"
+    whole = case.reading.notices_whole
+    readable = case.reading.notices_there and case.question.phase == Phase.FALL_BACK
+    if notice is None and not whole and readable:
+        return "no notice in force; a line that cannot be read forbids no way back"
     if notice is None:
-        whole = case.reading.notices_whole
         return Finding(
-            whole or case.question.phase == Phase.FALL_BACK or None,
+            whole or None,
             "no notice in force" if whole else "missing, or not every line of them can be read",
             expected,
             reason=Reason.TRUST_STALE_INDEX,
@@ -187,6 +192,7 @@ def _is_restricted(case: Case) -> bool:
     Reason.ELIGIBILITY_ABSENT,
     source=STATEMENT,
     clause="in-toto Statement v1; IEC 62304 5.8.8",
+    phases=ALL_PHASES,
 )
 def statement_is_about_it(case: Case) -> Finding:
     """The statement that the index names is there, is about this digest, and was not burned."""
@@ -410,7 +416,8 @@ def index_is_young(case: Case) -> Finding:
     validity, now = case.said.validity, case.latest
     grace = validity.offline_grace_hours if case.question.phase == Phase.FALL_BACK else 0
     hours = validity.max_index_age_hours + grace
-    age = None if now is None else (now - case.index.issued_at).total_seconds() / 3600
+    issued = case.list_issued_at or case.index.issued_at
+    age = None if now is None else (now - issued).total_seconds() / 3600
     return Finding(
         None if age is None else age <= hours,
         "unknown" if age is None else f"{max(age, 0):.1f} hours",

@@ -6,12 +6,13 @@ context says something else now, is judged anew.
 
 from __future__ import annotations
 
-from primum_verifier.core.eligibility import Hardware
+from primum_verifier.core.eligibility import Hardware, Population
 from primum_verifier.core.manifest import precedence, software_faults
 from primum_verifier.core.notice import Restriction
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.rollout import share_of
 from primum_verifier.core.rules import (
+    ALL_PHASES,
     CONTEXT,
     GRANTING,
     STATEMENT,
@@ -38,13 +39,14 @@ def _one_of(found: object, listed: tuple[object, ...] | None) -> Finding | str:
     Reason.ELIGIBILITY_JURISDICTION,
     source=CONTEXT,
     clause="MDR 2017/745 Art. 27; 21 CFR 807",
+    phases=ALL_PHASES,
 )
 def jurisdiction_fits(case: Case) -> Finding | str:
     """The device was supplied where the release is eligible; travelling changes nothing."""
     return _one_of(case.context.placement.jurisdiction, case.said.constraints.jurisdictions)
 
 
-@rule("site", Reason.ELIGIBILITY_SITE, source=CONTEXT, clause="IEC 80001-1")
+@rule("site", Reason.ELIGIBILITY_SITE, source=CONTEXT, clause="IEC 80001-1", phases=ALL_PHASES)
 def site_fits(case: Case) -> Finding:
     """The device stands where the release may be used."""
     sites, place = case.said.constraints.sites, case.context.placement
@@ -53,13 +55,21 @@ def site_fits(case: Case) -> Finding:
     return Finding(sites.include(place.site_id, place.site_groups), found, expected)
 
 
-@rule("care-setting", Reason.ELIGIBILITY_SITE, source=CONTEXT, clause="IEC 62366-1")
+@rule(
+    "care-setting", Reason.ELIGIBILITY_SITE, source=CONTEXT, clause="IEC 62366-1", phases=ALL_PHASES
+)
 def care_setting_fits(case: Case) -> Finding | str:
     """The care setting is one that it was validated for."""
     return _one_of(case.context.placement.care_setting, case.said.constraints.care_settings)
 
 
-@rule("use-environment", Reason.ELIGIBILITY_SITE, source=CONTEXT, clause="IEC 62366-1")
+@rule(
+    "use-environment",
+    Reason.ELIGIBILITY_SITE,
+    source=CONTEXT,
+    clause="IEC 62366-1",
+    phases=ALL_PHASES,
+)
 def use_environment_fits(case: Case) -> Finding | str:
     """The environment, where the context says one, is one that it was validated for."""
     found = case.context.placement.use_environment
@@ -73,6 +83,7 @@ def use_environment_fits(case: Case) -> Finding | str:
     Reason.ELIGIBILITY_POPULATION,
     source=CONTEXT,
     clause="MDR 2017/745 Annex I 23.4; ISO 80601",
+    phases=ALL_PHASES,
 )
 def patient_category_fits(case: Case) -> Finding | str:
     """A device with one fixed mode serves patients that the release is for."""
@@ -87,6 +98,7 @@ def patient_category_fits(case: Case) -> Finding | str:
     Reason.ELIGIBILITY_DEVICE,
     source=CONTEXT,
     clause="UDI; FHIR correctiveAction.scope",
+    phases=ALL_PHASES,
 )
 def device_is_meant(case: Case) -> Finding | str:
     """The device is one of the models, lots or serial numbers that are meant."""
@@ -102,6 +114,7 @@ def device_is_meant(case: Case) -> Finding | str:
     Reason.ELIGIBILITY_POPULATION,
     source="safety notices",
     clause="ISO 13485 8.3.3: narrower at once, or as withdrawn",
+    phases=ALL_PHASES,
 )
 def restrictions_are_held(case: Case) -> Finding | str:
     """Every restriction in force is met by this device, or can be held by its application."""
@@ -112,11 +125,15 @@ def restrictions_are_held(case: Case) -> Finding | str:
     return Finding(not faults, "; ".join(faults) or "met", "every restriction in force met")
 
 
+def _is_asked(population: Population | None) -> bool:
+    return population is not None and population.enforce == Enforcement.INFERENCE
+
+
 def _faults(item: Restriction, case: Case) -> list[str]:
     place, asks = case.context.placement, case.question.asks_per_episode
     category = place.patient_category
     points = {point.id for point in case.said.operating_point.restricted}
-    per_episode = item.population is not None or (
+    per_episode = _is_asked(item.population) or (
         item.patient_categories is not None and category is None
     )
     outside = {
@@ -277,6 +294,7 @@ def market_is_open(case: Case) -> Finding | str:
     Reason.ELIGIBILITY_SITE,
     source=STATEMENT,
     clause="21 CFR 812; MDR 2017/745 Art. 62",
+    phases=ALL_PHASES,
 )
 def it_is_enrolled(case: Case) -> Finding | str:
     """The device, or its site, is enrolled in the study, and the study has not ended."""
@@ -321,7 +339,7 @@ def application_asks(case: Case) -> Finding | str:
     said, place = case.said, case.context.placement
     population = said.constraints.population
     open_ended = {
-        "population": population is not None and population.enforce == Enforcement.INFERENCE,
+        "population": _is_asked(population),
         "patient categories": said.constraints.patient_categories is not None
         and place.patient_category is None,
         "inputs": bool(said.constraints.inputs),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from primum_verifier.core.document import (
     DigestSet,
@@ -24,18 +24,29 @@ from primum_verifier.core.document import (
 )
 from primum_verifier.core.eligibility import Condition
 from primum_verifier.core.limits import MAX_LIST
+from primum_verifier.core.vocabulary import Enforcement
 
 ACCEPTANCE_TARGET = "site/acceptance.json"
 
 
 class Accepted(Document):
-    """One eligibility statement that the organisation lets in, from when, until when, how."""
+    """One eligibility statement that the organisation lets in, from when, until when, how.
+
+    Its conditions bear on the activation, or are read by people; at each episode only what
+    clinical signed is asked, or the organisation could take away.
+    """
 
     statement: DigestSet
     accepted_from: Time
     accepted_until: Time | None = None
     conditions: tuple[Condition, ...] = Field(default=(), max_length=50)
     person: Text
+
+    @model_validator(mode="after")
+    def _asks_nothing_at_each_episode(self) -> Accepted:
+        if any(item.enforce == Enforcement.INFERENCE for item in self.conditions):
+            raise ValueError("a condition of acceptance is asked at activation, or on the label")
+        return self
 
 
 class SiteAcceptance(OpenDocument):

@@ -25,6 +25,10 @@ def notices_in_force(case: Case) -> tuple[SignedNotice, ...]:
     A later notice never lifts an earlier one: only a statement that answers it does.  What stops
     new activations only does not forbid the way back to what lies here already.
     """
+    return case.once("notices in force", lambda: _in_force(case))
+
+
+def _in_force(case: Case) -> tuple[SignedNotice, ...]:
     falling_back = case.question.phase == Phase.FALL_BACK
     counted = [
         notice
@@ -114,6 +118,10 @@ def holds_of(case: Case) -> tuple[SeenHold, ...]:
 
     What was meant for others, or was only a drill, uses up nobody's hold.
     """
+    return case.once("holds", lambda: _holds_of(case))
+
+
+def _holds_of(case: Case) -> tuple[SeenHold, ...]:
     return tuple(
         SeenHold(said.id, person.person_id, said.issued_at)
         for notice, said in ((item, item.statement.predicate) for item in case.reading.notices)
@@ -173,18 +181,16 @@ def _is_meant(scope: NoticeScope, reading: Reading) -> bool:
 
 
 def _answered(case: Case) -> tuple[str, ...]:
-    """The notices that the statement answers, if every approval that it needs is there.
+    """The notices that a statement answers, if every approval that it needs is there.
 
-    One kept at activation was approved then; what it answered stays answered when the list
-    drops or marks it, which only holds.
+    What the statement answered under which a release runs stays answered: it was approved then.
     """
-    if case.reading.statement is None:
-        return ()
-    if case.reading.statement_digest is not None:
-        counted = missing_approvals(case)
-        if counted is None or counted[0]:
-            return ()
-    return case.said.answers
+    kept, listed = case.reading.kept, case.reading.statement
+    answers = () if kept is None else kept.predicate.answers
+    if listed is None or listed is kept:
+        return answers
+    counted = missing_approvals(case)
+    return answers if counted is None or counted[0] else (*answers, *listed.predicate.answers)
 
 
 def _has_begun(notice: SignedNotice, question: Question) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from primum_verifier.core.eligibility import Condition, Eligibility, Population
+from primum_verifier.core.eligibility import Eligibility, Population
 from primum_verifier.core.question import Order
 from primum_verifier.core.rules import Case, told
 from primum_verifier.core.standing_notices import notices_in_force, restrictions
@@ -20,9 +20,14 @@ def terms_of_use(case: Case, order: Order | None) -> dict[str, object]:
     if statement is None:
         return {}
     said = statement.predicate
-    layers = [_of_statement(said, case.conditions)]
+    context = case.reading.context
+    fixed = None if context is None else context.placement.patient_category
+    layers = [_of_statement(said, fixed=fixed)]
     layers += [
-        {**_of_population(item.population), **_of_categories(item.patient_categories)}
+        {
+            **_of_population(item.population),
+            **_of_categories(item.patient_categories, fixed=fixed),
+        }
         for item in restrictions(case)
     ]
     return {
@@ -42,28 +47,33 @@ def _banner(case: Case, said: Eligibility, order: Order | None) -> str:
     return " ".join(dict.fromkeys(filter(None, texts)))
 
 
-def _of_statement(said: Eligibility, conditions: tuple[Condition, ...]) -> Mapping[str, object]:
-    constraints, population = said.constraints, said.constraints.population
-    enforced = population is not None and population.enforce == Enforcement.INFERENCE
-    layer: dict[str, object] = dict(_of_population(population if enforced else None))
-    layer.update(_of_categories(constraints.patient_categories))
+def _of_statement(said: Eligibility, *, fixed: PatientCategory | None) -> Mapping[str, object]:
+    constraints = said.constraints
+    layer: dict[str, object] = dict(_of_population(constraints.population))
+    layer.update(_of_categories(constraints.patient_categories, fixed=fixed))
     if constraints.inputs:
         layer["inputs"] = [
             {"channel": item.channel, "code": item.code, "unit": item.unit, "rateHz": item.rate_hz}
             for item in constraints.inputs
         ]
-    asked = [item for item in conditions if item.enforce == Enforcement.INFERENCE]
+    asked = [item for item in said.conditions if item.enforce == Enforcement.INFERENCE]
     if asked:
         layer["conditions"] = [{"code": item.code, "text": item.text} for item in asked]
     return layer
 
 
-def _of_categories(categories: tuple[PatientCategory, ...] | None) -> Mapping[str, object]:
-    return {} if categories is None else {"patientCategories": [str(item) for item in categories]}
+def _of_categories(
+    categories: tuple[PatientCategory, ...] | None, *, fixed: PatientCategory | None
+) -> Mapping[str, object]:
+    """The categories to ask for; a device with one fixed mode was judged by it already."""
+    if categories is None or fixed is not None:
+        return {}
+    return {"patientCategories": [str(item) for item in categories]}
 
 
 def _of_population(population: Population | None) -> Mapping[str, object]:
-    if population is None:
+    """What can be held at each episode; what stands on the label only is the reader's."""
+    if population is None or population.enforce != Enforcement.INFERENCE:
         return {}
     members: dict[str, object] = {
         "ageYearsMin": population.age_years_min,

@@ -20,7 +20,7 @@ from primum_verifier.core.rules import STATEMENT, Case, Finding, Rule, rule
 from primum_verifier.core.rules_deployable import DEPLOYABLE, artifacts_are_whole
 from primum_verifier.core.rules_documents import DOCUMENTS
 from primum_verifier.core.rules_place import PLACE
-from primum_verifier.core.rules_running import order_for_running
+from primum_verifier.core.rules_running import in_force, orders_for_running
 from primum_verifier.core.standing_notices import holds_of
 from primum_verifier.core.terms import terms_of_use
 from primum_verifier.core.vocabulary import Capability, Decision, Outcome, Phase
@@ -131,22 +131,27 @@ def _stands_in_the_way(checks: list[Check]) -> bool:
 
 def _continue(case: Case) -> Verdict:
     """What runs goes on, unless a signed document takes it away or its bytes are damaged."""
-    order = order_for_running(case)
+    orders = orders_for_running(case)
+    order = orders[0][1]
     whole = artifacts_are_whole.ask(case)
-    goes_on = Check(
-        name="may-go-on",
+    checks = (whole, *(_goes_on(name, found) for name, found in orders))
+    running = in_force(case)
+    stops = whole.stands_in_the_way or (order is not None and order.takes_away)
+    statement = running.reading.statement
+    used = Capability.CLINICAL if statement is None else _USE[statement.predicate.decision]
+    return _verdict(running, Capability.STAGE if stops else used, checks, order=order)
+
+
+def _goes_on(name: str, order: Order | None) -> Check:
+    return Check(
+        name=name,
         outcome=Outcome.SATISFIED if order is None else Outcome.REFUSED,
         reason=None if order is None else order.reason,
         found="nothing takes it away" if order is None else f"{order.action}: {order.found}",
-        expected="no notice, valid, listed, in its place",
+        expected="nothing that orders anything",
         source="clinical authority" if order is None else order.source,
         clause="ISO 14971 7; ISO 13485 8.3.3",
     )
-    stops = whole.stands_in_the_way or (order is not None and order.takes_away)
-    statement = case.reading.statement
-    running = Capability.CLINICAL if statement is None else _USE[statement.predicate.decision]
-    capability = Capability.STAGE if stops else running
-    return _verdict(case, capability, (whole, goes_on), order=order)
 
 
 def _verdict(
@@ -172,5 +177,6 @@ def _verdict(
         statement_bytes=reading.statement_bytes,
         per_episode=terms_of_use(case, order),
         seen_holds=holds_of(case),
+        list_issued_at=None if reading.index is None else case.list_issued_at,
         not_understood=reading.not_understood,
     )

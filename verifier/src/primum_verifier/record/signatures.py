@@ -19,6 +19,7 @@ from primum_verifier.core.approval import (
 )
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, envelope_lines, open_envelope
+from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.limits import MAX_APPROVALS
 
 
@@ -37,7 +38,8 @@ class Signature:
         signed_at: as signed; by itself it proves nothing about when.
         comment: as signed.
         key_id: of the key that signed; empty when no key of the policy did.
-        why_not: why it does not count as an approval; empty when it does.
+        why_not: why it does not count as an approval; empty when it does. An envelope that cannot
+            be read is a line with nothing but this.
     """
 
     printed_name: str
@@ -47,7 +49,7 @@ class Signature:
     meaning: str
     meaning_code: str
     decision: str
-    signed_at: datetime
+    signed_at: datetime | None
     comment: str
     key_id: str
     why_not: str
@@ -64,7 +66,13 @@ class Signature:
 
 
 def signature_page(
-    lines: bytes, *, policy: ApprovalPolicy, statement: str, scope: ApprovalScope, where: str
+    lines: bytes,
+    *,
+    policy: ApprovalPolicy,
+    statement: str,
+    scope: ApprovalScope,
+    where: str,
+    engineering_keys: frozenset[str] = frozenset(),
 ) -> Iterator[Signature]:
     """Every signature beside a statement, those that do not count with the reason.
 
@@ -74,25 +82,48 @@ def signature_page(
         statement: SHA-256 of the eligibility statement.
         scope: the stage and tier that the statement is for.
         where: the name a person knows the approvals by.
+        engineering_keys: the public keys that engineering lists; they count in neither authority.
 
     Raises:
-        RefusedError: ``trust.limit`` or ``document.invalid``: the page cannot be read whole.
+        RefusedError: ``trust.limit``: there are more envelopes than are read.
     """
     for number, line in enumerate(envelope_lines(lines, where=where, at_most=MAX_APPROVALS), 1):
         place = f"{where}:{number}"
-        opened = open_envelope(
-            line,
-            payload_type=INTOTO_PAYLOAD_TYPE,
-            keys=[person.key for person in policy.people],
-            where=place,
-        )
-        signed = parse_document(ApprovalStatement, opened.payload, where=place)
+        try:
+            opened = open_envelope(
+                line,
+                payload_type=INTOTO_PAYLOAD_TYPE,
+                keys=[person.key for person in policy.people],
+                where=place,
+            )
+            signed = parse_document(ApprovalStatement, opened.payload, where=place)
+        except PrimumError as error:
+            # A device passes it over as well: the others stand.
+            yield _unreadable(f"it cannot be read: {error.found}")
+            continue
         keys = {key.public for key in opened.signers}
         signers = [person for person in policy.people if person.key.public in keys]
         for person in signers or (None,):
-            yield _signature(
-                signed, person, why_not=_why_not(signed, person, policy, statement, scope)
-            )
+            why_not = _why_not(signed, person, policy, statement, scope)
+            if person is not None and person.key.public in engineering_keys:
+                why_not = "engineering uses the same key: it counts in neither authority"
+            yield _signature(signed, person, why_not=why_not)
+
+
+def _unreadable(why_not: str) -> Signature:
+    return Signature(
+        printed_name="",
+        person_id="",
+        function="",
+        role_title="",
+        meaning="",
+        meaning_code="",
+        decision="",
+        signed_at=None,
+        comment="",
+        key_id="",
+        why_not=why_not,
+    )
 
 
 def _signature(signed: ApprovalStatement, person: Person | None, *, why_not: str) -> Signature:
@@ -137,6 +168,11 @@ def _otherwise(decision: str) -> str:
     return f"the decision is {decision}"
 
 
+def told(moment: datetime | None) -> str:
+    """A moment as the page shows it."""
+    return "" if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def as_dict(signature: Signature) -> dict[str, object]:
     """A line of the page as JSON shows it."""
     return {
@@ -147,7 +183,7 @@ def as_dict(signature: Signature) -> dict[str, object]:
         "meaning": signature.meaning,
         "meaningCode": signature.meaning_code,
         "decision": signature.decision,
-        "signedAt": signature.signed_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "signedAt": told(signature.signed_at),
         "comment": signature.comment,
         "keyId": signature.key_id,
         "counts": signature.counts,

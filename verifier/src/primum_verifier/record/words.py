@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     SELFTEST_FAILED = "primum.device.selftest.failed"
     ELIGIBILITY_LOST = "primum.device.eligibility.lost"
     ELIGIBILITY_CHANGED = "primum.device.eligibility.changed"
+    ELIGIBILITY_RESTATED = "primum.device.eligibility.restated"
     SAFE_MODE_ENTERED = "primum.device.safe-mode.entered"
     STORE_COLLECTED = "primum.device.store.collected"
 

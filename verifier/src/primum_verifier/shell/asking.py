@@ -60,6 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the agent on the device",
     )
     facts.add_argument(
+        "--counter-floor", type=int, default=0, metavar="N", help="the lowest release counter"
+    )
+    facts.add_argument(
+        "--fetched-at",
+        type=moment,
+        metavar="RFC3339",
+        help="when the device fetched last, and has run since; at the time of --at when left out",
+    )
+    facts.add_argument(
         "--installed",
         type=_installed,
         action="append",
@@ -94,13 +103,14 @@ def ask(options: argparse.Namespace, *, phase: Phase) -> Asked:
         FailedError: a web root cannot be reached.
     """
     now = options.at or datetime.now(UTC)
+    fetched = options.fetched_at or now
     path: Path = options.context or options.provisioning / CONTEXT_FILE
     envelope = read_input(path, "device context", 2 * MAX_DOCUMENT_BYTES)
     opened = open_envelope(envelope, payload_type=CONTEXT_PAYLOAD_TYPE, keys=(), where=str(path))
     context = parse_document(DeviceContext, opened.payload, where=str(path))
     authorities = WebRoots(options)
     wanted = (options.component, options.version)
-    views = authorities.refresh(now=now, device_id=context.factory.device_id, held=[wanted])
+    views = authorities.refresh(now=fetched, device_id=context.factory.device_id, held=[wanted])
     target = manifest_target(*wanted)
     manifest = views.engineering.documents.get(target)
     if manifest is None:
@@ -122,7 +132,12 @@ def ask(options: argparse.Namespace, *, phase: Phase) -> Asked:
         hardware_id=context.factory.hardware_id,
         device_key=context.factory.public_key.public,
         clock=now,
-        proven=proven_time(views.engineering, views.clinical, powered_seconds=0),
+        proven=proven_time(
+            views.engineering,
+            views.clinical,
+            powered_seconds=(now - fetched).total_seconds(),
+        ),
+        counter_floor=options.counter_floor,
         artifacts=_artifacts(manifest.data, authorities),
         self_test=options.self_test,
         clinical_use=ClinicalUse.IN_USE if options.in_use else ClinicalUse.IDLE,

@@ -250,11 +250,8 @@ def _refuse_vanished(
     if kept is None or policy is None:
         return
     offered = b"" if notices is None or notices.role not in _SAFETY else notices.data
-    try:
-        people = parse_document(ApprovalPolicy, policy.data, where=POLICY_TARGET)
-    except PrimumError:
-        # Under a policy that cannot be read nothing is granted, and a newer notice still counts.
-        return
+    # Under a policy that cannot be read no notice has a signer: what was accepted before stays.
+    people = parse_document(ApprovalPolicy, policy.data, where=POLICY_TARGET)
     gone = vanished_notices(kept, offered, policy=people, now=now)
     if gone:
         raise RefusedError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from securesystemslib.signer import SSlibKey
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root, Signed, Targets, Timestamp
+from tuf.api.metadata import Delegations, Metadata, Root, Signed, Targets, Timestamp
 
 from primum_verifier.core.document import canonical_json, in_range, sha256_hex
 from primum_verifier.core.envelope import PublicKey, public_key_of
@@ -76,12 +76,13 @@ def view_of(
         if isinstance(signed, Timestamp):
             issued_at = issue_time(signed)
         elif isinstance(signed, Root):
-            publics |= {public_of(key) for key in signed.keys.values()}
+            listed = [keyid for role in signed.roles.values() for keyid in role.keyids]
+            publics |= {public_of(signed.keys[keyid]) for keyid in listed if keyid in signed.keys}
             signers = sorted(_timestamp_signers(signed))
             time_epoch = sha256_hex(canonical_json(signers))
             root_keys = _root_keys(signed)
         elif isinstance(signed, Targets) and signed.delegations is not None:
-            publics |= {public_of(key) for key in signed.delegations.keys.values()}
+            publics |= _delegated_to(signed.delegations)
     roles = _with_bins(role_states(files), _listing(files))
     ends = [state.expires for name, state in roles.items() if name not in _ONLINE]
     return AuthorityView(
@@ -105,6 +106,14 @@ def _root_keys(root: Root) -> RootKeys:
             with suppress(ValueError):
                 keys.setdefault(public_of(listed), public_key_of(listed))
     return RootKeys(tuple(keys.values()), role.threshold)
+
+
+def _delegated_to(delegations: Delegations) -> set[str]:
+    """The public keys that a role is given to; a key that no role uses counts for nothing."""
+    listed = [keyid for role in (delegations.roles or {}).values() for keyid in role.keyids]
+    if delegations.succinct_roles is not None:
+        listed += delegations.succinct_roles.keyids
+    return {public_of(delegations.keys[keyid]) for keyid in listed if keyid in delegations.keys}
 
 
 def _timestamp_signers(root: Root) -> set[str]:

@@ -24,7 +24,7 @@ from primum_verifier.core.errors import EXIT_DONE, EXIT_REFUSED
 from primum_verifier.core.question import Question, Verdict
 from primum_verifier.core.verdict import judge
 from primum_verifier.core.vocabulary import Capability, Phase
-from primum_verifier.record.signatures import Signature, as_dict, signature_page
+from primum_verifier.record.signatures import Signature, as_dict, signature_page, told
 from primum_verifier.shell.asking import add_arguments, ask
 from primum_verifier.shell.table import answer, check_lines, printable, rows
 
@@ -60,6 +60,7 @@ def _page(question: Question, verdict: Verdict) -> list[Signature]:
             statement=digest,
             scope=ApprovalScope(stage=said.stage, change_tier=said.change_tier),
             where=target,
+            engineering_keys=question.engineering.public_keys,
         )
     )
 
@@ -74,8 +75,8 @@ def _told(verdict: Verdict, page: list[Signature]) -> list[str]:
         title = f", {printable(item.role_title)}" if item.role_title else ""
         counts = "counts" if item.counts else f"does not count: {item.why_not}"
         lines += [
-            f"    {printable(item.printed_name)}{title}; {item.function}",
-            f"      {item.meaning}, {item.decision}; {item.signed_at:%Y-%m-%d %H:%M} UTC",
+            f"    {printable(item.printed_name) or 'nobody'}{title}; {item.function}",
+            f"      {item.meaning}, {item.decision}; {told(item.signed_at)}",
             f"      key {item.key_id[:16] or 'unknown'}; {counts}",
         ]
     if verdict.in_the_way:
