@@ -21,6 +21,9 @@ from primum_verifier.core.manifest import ReleaseManifest
 
 EXAMPLES = Path(__file__).parents[4] / "docs" / "examples"
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
+FROZEN = NOW - timedelta(days=98)
+"""A day before the candidate is made."""
+
 URN = "urn:uuid:00000000-0000-4000-8000-00000000000{}"
 
 
@@ -45,6 +48,7 @@ class Case:
         self.candidate = self.release("1.2.0", 3, "ifu-3")
         self.reports = [self.report()]
         self.entries: list[dict[str, Any]] | None = [self.entry("1.1.0", days_ago=60)]
+        self.listed_at = NOW
         self.kept: dict[str, Any] = {}
         """Digests that a test sets by hand, by the place they stand in."""
 
@@ -106,14 +110,21 @@ class Case:
             (item["metric"], item["cohort"], item["versus"])
             for item in [*planned["acceptance"], *self.cumulative()]
         }
-        arm = {"predictions": digest("predictions"), "threshold": "0.5", "noDecision": 0}
+        arms = {
+            name: {
+                "predictions": digest(f"predictions {name}"),
+                "threshold": "0.5",
+                "noDecision": 0,
+            }
+            for name in ("candidate", "last", "original")
+        }
         return {
             "type": "urn:primum:comparison-report:v0.1",
             "schemaVersion": "0.1",
             "protocol": {
                 "id": "comparison-7",
                 "digest": digest("protocol"),
-                "frozenAt": moment(NOW - timedelta(days=30)),
+                "frozenAt": moment(FROZEN),
                 "author": "statistics",
                 "rung": "retrospective",
             },
@@ -123,7 +134,7 @@ class Case:
             "seed": 7,
             "replicates": 2000,
             "accounting": {"patients": 400, "cases": 9000, "positives": 900, "negatives": 8100},
-            "arms": {name: copy.deepcopy(arm) for name in ("candidate", "last", "original")},
+            "arms": arms,
             "endpoints": [self.endpoint(*key) for key in sorted(asked)],
             "overall": "met",
             "software": "primum-repo",
@@ -134,22 +145,24 @@ class Case:
 
     @staticmethod
     def endpoint(metric: str, cohort: str, versus: str, low: str = "-0.010000") -> dict[str, Any]:
+        cases = {"sensitivity": 900, "specificity": 8100}.get(metric, 9000)
+        cases = cases if cohort == "all" else cases // 2
         return {
             "id": f"{metric} vs {versus} in {cohort}",
             "metric": metric,
             "versus": versus,
             "cohort": cohort,
-            "role": "co-primary",
+            "role": "co-primary" if cohort == "all" else "cohort-claim",
             "method": "patient-level cluster bootstrap",
             "margin": "0.05",
             "difference": {
-                "estimate": "0.004000",
+                "estimate": f"{4 / cases:.6f}",
                 "low": low,
                 "high": "0.018000",
                 "confidence": "0.95",
             },
-            "patients": 400,
-            "cases": 900,
+            "patients": 400 if cohort == "all" else 200,
+            "cases": cases,
             "gained": 12,
             "lost": 8,
             "decision": "met",
@@ -215,11 +228,13 @@ class Case:
     def history(self) -> dict[str, Any] | None:
         if self.entries is None:
             return None
+        digest_of_list = {"sha256": self.kept.get("history.original", self.sha256(self.original))}
         return {
             "type": "urn:primum:modification-history:v0.1",
             "schemaVersion": "0.1",
             "id": URN.format(9),
-            "issuedAt": moment(NOW),
+            "issuedAt": moment(self.listed_at),
+            "original": digest_of_list,
             "entries": self.entries,
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -66,13 +66,27 @@ def first_change(case: Any, entries: list[Any] | None = None) -> object:
     return case
 
 
-def set_low(case: Any, versus: str, low: str) -> object:
-    (item,) = case.endpoints("sensitivity", "all", versus)
+def set_low(case: Any, versus: str, low: str, *, report: int = 0) -> object:
+    item = case.endpoints("sensitivity", "all", versus)[report]
     return item["difference"].update(low=low)
 
 
-def set_endpoint(case: Any, **changes: Any) -> None:
+def set_endpoint(case: Any, **changes: Any) -> object:
+    """Of the first report, which follows in all what it says in one."""
     case.endpoints("sensitivity", "female", "last")[0].update(changes)
+    return case.reports[0].update(overall=changes.get("decision", "met"))
+
+
+def list_at(case: Any, moment: datetime) -> object:
+    case.listed_at = moment
+    return case
+
+
+def miss(report: Any, decision: str) -> object:
+    """A report that was not met in something that the plan does not ask for."""
+    more = {**report["endpoints"][-1], "cohort": "children", "decision": decision}
+    report["endpoints"].append(more)
+    return report.update(overall=decision)
 
 
 def set_confidence(case: Any, confidence: str) -> None:
@@ -109,10 +123,35 @@ HOLDS: dict[str, Bend] = {
         case.entries.extend(case.entry(f"1.0.{n}", days_ago=90 + n) for n in (1, 2)),
         case.entries.append(case.entry("1.2.0", days_ago=1)),
     ),
-    "the first change needs no history": first_change,
-    "the first change has an empty one": lambda case: first_change(case, []),
+    "the first change has an empty list": lambda case: first_change(case, []),
+    "the first for everybody, after one for some": lambda case: first_change(
+        case, [case.entry("1.0.1", days_ago=9, what="move-threshold")]
+    ),
+    "from the last one for some": lambda case: (
+        case.entries[0].update(modificationIds=["move-threshold"]),
+        case.entries.append(case.entry("1.0.9", days_ago=61)),
+    ),
+    "a list as old as the candidate": lambda case: (
+        first_change(case, []),
+        list_at(case, case.now - timedelta(days=97)),
+    ),
+    "asked the moment the last paper was written": lambda case: case.change.update(
+        issuedAt="2026-06-01T12:00:00Z"
+    ),
+    "frozen the moment the candidate was made": lambda case: case.reports[0]["protocol"].update(
+        frozenAt=case.candidate["issuedAt"]
+    ),
+    "on patients that were followed": lambda case: (
+        case.reports[0]["protocol"].update(rung="prospective"),
+        case.retrain.update(rungs=["prospective"]),
+    ),
+    "on made-up data, and on patients": lambda case: (
+        case.retrain.update(rungs=["simulated", "retrospective"]),
+        case.reports.append(case.report()),
+        case.reports[1]["protocol"].update(rung="simulated"),
+    ),
     "the one and only": lambda case: (
-        first_change(case),
+        first_change(case, []),
         case.retrain.update(expectedFrequency={"atMost": 1, "days": 3660}),
     ),
     "a foreseen deviation": lambda case: case.change.update(
@@ -122,7 +161,9 @@ HOLDS: dict[str, Bend] = {
     "two reports by the same methods": lambda case: case.reports.append(case.report()),
     "a report of an endpoint that nobody asked for": lambda case: case.reports[0][
         "endpoints"
-    ].append({**case.endpoint("auc", "all", "last"), "decision": "not-evaluable"}),
+    ].append(
+        {**case.endpoint("auc", "all", "last"), "role": "secondary", "decision": "not-evaluable"}
+    ),
     "exactly the parts that are allowed": lambda case: case.retrain.update(
         componentsAllowed=["model", "self-test-specification", "ifu"]
     ),
@@ -177,7 +218,7 @@ REFUSED: dict[str, tuple[Bend, str, set[str]]] = {
     "allowed a second from now": (
         lambda case: case.plan["authorisations"][1].update(date="2026-06-01T12:00:01Z"),
         LISTED,
-        {"authorised:retrain"},
+        {"authorised:retrain", "components-since-original"},
     ),
     "a modification that the plan does not hold": (
         lambda case: case.change["modificationIds"].append("new-input"),
@@ -279,7 +320,7 @@ REFUSED: dict[str, tuple[Bend, str, set[str]]] = {
         {"implementation:retrain"},
     ),
     "local where only global is foreseen": (
-        lambda case: case.change.update(scope="local"),
+        lambda case: case.change.update(scope="local", localFactors=["operator"]),
         LISTED,
         {"implementation:retrain"},
     ),
@@ -356,35 +397,30 @@ REFUSED: dict[str, tuple[Bend, str, set[str]]] = {
         FOLLOWED,
         {"report-releases:report 0"},
     ),
-    "a report without the original device": (
-        lambda case: case.reports[0]["arms"].pop("original"),
-        FOLLOWED,
-        {"report-releases:report 0"},
-    ),
     "beats taken as independent": (
         lambda case: case.reports[0].update(unit="beat"),
         FOLLOWED,
         {"report-unit:report 0"},
     ),
     "a report that was not met": (
-        lambda case: case.reports[0].update(overall="not-met"),
+        lambda case: miss(case.reports[0], "not-met"),
         FOLLOWED,
         {"report-overall:report 0"},
     ),
     "a report that could not be evaluated": (
-        lambda case: case.reports[0].update(overall="not-evaluable"),
+        lambda case: miss(case.reports[0], "not-evaluable"),
         FOLLOWED,
         {"report-overall:report 0"},
     ),
     "one report met and one not": (
-        lambda case: case.reports.append({**case.report(), "overall": "not-met"}),
+        lambda case: (case.reports.append(case.report()), miss(case.reports[1], "not-met")),
         FOLLOWED,
         {"report-overall:report 1"},
     ),
     "a criterion met in one report and missed in the other": (
         lambda case: (
             case.reports.append(case.report()),
-            case.reports[1]["endpoints"][0]["difference"].update(low="-0.9"),
+            set_low(case, "last", "-0.020000", report=1),
             case.reports.reverse(),
         ),
         FOLLOWED,
@@ -393,15 +429,38 @@ REFUSED: dict[str, tuple[Bend, str, set[str]]] = {
     "an endpoint that was not evaluable": (
         lambda case: set_endpoint(case, decision="not-evaluable"),
         FOLLOWED,
-        {"acceptance:retrain:sensitivity:female:last"},
+        {"acceptance:retrain:sensitivity:female:last", "report-overall:report 0"},
     ),
     "an endpoint without an interval": (
-        lambda case: case.endpoints("sensitivity", "female", "last")[0].pop("difference"),
+        lambda case: (
+            set_endpoint(case, decision="not-evaluable"),
+            case.endpoints("sensitivity", "female", "last")[0].pop("difference"),
+        ),
         FOLLOWED,
-        {"acceptance:retrain:sensitivity:female:last"},
+        {"acceptance:retrain:sensitivity:female:last", "report-overall:report 0"},
     ),
     "an endpoint that was not met by its own protocol": (
         lambda case: set_endpoint(case, decision="not-met"),
+        FOLLOWED,
+        {"acceptance:retrain:sensitivity:female:last", "report-overall:report 0"},
+    ),
+    "an endpoint that decides nothing": (
+        lambda case: set_endpoint(case, role="secondary"),
+        FOLLOWED,
+        {"acceptance:retrain:sensitivity:female:last"},
+    ),
+    "a protocol younger than the candidate": (
+        lambda case: case.reports[0]["protocol"].update(frozenAt="2026-02-24T12:00:01Z"),
+        FOLLOWED,
+        {"report-frozen:report 0"},
+    ),
+    "one question answered on made-up data alone": (
+        lambda case: (
+            case.retrain.update(rungs=["simulated", "retrospective"]),
+            case.reports.append(case.report()),
+            case.reports[1]["protocol"].update(rung="simulated"),
+            set_endpoint(case, cohort="children"),
+        ),
         FOLLOWED,
         {"acceptance:retrain:sensitivity:female:last"},
     ),
@@ -442,20 +501,86 @@ REFUSED: dict[str, tuple[Bend, str, set[str]]] = {
         FOLLOWED,
         {"frequency:retrain"},
     ),
-    "one that is dated ahead counts": (
-        lambda case: fill_year(case, oldest=-1),
-        FOLLOWED,
-        {"frequency:retrain"},
-    ),
     "no history": (
         lambda case: setattr(case, "entries", None),
         FOLLOWED,
-        {"frequency:retrain"},
+        {"history", "last-release", "frequency:retrain"},
+    ),
+    "no history, from the original device": (
+        first_change,
+        FOLLOWED,
+        {"history", "last-release", "frequency:retrain"},
+    ),
+    "from the original device again and again": (
+        lambda case: first_change(
+            case, [case.entry(f"1.0.{n}", days_ago=90 + n) for n in range(1, 5)]
+        ),
+        FOLLOWED,
+        {"last-release", "frequency:retrain"},
+    ),
+    "from an older one than the last": (
+        lambda case: case.entries.append(case.entry("1.1.1", days_ago=59)),
+        FOLLOWED,
+        {"last-release"},
+    ),
+    "from one for some that the last for everybody passed": (
+        lambda case: (
+            case.entries[0].update(modificationIds=["move-threshold"]),
+            case.entries.append(case.entry("1.1.1", days_ago=59)),
+        ),
+        FOLLOWED,
+        {"last-release"},
+    ),
+    "a modification that the plan does not hold was made since": (
+        lambda case: case.entries.append(case.entry("1.1.1", days_ago=59, what="unheard-of")),
+        FOLLOWED,
+        {"last-release"},
     ),
     "a history that leaves the last release out": (
         lambda case: case.entries.clear(),
         FOLLOWED,
-        {"frequency:retrain"},
+        {"last-release"},
+    ),
+    "a history of another device": (
+        lambda case: case.kept.update({"history.original": "1" * 64}),
+        FOLLOWED,
+        {"history"},
+    ),
+    "a history older than the candidate": (
+        lambda case: (
+            first_change(case, []),
+            list_at(case, case.now - timedelta(days=97, seconds=1)),
+        ),
+        FOLLOWED,
+        {"history"},
+    ),
+    "a history that is dated ahead": (
+        lambda case: list_at(case, case.now + timedelta(seconds=1)),
+        FOLLOWED,
+        {"history"},
+    ),
+    "a change that is dated ahead": (
+        lambda case: case.change.update(issuedAt="2026-06-01T12:00:01Z"),
+        FOLLOWED,
+        {"dates"},
+    ),
+    "a last release that is dated ahead": (
+        lambda case: case.base.update(issuedAt="2026-06-01T12:00:01Z"),
+        FOLLOWED,
+        {"dates"},
+    ),
+    "a plan that is dated ahead": (
+        lambda case: case.plan.update(issuedAt="2026-06-01T12:00:01Z"),
+        FOLLOWED,
+        {"dates"},
+    ),
+    "a candidate, and so its protocol, that is dated ahead": (
+        lambda case: (
+            case.candidate.update(issuedAt="2199-06-01T12:00:01Z"),
+            case.reports[0]["protocol"].update(frozenAt="2199-01-01T00:00:00Z"),
+        ),
+        FOLLOWED,
+        {"dates", "history"},
     ),
     "a section of the label left out": (
         lambda case: case.change["labellingSections"].pop(),
@@ -588,9 +713,12 @@ def test_why_a_modification_is_not_authorised_is_told(case: Any, bend: Bend, fou
 def test_the_evidence_of_a_criterion_is_the_interval_and_its_report(case: Any) -> None:
     checks = {check.name: check for check in case.ask().checks}
     check = checks["acceptance:retrain:sensitivity:all:last"]
-    assert check.found == ("report 0: met, 0.004000 (-0.010000 to 0.018000) at 0.95, 400 patients")
+    assert check.found == (
+        "report 0, retrospective: met, 0.004444 (-0.010000 to 0.018000) at 0.95, 400 patients"
+    )
     assert check.source.startswith("report 0, sha256 ")
     assert check.expected.startswith("met; lower bound above -0.02")
+    assert check.expected.endswith("on: retrospective")
     checks = {check.name: check for check in case.ask().checks}
     assert checks["frequency:retrain"].found == "2 with this one, in 365 days"
     assert checks["components-allowed"].found == (
@@ -602,12 +730,18 @@ UNKNOWN: dict[str, tuple[Bend, str, str]] = {
     "not evaluable": (
         lambda case: set_endpoint(case, decision="not-evaluable"),
         "acceptance:retrain:sensitivity:female:last",
-        "report 0: not-evaluable, 0.004000 (-0.010000 to 0.018000) at 0.95, 400 patients",
+        (
+            "report 0, retrospective: not-evaluable, 0.008889 (-0.010000 to 0.018000) at 0.95, "
+            "200 patients"
+        ),
     ),
     "no interval": (
-        lambda case: case.endpoints("sensitivity", "female", "last")[0].pop("difference"),
+        lambda case: (
+            set_endpoint(case, decision="not-evaluable"),
+            case.endpoints("sensitivity", "female", "last")[0].pop("difference"),
+        ),
         "acceptance:retrain:sensitivity:female:last",
-        "report 0: met",
+        "report 0, retrospective: not-evaluable",
     ),
     "no endpoint": (
         lambda case: set_endpoint(case, cohort="children"),
@@ -615,14 +749,14 @@ UNKNOWN: dict[str, tuple[Bend, str, str]] = {
         "no report answers it",
     ),
     "not evaluable as a whole": (
-        lambda case: case.reports[0].update(overall="not-evaluable"),
+        lambda case: miss(case.reports[0], "not-evaluable"),
         "report-overall:report 0",
         "not-evaluable",
     ),
     "no history": (
         lambda case: setattr(case, "entries", None),
         "frequency:retrain",
-        "no history that holds the last release",
+        "no history",
     ),
     "no figure": (
         lambda case: case.change["guardrails"].pop(0),
@@ -636,8 +770,9 @@ UNKNOWN: dict[str, tuple[Bend, str, str]] = {
 def test_what_nobody_can_say_is_unknown_and_stands_in_the_way(case: Any, name: str) -> None:
     bend, rule, found = UNKNOWN[name]
     bend(case)
-    (check,) = case.ask().in_the_way
-    assert (check.name, check.outcome, check.found) == (rule, Outcome.UNKNOWN, found)
+    checks = case.ask().in_the_way
+    assert {check.outcome for check in checks} == {Outcome.UNKNOWN}
+    assert [check.found for check in checks if check.name == rule] == [found]
 
 
 def test_a_baseline_that_is_not_named_is_told_as_none(case: Any) -> None:

@@ -59,7 +59,9 @@ def test_the_examples_are_about_one_change() -> None:
     arms = {name: arm.release.sha256 for name, arm in report.arms.items() if arm.release}
     assert arms["candidate"] == change.release.sha256
     assert arms["original"] == plan.original_device.manifest.sha256
-    assert history.holds(arms["last"])
+    assert history.original == plan.original_device.manifest
+    assert arms["last"] in [item.release.sha256 for item in history.before(arms["candidate"])]
+    assert {item.rung for item in (report.protocol,)} <= set(plan.modifications[0].rungs)
     assert report.methods in [item.protocol for item in plan.modifications]
 
 
@@ -95,6 +97,9 @@ NARROW_PLANS: dict[str, Callable[[Any], object]] = {
     "one cumulative bound": lambda case: case.plan["cumulative"]["acceptance"].pop(),
     "one modification": one_modification,
     "one guardrail": lambda case: case.retrain["guardrails"].pop(),
+    "made-up data before patients": lambda case: case.retrain.update(
+        rungs=["simulated", "prospective"]
+    ),
     "a draft that nobody authorised": lambda case: case.plan.update(authorisations=[]),
 }
 
@@ -174,6 +179,9 @@ WRONG_PLANS: dict[str, Callable[[Any], object]] = {
     "an authorisation in a group": lambda case: case.plan["authorisations"][0].update(
         jurisdiction="eu"
     ),
+    "no rung": lambda case: case.retrain.update(rungs=[]),
+    "a rung twice": lambda case: case.retrain.update(rungs=["prospective", "prospective"]),
+    "made-up data alone": lambda case: case.retrain.update(rungs=["offline", "simulated"]),
     "a deviation from nothing": lambda case: case.plan["deviations"][0].update(
         modificationId="nothing"
     ),
@@ -199,6 +207,8 @@ WRONG_CHANGES: dict[str, Callable[[Any], object]] = {
     ),
     "a value that is no number": lambda change: change["guardrails"][0].update(value="many"),
     "both ways": lambda change: change.update(implementation="both"),
+    "local without factors": lambda change: change.update(scope="local"),
+    "global with factors": lambda change: change.update(localFactors=["operator"]),
 }
 
 
@@ -216,10 +226,170 @@ def test_a_report_of_before_there_were_plans_is_still_read(case: Any) -> None:
     assert parsed(ComparisonReport, case.reports[0]).methods is None
 
 
-def test_an_interval_upside_down_is_none(case: Any) -> None:
-    case.reports[0]["endpoints"][0]["difference"]["low"] = "0.018001"
-    with pytest.raises(RefusedError):
+def first(report: Any) -> Any:
+    """Sensitivity against the last release, in all: 900 cases of 400 patients, 12 won, 8 lost."""
+    (found,) = (item for item in report["endpoints"] if item["id"] == "sensitivity vs last in all")
+    return found
+
+
+def not_met(report: Any) -> object:
+    first(report).update(decision="not-met")
+    return report.update(overall="not-met")
+
+
+def same_predictions(report: Any, **changes: Any) -> None:
+    report["arms"]["last"].update(predictions=report["arms"]["candidate"]["predictions"], **changes)
+
+
+def nothing_changed(report: Any) -> None:
+    same_predictions(report, threshold="0.50")
+    for item in report["endpoints"]:
+        if item["versus"] == "last":
+            item.update(gained=0, lost=0)
+            item["difference"].update(estimate="0.000000")
+
+
+def only_secondary(report: Any, overall: str) -> None:
+    for item in report["endpoints"]:
+        item["role"] = "secondary"
+    report["overall"] = overall
+
+
+RIGHT_REPORTS: dict[str, Callable[[Any], object]] = {
+    "as it is": lambda _: None,
+    "an estimate on its lower bound": lambda report: first(report)["difference"].update(
+        low="0.004444"
+    ),
+    "an estimate on its upper bound": lambda report: first(report)["difference"].update(
+        high="0.004444"
+    ),
+    "an estimate that was rounded": lambda report: first(report)["difference"].update(
+        estimate="0.004445"
+    ),
+    "a bound that was rounded to the margin": lambda report: first(report)["difference"].update(
+        low="-0.050000"
+    ),
+    "hardly any confidence": lambda report: first(report)["difference"].update(confidence="1e-06"),
+    "nearly certain": lambda report: first(report)["difference"].update(confidence="0.999999"),
+    "the least draws": lambda report: report.update(replicates=100),
+    "one case of each patient": lambda report: (
+        report["accounting"].update(patients=900),
+        first(report).update(patients=900),
+    ),
+    "every case changed": lambda report: first(report).update(gained=452, lost=448),
+    "an area, over fewer cases, whose estimate is no count": lambda report: report[
+        "endpoints"
+    ].append(
+        {
+            **first(report),
+            "metric": "auc",
+            "role": "secondary",
+            "decision": "not-evaluable",
+            "cases": 8000,
+            "gained": 0,
+            "lost": 0,
+        }
+    ),
+    "the same predictions, and nothing changed": nothing_changed,
+    "the same predictions at another threshold": lambda report: same_predictions(
+        report, threshold="0.4"
+    ),
+    "secondary endpoints that say nothing": lambda report: only_secondary(report, "not-evaluable"),
+    "a missed endpoint that decides nothing": lambda report: first(report).update(
+        decision="not-met", role="secondary"
+    ),
+    "missed, and so in all": not_met,
+    "no case, and not evaluable": lambda report: (
+        report["accounting"].update(positives=0, cases=8100),
+        [
+            (
+                item.update(patients=0, cases=0, gained=0, lost=0, decision="not-evaluable"),
+                item.pop("difference"),
+            )
+            for item in report["endpoints"]
+            if item["metric"] == "sensitivity"
+        ],
+        report.update(overall="not-evaluable"),
+    ),
+}
+
+WRONG_REPORTS: dict[str, Callable[[Any], object]] = {
+    "an interval upside down": lambda report: first(report)["difference"].update(low="0.018001"),
+    "an estimate below its interval": lambda report: first(report)["difference"].update(
+        low="0.004445"
+    ),
+    "an estimate above its interval": lambda report: first(report)["difference"].update(
+        high="0.004443"
+    ),
+    "a confidence in percent": lambda report: first(report)["difference"].update(confidence="95"),
+    "certainty": lambda report: first(report)["difference"].update(confidence="1.0"),
+    "no confidence": lambda report: first(report)["difference"].update(confidence="0"),
+    "a confidence below nothing": lambda report: first(report)["difference"].update(
+        confidence="-0.95"
+    ),
+    "an estimate that the counts do not give": lambda report: first(report)["difference"].update(
+        estimate="0.004446"
+    ),
+    "a rung that is none": lambda report: report["protocol"].update(rung="imagined"),
+    "too few draws": lambda report: report.update(replicates=99),
+    "met by nobody": lambda report: first(report).update(patients=0),
+    "more patients than cases": lambda report: (
+        report["accounting"].update(patients=901),
+        first(report).update(patients=901),
+    ),
+    "more changes than cases": lambda report: first(report).update(gained=453, lost=449),
+    "met without an interval": lambda report: first(report).pop("difference"),
+    "met without a margin": lambda report: first(report).pop("margin"),
+    "met below its margin": lambda report: first(report)["difference"].update(low="-0.050001"),
+    "cases that do not add up": lambda report: report["accounting"].update(cases=9001),
+    "more patients in all than cases": lambda report: report["accounting"].update(patients=9001),
+    "patients that were not accounted for": lambda report: first(report).update(patients=401),
+    "more cases than were accounted for": lambda report: first(report).update(cases=901),
+    "cases that were left out": lambda report: first(report).update(cases=899),
+    "a cohort above the whole": lambda report: report["endpoints"][2].update(cases=9000),
+    "an endpoint twice": lambda report: report["endpoints"].append(
+        {**first(report), "id": "again", "role": "secondary"}
+    ),
+    "an endpoint about an arm that is not there": lambda report: report["arms"].pop("original"),
+    "a report without its candidate": lambda report: report["arms"].pop("candidate"),
+    "the same predictions, right and wrong": same_predictions,
+    "met, though an endpoint was missed": lambda report: first(report).update(decision="not-met"),
+    "met, though nobody can say of one": lambda report: first(report).update(
+        decision="not-evaluable"
+    ),
+    "not evaluable, though one was missed": lambda report: (
+        not_met(report),
+        report.update(overall="not-evaluable"),
+    ),
+    "met, though nothing decides": lambda report: only_secondary(report, "met"),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT_REPORTS)
+def test_a_report_that_agrees_with_itself_is_read(case: Any, name: str) -> None:
+    RIGHT_REPORTS[name](case.reports[0])
+    parsed(ComparisonReport, case.reports[0])
+
+
+@pytest.mark.parametrize("name", WRONG_REPORTS)
+def test_a_report_that_contradicts_itself_is_refused(case: Any, name: str) -> None:
+    WRONG_REPORTS[name](case.reports[0])
+    with pytest.raises(RefusedError) as refused:
         parsed(ComparisonReport, case.reports[0])
+    assert refused.value.reason == Reason.DOCUMENT_INVALID
+
+
+def test_a_history_is_of_the_past_and_tells_each_release_once(case: Any) -> None:
+    case.link()
+    case.entries[0]["implementedAt"] = "2026-06-01T12:00:00Z"
+    parsed(ModificationHistory, case.history())
+    case.entries[0]["implementedAt"] = "2026-06-01T12:00:01Z"
+    with pytest.raises(RefusedError):
+        parsed(ModificationHistory, case.history())
+    case.entries[0]["implementedAt"] = "2026-04-01T12:00:00Z"
+    case.entries.append({**case.entries[0], "version": "1.1.1"})
+    with pytest.raises(RefusedError):
+        parsed(ModificationHistory, case.history())
 
 
 @given(st.binary(max_size=300))

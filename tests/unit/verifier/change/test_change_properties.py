@@ -16,7 +16,7 @@ from primum_verifier.core.vocabulary import Outcome
 few = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 figures = st.decimals(-10, 10**6, places=3, allow_nan=False).map(str)
-bounds = st.decimals("-0.1", "0.1", places=6, allow_nan=False).map(lambda value: f"{value:f}")
+bounds = st.decimals("-0.1", "0.0004", places=6, allow_nan=False).map(lambda value: f"{value:f}")
 margins = st.integers(1, 99).map(lambda hundredths: f"0.{hundredths:02d}")
 decisions = st.sampled_from(["met", "met", "met", "not-met", "not-evaluable"])
 
@@ -34,8 +34,11 @@ def cases(draw: st.DrawFn, make: Callable[[], Any]) -> Any:
         if draw(st.integers(0, 9)) == 0:
             low = draw(bounds)
             endpoint["difference"].update(low=low, high="0.2")
-            endpoint["decision"] = draw(decisions)
-    for days in draw(st.lists(st.integers(0, 800), max_size=5)):
+            endpoint.update(margin="0.5", decision=draw(decisions))
+    said = {endpoint["decision"] for endpoint in case.reports[0]["endpoints"]}
+    order = ("not-met", "not-evaluable", "met")
+    case.reports[0]["overall"] = next(item for item in order if item in said)
+    for days in draw(st.lists(st.integers(40, 800), max_size=5, unique=True)):
         case.entries.append(case.entry(f"0.{days}.0", days_ago=days))
     case.jurisdiction = draw(st.sampled_from(["DE", "DE", "DE", "US", "FR"]))
     return case
@@ -110,7 +113,7 @@ def test_one_earlier_modification_more_never_makes_a_change_consistent(
 ) -> None:
     case = data.draw(cases(make_case))
     before = case.ask().answer
-    case.entries.append(case.entry("0.0.1", days_ago=data.draw(st.integers(-10, 800))))
+    case.entries.append(case.entry("0.0.1", days_ago=data.draw(st.integers(0, 800))))
     after = case.ask().answer
     assert before == Consistency.CONSISTENT or after != Consistency.CONSISTENT
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from primum_verifier.change.comparison_report import ComparisonReport
 from primum_verifier.change.description import ChangeDescription, ModificationHistory
 from primum_verifier.change.differences import ReleaseDifference, differences
-from primum_verifier.change.plan import ChangeControlPlan, Modification
+from primum_verifier.change.plan import ChangeControlPlan, Modification, PlanAuthorisation
 from primum_verifier.core.document import Document, parse_document, sha256_hex
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import Check
@@ -77,7 +77,7 @@ class ChangeQuestion:
         candidate: the release that the change makes.
         change: what the manufacturer claims.
         reports: comparisons of the candidate with both baselines.
-        history: the modifications before this one, None when there is no such list.
+        history: the modifications before this one, None when no such list was handed in.
         now: the moment of asking.
         jurisdiction: the country that is asked about, ISO 3166-1 alpha-2.
     """
@@ -97,6 +97,10 @@ class ChangeQuestion:
         """The modifications of the plan that the change claims to be."""
         wanted = self.change.document.modification_ids
         return tuple(item for item in self.plan.document.modifications if item.id in wanted)
+
+    def letters_of(self, modification: str) -> tuple[PlanAuthorisation, ...]:
+        """Who allowed a modification in the country that is asked about, whenever it was."""
+        return self.plan.document.authorisations_of(modification, jurisdiction=self.jurisdiction)
 
     @cached_property
     def since_base(self) -> ReleaseDifference:

@@ -15,19 +15,19 @@ authorised: unknown modification, or    reports, report-releases, report-unit,
 not allowed in this country by now      report-overall: none, of others, by beats, not met
 components-allowed, -forbidden: a part  report-methods, methods: other methods or none
 that no claimed modification allows,    stated, or none for a claimed modification
-or that one forbids
+or that one forbids                     report-frozen: a protocol younger than the candidate
 components-since-original: the same     acceptance: one criterion, against either
-over all changes so far                 baseline, not met on the interval's bound
+over all changes so far                 baseline, not met on the interval's bound, on a rung
 interfaces: hardware, interface, a      cumulative: the same, for all changes since the
 part added or taken away, or anything   original device
-else that no plan lists
-implementation: automatic, manual,      frequency: more often than foreseen, or no history
-global or local otherwise               that holds the last release
-combination: modifications together     labelling-updated, labelling-version: a section
-that were not assessed together         left out, or no new label
-guardrail: a figure outside its range   guardrail: a figure that is not stated
-labelling-planned: a section that no    deviations: one that the plan does not foresee
-modification names
+else that no plan lists                 dates: a paper that is dated ahead
+implementation: automatic, manual,      history: none for this change, not even an empty one
+global or local otherwise               last-release: from another than the last
+combination: modifications together     frequency: more often than foreseen
+that were not assessed together         labelling-updated, labelling-version: a section
+guardrail: a figure outside its range   left out, or no new label
+labelling-planned: a section that no    guardrail: a figure that is not stated
+modification names                      deviations: one that the plan does not foresee
 ======================================  ==================================================
 """
 
@@ -68,8 +68,8 @@ def check_change(
         candidate: the release that the change makes.
         change: what the manufacturer claims: which modifications, with which figures.
         reports: comparisons of the candidate with both baselines.
-        history: the modifications before this one; None when there is no such list, which is
-            enough only for the first change.
+        history: the modifications before this one, an empty list for the first; None when
+            none was handed in, which is never enough.
         now: the moment of asking, with a zone.
         jurisdiction: the country that is asked about, ISO 3166-1 alpha-2.
 

@@ -1,15 +1,17 @@
 """The report of a comparison: evidence that a gate and an assessor read, numbers as decimal text.
 
-The release side computes it; whoever judges by it needs this model alone.
+The release side computes it; whoever judges by it needs this model alone.  A report whose own
+figures contradict each other is none; whether they suffice is for the rules to say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal as Number
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from primum_verifier.core.document import (
     Count,
@@ -28,12 +30,29 @@ REPORT_TYPE = "urn:primum:comparison-report:v0.1"
 Share = Annotated[Decimal, StringConstraints(pattern=r"^0\.[0-9]{1,6}$")]
 """A decimal between 0 and 1, as text: 0.05."""
 
+
+def _inside_nothing_and_all(text: str) -> str:
+    if not 0 < Number(text) < 1:
+        raise ValueError("a confidence lies between 0 and 1")
+    return text
+
+
+Confidence = Annotated[Decimal, AfterValidator(_inside_nothing_and_all)]
+"""How often such an interval holds the truth: 0.95, never 95."""
+
 Cohort = Name
+RungName = Literal["offline", "simulated", "retrospective", "prospective"]
 Metric = Literal["sensitivity", "specificity", "auc"]
 Baseline = Literal["last", "original"]
 
 WHOLE = "all"
 """The cohort that is every case; no case may carry this name itself."""
+
+LEAST_REPLICATES = 100
+"""Fewer draws give a bootstrap no 95 % interval to read."""
+
+_LAST_DIGIT = Number("0.000001")
+"""Figures are written to six places; decisions were taken before they were rounded."""
 
 
 class Unit(StrEnum):
@@ -57,12 +76,12 @@ class Bounds(Document):
     estimate: Decimal
     low: Decimal
     high: Decimal
-    confidence: Decimal
+    confidence: Confidence
 
     @model_validator(mode="after")
-    def _low_is_not_above_high(self) -> Bounds:
-        if Number(self.low) > Number(self.high):
-            raise ValueError("low is above high")
+    def _estimate_lies_inside(self) -> Bounds:
+        if not Number(self.low) <= Number(self.estimate) <= Number(self.high):
+            raise ValueError("the estimate lies outside its interval")
         return self
 
 
@@ -92,7 +111,7 @@ class ProtocolRef(Document):
     digest: DigestSet
     frozen_at: Time
     author: Text
-    rung: Name
+    rung: RungName
 
 
 class Arm(Document):
@@ -126,6 +145,33 @@ class Endpoint(Document):
     decision: Decision
     why: Text
 
+    @property
+    def decides(self) -> bool:
+        """Whether anything may rest on it."""
+        return self.role != "secondary"
+
+    @model_validator(mode="after")
+    def _figures_agree(self) -> Endpoint:
+        if self.patients > self.cases or self.gained + self.lost > self.cases:
+            raise ValueError("an endpoint counts more patients or changes than cases")
+        if self.decision == Decision.MET and not self._can_be_met():
+            raise ValueError("an endpoint is met without cases, or below its own margin")
+        if self.difference is not None and self.metric != "auc":
+            change = Number(self.gained - self.lost)
+            if abs(Number(self.difference.estimate) * self.cases - change) > (
+                _LAST_DIGIT * self.cases
+            ):
+                raise ValueError("an estimate is not what was gained less what was lost")
+        return self
+
+    def _can_be_met(self) -> bool:
+        return (
+            self.patients > 0
+            and self.difference is not None
+            and self.margin is not None
+            and Number(self.difference.low) >= -Number(self.margin)
+        )
+
 
 class Accounting(Document):
     """How many of what were analysed."""
@@ -134,6 +180,17 @@ class Accounting(Document):
     cases: Count
     positives: Count
     negatives: Count
+
+    @model_validator(mode="after")
+    def _counts_add_up(self) -> Accounting:
+        if self.positives + self.negatives != self.cases or self.patients > self.cases:
+            raise ValueError("positives and negatives are not the cases, or patients exceed them")
+        return self
+
+    def cases_of(self, metric: Metric) -> int:
+        """How many cases a metric can be asked of, in all."""
+        counts = {"sensitivity": self.positives, "specificity": self.negatives}
+        return counts.get(metric, self.cases)
 
 
 class ComparisonReport(OpenDocument):
@@ -149,9 +206,49 @@ class ComparisonReport(OpenDocument):
     unit: Unit
     unit_rationale: Text
     seed: Count
-    replicates: Count
+    replicates: Annotated[int, Field(ge=LEAST_REPLICATES, le=2**53)]
     accounting: Accounting
     arms: dict[Literal["candidate", "last", "original"], Arm]
     endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=1000)]
     overall: Decision
     software: Text
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> ComparisonReport:
+        keys = [(item.metric, item.cohort, item.versus) for item in self.endpoints]
+        if len(set(keys)) != len(keys):
+            raise ValueError("an endpoint stands twice")
+        for item in self.endpoints:
+            self._refuse_other_cases(item)
+            self._refuse_change_without_cause(item)
+        if self.overall != worst(item.decision for item in self.endpoints if item.decides):
+            raise ValueError("overall is not what the deciding endpoints say")
+        return self
+
+    def _refuse_other_cases(self, item: Endpoint) -> None:
+        most = self.accounting.cases_of(item.metric)
+        is_whole = item.cohort == WHOLE and item.metric != "auc"
+        if (
+            item.patients > self.accounting.patients
+            or item.cases > most
+            or (is_whole and item.cases != most)
+        ):
+            raise ValueError("an endpoint is about other cases than were accounted for")
+
+    def _refuse_change_without_cause(self, item: Endpoint) -> None:
+        candidate, baseline = self.arms.get("candidate"), self.arms.get(item.versus)
+        if candidate is None or baseline is None:
+            raise ValueError("an endpoint compares an arm that is not there")
+        same = (candidate.predictions, Number(candidate.threshold)) == (
+            baseline.predictions,
+            Number(baseline.threshold),
+        )
+        if same and (item.gained or item.lost):
+            raise ValueError("the same predictions were right and wrong")
+
+
+def worst(decisions: Iterable[Decision]) -> Decision:
+    """What several endpoints say together; nothing asked is nothing shown."""
+    found = set(decisions) or {Decision.NOT_EVALUABLE}
+    order = (Decision.NOT_MET, Decision.NOT_EVALUABLE, Decision.MET)
+    return next(item for item in order if item in found)

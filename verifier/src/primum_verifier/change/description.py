@@ -58,6 +58,8 @@ class ChangeDescription(OpenDocument):
             raise ValueError("the value of a guardrail stands twice")
         if len(set(self.modification_ids)) != len(self.modification_ids):
             raise ValueError("a modification is claimed twice")
+        if (self.scope == "local") != bool(self.local_factors):
+            raise ValueError("localFactors stand with the scope local, and only there")
         return self
 
     def value(self, modification: str, parameter: str) -> str | None:
@@ -82,14 +84,28 @@ class EarlierModification(Document):
 
 
 class ModificationHistory(OpenDocument):
-    """Every release that was made under the plan so far."""
+    """Every release that was made under the plan so far; an empty list says that none was.
+
+    ``original`` is the manifest of the device that was authorised first: a list of another
+    device's changes, or of no device's, says nothing.
+    """
 
     type: Literal["urn:primum:modification-history:v0.1"]
     schema_version: SchemaVersion
     id: Urn
     issued_at: Time
+    original: DigestSet
     entries: Annotated[tuple[EarlierModification, ...], Field(max_length=MAX_LIST)]
 
-    def holds(self, release: str) -> bool:
-        """Whether a release, by its manifest's SHA-256, is listed."""
-        return any(item.release.sha256 == release for item in self.entries)
+    @model_validator(mode="after")
+    def _entries_are_of_the_past(self) -> ModificationHistory:
+        releases = [item.release.sha256 for item in self.entries]
+        if len(set(releases)) != len(releases):
+            raise ValueError("a release stands twice")
+        if any(item.implemented_at > self.issued_at for item in self.entries):
+            raise ValueError("an entry is younger than the list")
+        return self
+
+    def before(self, candidate: str) -> tuple[EarlierModification, ...]:
+        """All but the candidate, which stands in the list itself once it was made."""
+        return tuple(item for item in self.entries if item.release.sha256 != candidate)

@@ -32,6 +32,7 @@ from primum_verifier.core.document import (
 )
 from primum_verifier.core.eligibility import RollbackCriterion
 from primum_verifier.core.manifest import ItemKind
+from primum_verifier.core.vocabulary import Rung
 
 PLAN_TYPE = "urn:primum:change-control-plan:v0.1"
 PLAN_TARGET = "policy/change-control-plan.json"
@@ -39,6 +40,9 @@ PLAN_ROLE = "targets"
 
 MAX_MODIFICATIONS = 50
 """A plan of more modifications than this is not one that a person assessed as a whole."""
+
+ON_PATIENTS = frozenset({Rung.RETROSPECTIVE, Rung.PROSPECTIVE})
+"""The rungs that cannot rest on made-up data."""
 
 MAX_CRITERIA = 200
 """Criteria of one modification: metrics times cohorts times two baselines."""
@@ -126,6 +130,7 @@ class Modification(Document):
     components_forbidden: Kinds = ()
     protocol: Methods
     acceptance: Annotated[tuple[Criterion, ...], Field(min_length=1, max_length=MAX_CRITERIA)]
+    rungs: Annotated[tuple[Rung, ...], Field(min_length=1, max_length=len(Rung))]
     triggers: Texts = ()
     rollback_criteria: Annotated[tuple[RollbackCriterion, ...], Field(max_length=50)] = ()
 
@@ -135,6 +140,9 @@ class Modification(Document):
         _refuse_twice(
             "acceptance", ((item.metric, item.cohort, item.versus) for item in self.acceptance)
         )
+        _refuse_twice("rungs", self.rungs)
+        if ON_PATIENTS.isdisjoint(self.rungs):
+            raise ValueError("made-up data alone show nothing of a device that is in use")
         if set(self.components_allowed) & set(self.components_forbidden):
             raise ValueError("one kind of component is both allowed and forbidden")
         if (self.scope == "local") != bool(self.local_factors):

@@ -1,4 +1,4 @@
-"""Was the change made as the plan says: its papers, its tier, how often, its label?
+"""Was the change made as the plan says: its papers, its tier, after what, how often, its label?
 
 A change that fails here, or in :mod:`rules_shown`, may be of a kind that was authorised, and was
 not made by its protocol.
@@ -15,11 +15,13 @@ from primum_verifier.change.answer import (
     finding,
     listed,
 )
+from primum_verifier.change.description import ModificationHistory
 from primum_verifier.change.differences import tier_floor
-from primum_verifier.change.plan import Frequency
+from primum_verifier.core.rules import told
 
 _PERFORMANCE = "FDA PCCP guidance (2025) VII.B(3)"
 _UPDATES = "FDA PCCP guidance (2025) VII.B(4)"
+_FREQUENCY = "FDA PCCP guidance (2025) VI: expected frequency of updates"
 
 
 def papers(question: ChangeQuestion) -> Findings:
@@ -48,6 +50,26 @@ def papers(question: ChangeQuestion) -> Findings:
         )
 
 
+def dates(question: ChangeQuestion) -> Findings:
+    """No paper is dated ahead of the moment of asking."""
+    papers = {
+        "plan": question.plan.document.issued_at,
+        "base": question.base.document.issued_at,
+        "candidate": question.candidate.document.issued_at,
+        "change": question.change.document.issued_at,
+    }
+    ahead = {name for name, moment in papers.items() if moment > question.now}
+    yield finding(
+        Consistency.PROTOCOL_NOT_FOLLOWED,
+        "dates",
+        holds=not ahead,
+        found=listed((f"{name} {told(papers[name])}" for name in ahead), none="none is ahead"),
+        expected=f"by {told(question.now)}",
+        source=question.change.source,
+        clause=_PERFORMANCE,
+    )
+
+
 def tier(question: ChangeQuestion) -> Findings:
     """The release is not called less than it is."""
     stated = question.candidate.document.change_tier
@@ -63,21 +85,61 @@ def tier(question: ChangeQuestion) -> Findings:
     )
 
 
+def history(question: ChangeQuestion) -> Findings:
+    """The earlier changes are stated for this change, and it starts from the last of them.
+
+    Without a list nobody can say; that nothing was changed before is said by an empty one.
+    """
+    handed = question.history
+    made = question.candidate.document.issued_at
+    yield finding(
+        Consistency.PROTOCOL_NOT_FOLLOWED,
+        "history",
+        holds=None
+        if handed is None
+        else handed.document.original.sha256 == question.original.sha256
+        and made <= handed.document.issued_at <= question.now,
+        found="no history"
+        if handed is None
+        else f"original {handed.document.original.sha256[:16]}, "
+        f"issued {told(handed.document.issued_at)}",
+        expected=f"original {question.original.sha256[:16]}, "
+        f"issued from {told(made)} to {told(question.now)}",
+        source=_history_source(question),
+        clause=_FREQUENCY,
+    )
+    yield finding(
+        Consistency.PROTOCOL_NOT_FOLLOWED,
+        "last-release",
+        holds=None if handed is None else question.base.sha256 in _last(question, handed.document),
+        found=f"{question.base.document.name}, sha256 {question.base.sha256[:16]}",
+        expected="no history"
+        if handed is None
+        else f"among {listed(item[:16] for item in _last(question, handed.document))}",
+        source=_history_source(question),
+        clause=_PERFORMANCE,
+    )
+
+
 def frequency(question: ChangeQuestion) -> Findings:
     """Each claimed modification, this one counted, is not made more often than was foreseen."""
     for item in question.claimed:
         bound = item.expected_frequency
-        count = _count(question, item.id, bound)
+        count = None
+        if question.history is not None:
+            begin = question.now - timedelta(days=bound.days)
+            count = 1 + sum(
+                item.id in earlier.modification_ids and earlier.implemented_at > begin
+                for earlier in question.history.document.before(question.candidate.sha256)
+            )
         yield finding(
             Consistency.PROTOCOL_NOT_FOLLOWED,
             f"frequency:{item.id}",
             holds=None if count is None else count <= bound.at_most,
-            found="no history that holds the last release"
-            if count is None
-            else f"{count} with this one, in {bound.days} days",
+            found="no history" if count is None else f"{count} with this one, in {bound.days} days",
             expected=f"at most {bound.at_most} in {bound.days} days",
-            source=question.change.source if question.history is None else question.history.source,
-            clause="FDA PCCP guidance (2025) VI: expected frequency of updates",
+            source=_history_source(question),
+            clause=_FREQUENCY,
         )
 
 
@@ -125,24 +187,24 @@ def deviations(question: ChangeQuestion) -> Findings:
     )
 
 
-def _count(question: ChangeQuestion, modification: str, bound: Frequency) -> int | None:
-    """How often it was made in the time of the bound, this change counted; None: nobody can say."""
-    history = question.history
-    is_first = question.base.sha256 == question.original.sha256
-    if history is None:
-        return 1 if is_first else None
-    if not is_first and not history.document.holds(question.base.sha256):
-        return None
-    earlier = [
-        item
-        for item in history.document.entries
-        if modification in item.modification_ids
-        # The change itself stands in the list once it was made.
-        and item.release.sha256 != question.candidate.sha256
-        and item.implemented_at + timedelta(days=bound.days) > question.now
-    ]
-    return len(earlier) + 1
+def _history_source(question: ChangeQuestion) -> str:
+    return question.change.source if question.history is None else question.history.source
 
 
-FOLLOWED_RULES = (papers, tier, frequency, labelling, deviations)
+def _last(question: ChangeQuestion, handed: ModificationHistory) -> set[str]:
+    """The releases that a change may start from: the last global one, and local ones since.
+
+    A local change is no baseline for everybody else, so it passes nobody.
+    """
+    local = {item.id for item in question.plan.document.modifications if item.scope == "local"}
+    earlier = handed.before(question.candidate.sha256)
+    times = [item.implemented_at for item in earlier if not local.issuperset(item.modification_ids)]
+    newest = max(times, default=None)
+    found = {
+        item.release.sha256 for item in earlier if newest is None or item.implemented_at >= newest
+    }
+    return found if newest is not None else found | {question.original.sha256}
+
+
+FOLLOWED_RULES = (papers, dates, tier, history, frequency, labelling, deviations)
 """Every rule of this file, in the order in which people are told."""

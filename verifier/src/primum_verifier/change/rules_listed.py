@@ -58,10 +58,9 @@ def same_device(question: ChangeQuestion) -> Findings:
 
 def authorised(question: ChangeQuestion) -> Findings:
     """Each claimed modification is in the plan and was allowed in this country before now."""
-    plan = question.plan.document
     known = {item.id for item in question.claimed}
     for claimed in sorted(question.change.document.modification_ids):
-        letters = plan.authorisations_of(claimed, jurisdiction=question.jurisdiction)
+        letters = question.letters_of(claimed)
         valid = [item for item in letters if item.date <= question.now]
         if claimed not in known:
             found = "the plan holds no such modification"
@@ -112,7 +111,7 @@ def components(question: ChangeQuestion) -> Findings:
     ever = {
         str(kind)
         for item in question.plan.document.modifications
-        if question.plan.document.authorisations_of(item.id, jurisdiction=question.jurisdiction)
+        if any(letter.date <= question.now for letter in question.letters_of(item.id))
         for kind in item.components_allowed
     }
     yield finding(

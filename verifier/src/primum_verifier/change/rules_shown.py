@@ -5,7 +5,7 @@ An answer is read off an interval's bound, never off an estimate, and against bo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from decimal import Decimal as Number
 
 from primum_verifier.change.answer import (
@@ -26,6 +26,8 @@ from primum_verifier.change.comparison_report import (
     Unit,
 )
 from primum_verifier.change.plan import Criterion, CumulativeCriterion
+from primum_verifier.core.rules import told
+from primum_verifier.core.vocabulary import Rung
 
 LEAST_CONFIDENCE = Number("0.95")
 """Two-sided; a narrower interval says more than the data do."""
@@ -69,6 +71,15 @@ def comparisons(question: ChangeQuestion) -> Findings:
             found=report.document.unit,
             expected=Unit.PATIENT,
         )
+        # Whoever has seen how a candidate does can choose the protocol that it passes.
+        frozen, made = report.document.protocol.frozen_at, question.candidate.document.issued_at
+        yield _of_report(
+            report,
+            "frozen",
+            holds=frozen <= made,
+            found=told(frozen),
+            expected=f"by {told(made)}, when there was a candidate",
+        )
         yield _of_report(
             report,
             "overall",
@@ -108,13 +119,16 @@ def acceptance(question: ChangeQuestion) -> Findings:
     for item in question.claimed:
         reports = _reports_by(item.protocol, question.reports)
         for criterion in item.acceptance:
-            yield _criterion(f"acceptance:{item.id}", criterion, criterion.versus, reports)
+            yield _criterion(
+                f"acceptance:{item.id}", criterion, criterion.versus, reports, item.rungs
+            )
 
 
 def cumulative(question: ChangeQuestion) -> Findings:
     """What was lost in all since the original device stays inside the plan's bound."""
+    rungs = {rung for item in question.claimed for rung in item.rungs}
     for criterion in question.plan.document.cumulative.acceptance:
-        yield _criterion("cumulative", criterion, "original", question.reports)
+        yield _criterion("cumulative", criterion, "original", question.reports, rungs)
 
 
 def _of_report(
@@ -148,28 +162,37 @@ def _criterion(
     name: str,
     criterion: Criterion | CumulativeCriterion,
     versus: Baseline,
-    reports: Sequence[Read[ComparisonReport]],
+    reports: Iterable[Read[ComparisonReport]],
+    rungs: Collection[Rung],
 ) -> Finding:
     asked = (criterion.metric, criterion.cohort, versus)
     endpoints = [
         (report, endpoint)
         for report in reports
         for endpoint in report.document.endpoints
-        if (endpoint.metric, endpoint.cohort, endpoint.versus) == asked
+        if (endpoint.metric, endpoint.cohort, endpoint.versus) == asked and endpoint.decides
     ]
     answers = {_met(endpoint, criterion.margin) for _, endpoint in endpoints}
+    # A rung that does not answer this very question leaves it open, whatever else it holds.
+    shown = {report.document.protocol.rung for report, _ in endpoints}
+    if not answers or not shown.issuperset(rungs):
+        answers.add(None)
     # Several reports may hold it, of several rungs: each must be met, and the worst counts.
     worst = next((answer for answer in (False, None) if answer in answers), True)
     return finding(
         Consistency.PROTOCOL_NOT_FOLLOWED,
         f"{name}:{criterion.metric}:{criterion.cohort}:{versus}",
-        holds=worst if answers else None,
+        holds=worst,
         found=listed(
-            (f"{report.where}: {_told_endpoint(endpoint)}" for report, endpoint in endpoints),
+            (
+                f"{report.where}, {report.document.protocol.rung}: {_told_endpoint(endpoint)}"
+                for report, endpoint in endpoints
+            ),
             none="no report answers it",
         ),
         expected=f"met; lower bound above -{criterion.margin}, "
-        f"at a confidence of {LEAST_CONFIDENCE} or more",
+        f"at a confidence of {LEAST_CONFIDENCE} or more, in no secondary endpoint, "
+        f"on: {listed(rungs)}",
         source=listed((report.source for report, _ in endpoints), none="no report"),
         clause=_PERFORMANCE,
     )
