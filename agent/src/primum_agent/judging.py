@@ -6,7 +6,6 @@ The moment is fixed when the judge is made, so that all checks of one run agree.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from datetime import datetime
 
 from primum_agent.clock import believed
 from primum_agent.device import Device
+from primum_agent.device_state import Generation
+from primum_agent.in_force import kept_statement
 from primum_agent.journal import AGENT_VERSION
 from primum_agent.passed_time import passed_time
 from primum_agent.seen_holds import remember_holds, seen_holds
@@ -55,6 +56,7 @@ class Judge:
         self_test: SelfTestFact = SelfTestFact.NOT_RUN,
         clinical_use: ClinicalUse = ClinicalUse.IDLE,
         keep: bool = True,
+        held: Generation | None = None,
     ) -> Verdict:
         """Ask what may be done with a release, and keep the verdict for ``explain``.
 
@@ -65,6 +67,7 @@ class Judge:
             self_test: what its test here said.
             clinical_use: whether a patient is being served.
             keep: whether the verdict replaces the one kept before.
+            held: the generation that is to go on; what is in use when None.
         """
         device = self.device
         state = device.journal.state()
@@ -91,7 +94,7 @@ class Judge:
                 artifacts=artifacts,
                 self_test=self_test,
                 clinical_use=clinical_use,
-                activated_under=_activated_under(device, release)
+                activated_under=_runs_under(device, release, held or state.in_use)
                 if phase is Phase.CONTINUE
                 else None,
                 site=self.site,
@@ -101,6 +104,7 @@ class Judge:
                 asks_per_episode=device.settings.application.asks_per_episode,
                 operator_agreed=release in state.agreed,
                 seen_holds=seen_holds(device.journal, release),
+                last_list_issued_at=_last_list(device),
             )
         )
         if keep:
@@ -108,10 +112,17 @@ class Judge:
                 release=release, name=verdict.name, verdict=verdict.as_dict()
             )
             self._keep_context(verdict)
+            self._keep_list_time(verdict)
             remember_holds(
                 device.journal, release, verdict.seen_holds, until=self.clinical.issued_at
             )
         return verdict
+
+    def _keep_list_time(self, verdict: Verdict) -> None:
+        """A list that nobody can read is as old as the last one that could be read."""
+        issued = verdict.list_issued_at
+        if issued is not None and issued != _last_list(self.device):
+            self.device.journal.set_counters(list_issued=issued.isoformat())
 
     def _keep_context(self, verdict: Verdict) -> None:
         """A context that was once trusted is never again replaced by an older one.
@@ -132,14 +143,16 @@ class Judge:
                 self.device.journal.set_counters(trusted_context=text)
 
 
-def _activated_under(device: Device, release: str) -> bytes | None:
-    """The statement kept with the active generation, if it is the one that is on record."""
-    used = device.journal.state().in_use
-    record = None if used is None else device.store.record_of(used.number)
-    if used is None or record is None or used.release != release:
+def _runs_under(device: Device, release: str, used: Generation | None) -> bytes | None:
+    """The statement in force for a release that is to go on, as it is kept here."""
+    if used is None or used.release != release:
         return None
-    document = str(record.get("statementDocument", "")).encode()
-    return document if hashlib.sha256(document).hexdigest() == used.statement else None
+    return kept_statement(device.store, used)
+
+
+def _last_list(device: Device) -> datetime | None:
+    text = device.journal.counter("list-issued", "")
+    return datetime.fromisoformat(text) if text else None
 
 
 def make_judge(

@@ -18,14 +18,17 @@ from primum_agent.desk import Visitor
 from primum_agent.device import Device, open_device, real_ports
 from primum_agent.device_state import DeviceState
 from primum_agent.events import Entry
+from primum_agent.in_force import kept_statement
 from primum_agent.journal import Journal
-from primum_agent.judging import _activated_under, make_judge
+from primum_agent.judging import _runs_under, make_judge
 from primum_agent.lifecycle import State
 from primum_agent.requests import Requests
 from primum_agent.settings import read_settings
 from primum_agent.transitions import unhealthy
+from primum_verifier.core.eligibility import INDEX_TARGET
 from primum_verifier.core.question import ArtifactsFact, ClinicalUse
 from primum_verifier.core.reasons import Reason
+from primum_verifier.core.view import SignedDocument
 from primum_verifier.core.vocabulary import Capability, Phase
 from primum_verifier.shell.bench import FakeBench
 
@@ -78,17 +81,19 @@ def test_the_statement_kept_with_a_release_is_the_one_on_record_or_none(device: 
     assert attempt(device, reason="poll") == 0
     used = device.journal.state().in_use
     assert used is not None
-    kept = _activated_under(device, used.release)
+    kept = kept_statement(device.store, used)
     assert kept is not None
     assert hashlib.sha256(kept).hexdigest() == used.statement
     # Of another release it says nothing.
-    assert _activated_under(device, "0" * 64) is None
+    assert _runs_under(device, used.release, used) == kept
+    assert _runs_under(device, "0" * 64, used) is None
+    assert _runs_under(device, used.release, None) is None
     path = device.store.folder_of(used.number) / "generation.json"
     record = json.loads(path.read_bytes())
     record["statementDocument"] = record["statementDocument"].replace("DE", "CH")
     path.chmod(0o640)
     path.write_text(json.dumps(record))
-    assert _activated_under(device, used.release) is None
+    assert kept_statement(device.store, used) is None
 
 
 def test_proven_time_falls_only_when_other_keys_sign_it(device: Device) -> None:
@@ -111,6 +116,33 @@ def test_proven_time_falls_only_when_other_keys_sign_it(device: Device) -> None:
     assert other_keys.proven is not None
     assert same_keys.proven >= first.proven
     assert other_keys.proven < first.proven
+
+
+def test_the_time_of_the_last_list_is_kept_for_the_day_that_none_can_be_read(
+    device: Device,
+) -> None:
+    assert attempt(device, reason="poll") == 0
+    stored = device.authorities.stored(now=device.clock.now(), device_id="wearable-001")
+    used = device.journal.state().in_use
+    assert used is not None
+    assert stored.clinical is not None
+    unread = replace(
+        stored.clinical,
+        documents={
+            **stored.clinical.documents,
+            INDEX_TARGET: SignedDocument(b'{"crit":["later"]}', "eligibility"),
+        },
+    )
+    kept = device.journal.counter("list-issued", "")
+    assert kept
+    judge = make_judge(device, engineering=stored.engineering, clinical=unread)
+    assert judge is not None
+    for days, ordered in ((0, "continue-with-notice"), (3650, "suspend-ai-function")):
+        later = None if judge.proven is None else judge.proven + timedelta(days=days)
+        verdict = replace(judge, proven=later).ask(used.release, phase=Phase.CONTINUE)
+        assert verdict.ordered is not None
+        assert (verdict.ordered == "continue-with-notice") is (ordered == "continue-with-notice")
+    assert device.journal.counter("list-issued", "") == kept
 
 
 def test_a_context_that_is_spoilt_on_the_disk_takes_nothing_away(device: Device) -> None:
