@@ -148,7 +148,7 @@ class ActiveRelease:
         """Whether it is to be opened again before the next episode.
 
         Another release, or none, is to be used then; or this one in another mode, at another
-        operating point, or under another order.
+        operating point, under another order, or under another statement, which the stamp names.
         """
         now = _standing_now(self.state_dir)
         point = now.get("operatingPoint")
@@ -157,6 +157,7 @@ class ActiveRelease:
             or not isinstance(point, dict)
             or (point.get("output"), point.get("threshold")) != (self.output, self.threshold_text)
             or (now.get("ordered") or "") != self.ordered
+            or now.get("statement") != self.statement
         )
 
     def prove_health(self) -> bool:
@@ -192,6 +193,8 @@ class ActiveRelease:
             return _refused(Reason.ELIGIBILITY_SUPERSEDED, "open the active release again")
         if content.get("ending"):
             return _refused(_ending_reason(content), "it is taken away: no new episode begins")
+        if content.get("statement") != self.statement:
+            return _refused(Reason.ELIGIBILITY_SUPERSEDED, "open the active release again")
         # Terms that are missing or cannot be read permit nothing.
         terms, known = content.get("terms") or {}, episode or Episode()
         answer = may_use(terms, known, now=now or datetime.now(UTC))

@@ -191,8 +191,7 @@ class FolderStore:
                     _link(self.path_of(item.sha256), making / item.path)
                 write_file(making / MANIFEST, manifest, mode=0o440)
                 content = {**record, "files": [asdict(item) for item in items]}
-                data = json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
-                write_file(making / RECORD, data, mode=0o440)
+                write_file(making / RECORD, _record_bytes(content), mode=0o440)
                 sync_folder(making)
                 if folder.exists():
                     shutil.rmtree(folder)
@@ -201,6 +200,16 @@ class FolderStore:
             finally:
                 shutil.rmtree(making, ignore_errors=True)
         return folder
+
+    def write_record(self, number: int, record: Mapping[str, object]) -> None:
+        """Replace the record of a generation; its files and its manifest stay as they are.
+
+        Raises:
+            FailedError: the disk did not take it; the old record stands.
+        """
+        folder = self.folder_of(number)
+        remove_leftovers(folder)
+        write_file(folder / RECORD, _record_bytes(record), mode=0o440)
 
     def activate(self, number: int | None) -> None:
         """Let ``active`` name a generation; None takes the link away (safe mode).
@@ -325,6 +334,10 @@ class FakeContentStore(FolderStore):
                 )
             self.room -= len(piece)
             yield piece
+
+
+def _record_bytes(record: Mapping[str, object]) -> bytes:
+    return json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def _checked(pieces: Iterable[bytes], *, sha256: str, length: int) -> Iterator[bytes]:

@@ -27,12 +27,13 @@ class Generation:
         role: the engineering role whose signatures carry the manifest.
         counter: the release counter, in which going back is measured.
         floor_counter: the floor that this release sets once it is proven.
-        statement: SHA-256 of the eligibility statement it was activated under.
+        statement: SHA-256 of the eligibility statement in force for it: the one it was activated
+            under, or a newer one that took its place.
         statement_number: that statement's number.
         health_window: seconds in which the application proves health.
         max_attempts: how often a start without proven health is endured.
         proven: whether the application once proved health with it.
-        mode: the mode of use that it was activated for: ``clinical`` or ``investigational``.
+        mode: the mode of use of that statement: ``clinical`` or ``investigational``.
     """
 
     number: int
@@ -190,6 +191,20 @@ def _with_progress(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
 
 
 def _with_generation(state: DeviceState, added: Generation) -> DeviceState:
+    """Add it, or bring it up to date; supervisor and attempt both do, and may have met an older.
+
+    What once proved health has, and no statement gives way to an older one.
+    """
+    known = state.generation(added.number)
+    if known is not None and known.release == added.release:
+        added = replace(added, proven=added.proven or known.proven)
+        if known.statement_number > added.statement_number:
+            added = replace(
+                added,
+                statement=known.statement,
+                statement_number=known.statement_number,
+                mode=known.mode,
+            )
     others = [item for item in state.generations if item.number != added.number]
     ordered = sorted([*others, added], key=lambda item: item.number)
     return replace(

@@ -58,6 +58,7 @@ class EventKind(StrEnum):
     SELFTEST_FAILED = "selftest.failed"
     ELIGIBILITY_LOST = "eligibility.lost"
     ELIGIBILITY_CHANGED = "eligibility.changed"
+    ELIGIBILITY_RESTATED = "eligibility.restated"
     SAFE_MODE_ENTERED = "safe-mode.entered"
     STORE_COLLECTED = "store.collected"
 

@@ -11,10 +11,10 @@ from primum_agent.device import Device
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fail_points import FailPoint, fail_here
+from primum_agent.in_force import keep_in_force, record_in_force, terms_in_force
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.proving import prove
-from primum_agent.served_terms import terms_of_verdict
 from primum_agent.serving import SAFE_NOTICE, safe, serve
 from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
@@ -79,12 +79,6 @@ def roll_back(
     device.installer.switch(None if found is None else found.number)
     fail_here(FailPoint.ROLLING_BACK_AFTER_SWITCH)
     left = state.in_use
-    terms = None
-    if judge is not None and found is not None:
-        running = judge.ask(
-            found.release, phase=Phase.CONTINUE, artifacts=ArtifactsFact.WHOLE, keep=False
-        )
-        terms = terms_of_verdict(running)
     # Before the step is taken: after it nothing says any more why no release is in use.
     journal.set_counters(suspended=suspended, ending="")
     detail: dict[str, object] = {
@@ -123,6 +117,13 @@ def roll_back(
                 detail={**detail, "generation": found.number},
             )
         )
+    terms = None
+    if judge is not None and found is not None:
+        running = judge.ask(
+            found.release, phase=Phase.CONTINUE, artifacts=ArtifactsFact.WHOLE, keep=False
+        )
+        keep_in_force(device, running)
+        terms = terms_in_force(device, running)
     ended = (*reasons, Reason.FALLBACK_NONE if found is None else Reason.FALLBACK_USED)
     serve(
         device.layout,
@@ -146,7 +147,7 @@ def _why_none(suspended: str) -> str:
 def _safe_notice(device: Device) -> str:
     """What the statement of the release that is left says to the user for when none is left."""
     left = device.journal.state().in_use
-    record = None if left is None else device.store.record_of(left.number)
+    record = None if left is None else record_in_force(device.store, left)
     return str((record or {}).get("safeNotice") or SAFE_NOTICE)
 
 
@@ -206,4 +207,10 @@ def _obstacle(device: Device, judge: Judge, held: Generation) -> str | None:
     )
     if verdict.capability < Capability.INVESTIGATIONAL:
         return str(verdict.primary or proof.reason or Reason.SELFTEST_INCOMPLETE)
+    # The list may name an older statement than the one it last ran under, by which it would end.
+    running = judge.ask(
+        held.release, phase=Phase.CONTINUE, artifacts=artifacts, keep=False, held=held
+    )
+    if running.capability < Capability.INVESTIGATIONAL:
+        return str(running.primary or Reason.ELIGIBILITY_ABSENT)
     return None

@@ -5,18 +5,22 @@ This comes before anything new: a withdrawal outranks every candidate.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from primum_agent.collecting import keep_as_evidence
 from primum_agent.device import Device
 from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fallback import SUSPENDED, roll_back_as_ordered
 from primum_agent.gates import episode_runs
+from primum_agent.in_force import keep_in_force, terms_in_force
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.running_episode import forget, wait_on
-from primum_agent.served_terms import ServedTerms, terms_of_verdict
+from primum_agent.served_terms import ServedTerms
 from primum_agent.serving import serve
 from primum_agent.standing import Ending, read_standing
+from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.question import ArtifactsFact, Verdict
 from primum_verifier.core.vocabulary import Capability, EpisodeRule, NoticeAction, Phase
 
@@ -47,8 +51,10 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
     found = [check.found for check in verdict.in_the_way]
     if verdict.capability < Capability.INVESTIGATIONAL:
         if whole and (ending := _ending(device, used, verdict)) is not None:
+            _keep_if_possible(device, verdict)
             _let_the_episode_end(device, verdict, ending=ending, found=found)
             return verdict
+        _keep_if_possible(device, verdict)
         forget(journal)
         if verdict.order is not None and verdict.order.preserve_evidence:
             keep_as_evidence(journal, used.number)
@@ -75,8 +81,10 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
     forget(journal)
     lifted = verdict.primary is None and bool(state.eligibility)
     _note_change(device, verdict, reasons=reasons, found=found)
+    keep_in_force(device, verdict)
+    terms = terms_in_force(device, verdict)
     if verdict.primary is None and not lifted:
-        _serve_unchanged(device, terms=terms_of_verdict(verdict))
+        _serve_unchanged(device, terms=terms)
     else:
         serve(
             device.layout,
@@ -85,9 +93,15 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
             state=journal.state(),
             reasons=reasons,
             notice=verdict.user_notice,
-            terms=terms_of_verdict(verdict),
+            terms=terms,
         )
     return verdict
+
+
+def _keep_if_possible(device: Device, verdict: Verdict) -> None:
+    """Keep a statement that takes something away; a full disk does not hold up the taking away."""
+    with suppress(PrimumError):
+        keep_in_force(device, verdict)
 
 
 def _ending(device: Device, used: Generation, verdict: Verdict) -> Ending | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
-from primum_agent.device_state import DeviceState
+from primum_agent.device_state import DeviceState, Generation
 from primum_agent.fail_points import FailPoint, fail_here
+from primum_agent.in_force import record_in_force
 from primum_agent.installer import TEST_ONLY
 from primum_agent.layout import Layout
 from primum_agent.served_terms import ServedTerms, terms_of_record
@@ -40,7 +40,8 @@ def serve(
         state: the present state.
         reasons: reason codes, for a notice or for safe mode.
         notice: what the user is to be told.
-        terms: the terms of the newest verdict on what is active; None leaves those that stand.
+        terms: the terms of the newest verdict on what is active, under the statement that the
+            state names; None leaves those that stand under it.
         ending: set while what is active waits for the end of a running episode.
         suspended: in safe mode, what a signed order suspends.
 
@@ -49,11 +50,11 @@ def serve(
     """
     used = state.in_use
     fail_here(FailPoint.PROVISIONAL_BEFORE_STANDING)
-    record: dict[str, Any] | None = None if used is None else store.record_of(used.number)
+    record = None if used is None else record_in_force(store, used)
     if used is None or record is None:
         safe(layout, clock=clock, reasons=reasons, notice=notice, suspended=suspended)
         return
-    served = terms or _standing_terms(layout, used.number) or terms_of_record(record)
+    served = terms or _standing_terms(layout, used) or terms_of_record(record)
     write_standing(
         layout,
         Standing(
@@ -79,10 +80,12 @@ def serve(
     )
 
 
-def _standing_terms(layout: Layout, number: int) -> ServedTerms | None:
-    """The terms that stand now, if they are about this generation."""
+def _standing_terms(layout: Layout, used: Generation) -> ServedTerms | None:
+    """The terms that stand now, if they are of this generation under this statement."""
     old = read_standing(layout)
-    if old is None or old.get("generation") != number or not isinstance(old.get("terms"), dict):
+    if old is None or not isinstance(old.get("terms"), dict):
+        return None
+    if (old.get("generation"), old.get("statement")) != (used.number, used.statement):
         return None
     return terms_of_record(old)
 

@@ -46,6 +46,8 @@ class Standing:
     Attributes:
         generation: number of the active generation; None is the declared safe mode.
         mode: for a generation ``clinical`` or ``investigational``.
+        statement: SHA-256 of the statement in force, whose terms these are.
+        statement_number: that statement's number.
         notice: what the user is to be told; empty when there is nothing to tell.
         reasons: reason codes for a safe mode or a notice, the primary first.
         not_after: until when the statement lets it be used, RFC 3339.

@@ -581,6 +581,30 @@ class Field:
         self.said = said
         self.publish()
 
+    def restated(self, version: str, *people: str, **said: Any) -> dict[str, Any]:
+        """Another statement of a release takes the place of the one listed; the entry before."""
+        entry = self.unlisted(version)
+        before, self.said = self.said, {**self.said, **said}
+        self.approve(version, people or tuple(self.people))
+        self.said = before
+        self.publish()
+        return entry
+
+    def unlisted(self, version: str) -> dict[str, Any]:
+        """The list loses the entry of a release; the entry that was lost."""
+        entry = next(item for item in self.entries if item["version"] == version)
+        self.entries.remove(entry)
+        self._index()
+        self.publish()
+        return entry
+
+    def listed(self, entry: dict[str, Any]) -> None:
+        """The list names this again, and nothing else of that release."""
+        self.entries = [item for item in self.entries if item["version"] != entry["version"]]
+        self.entries.append(entry)
+        self._index()
+        self.publish()
+
     def _put_notices(self) -> None:
         self.clinical.put("safety", "safety/notices.jsonl", b"".join(self.notices))
         self.publish()

@@ -225,6 +225,7 @@ def test_a_release_that_is_being_taken_away_begins_no_episode(tmp_path: Path) ->
         {"operatingPoint": {"output": "p", "threshold": "0.8"}},
         {"operatingPoint": None},
         {"ordered": "advisory-only"},
+        {"statement": "e" * 64, "statementNumber": 8},
         {"mode": "investigational"},
         {"generation": 4},
         {"mode": "safe", "generation": None},
@@ -238,6 +239,17 @@ def test_whatever_changes_how_it_is_used_makes_the_application_open_it_again(
     assert not release.changed()
     standing(tmp_path, **changes)
     assert release.changed()
+
+
+def test_no_episode_begins_under_a_statement_that_the_stamp_would_not_name(tmp_path: Path) -> None:
+    standing(tmp_path)
+    release, now = active(tmp_path), datetime(2026, 7, 1, tzinfo=UTC)
+    assert release.may_use(now=now)
+    standing(tmp_path, statement="e" * 64, statementNumber=8)
+    assert release.may_use(now=now).reason is Reason.ELIGIBILITY_SUPERSEDED
+    again = active(tmp_path)
+    assert again.may_use(now=now)
+    assert again.stamp()["statementNumber"] == 8
 
 
 def test_an_investigational_release_is_stamped_as_such(tmp_path: Path) -> None:
