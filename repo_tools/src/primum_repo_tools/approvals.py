@@ -6,6 +6,8 @@ be in them; one envelope for each person can carry them (21 CFR 11.50, 11.70).
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 from uuid import uuid4
@@ -25,6 +27,7 @@ from primum_verifier.core.approval import (
     ApprovalScope,
     ApprovalStatement,
     Meaning,
+    Requirement,
 )
 from primum_verifier.core.device import TrustMap
 from primum_verifier.core.document import DigestSet, ResourceDescriptor
@@ -174,6 +177,20 @@ def given_approvals(draft: StatementDraft, policy: ApprovalPolicy) -> tuple[Sign
             draft.approvals(), policy=policy, statement=draft.sha256, scope=scope, where=where
         )
     )
+
+
+def missing_functions(
+    given: Iterable[Signature], requirement: Requirement | None
+) -> dict[str, int]:
+    """How many people of each function are missing; nobody where the policy asks for none."""
+    people = {(item.function, item.person_id) for item in given if item.counts}
+    approved = Counter(function for function, _ in people)
+    needed = {} if requirement is None else requirement.functions
+    return {
+        str(function): count - approved[function]
+        for function, count in needed.items()
+        if approved[function] < count
+    }
 
 
 def refuse_rejected(draft: StatementDraft, policy: ApprovalPolicy) -> None:

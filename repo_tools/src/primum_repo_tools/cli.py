@@ -18,6 +18,7 @@ from primum_repo_tools.commands import (
     person,
     policy,
     publish,
+    published_notice,
     release,
     rollout,
     site,
@@ -45,6 +46,7 @@ command(app)(rollout.rollout)
 command(app)(notice.withdraw)
 command(app)(notice.hold)
 command(app)(notice.restrict)
+app.add_typer(published_notice.app, name="notice", epilog=EXITS)
 app.add_typer(site.app, name="site", epilog=EXITS)
 app.add_typer(trust_map.app, name="trust-map", epilog=EXITS)
 command(app)(status.status)

@@ -31,6 +31,7 @@ class Override(StrEnum):
 
     FAILING_SELF_TEST = "unsafe-publish-failing-selftest"
     WITHOUT_VALIDATION = "unsafe-publish-without-validation"
+    LIFT_NOTICES = "unsafe-lift-notices"
 
 
 UNSAFE_ACT = "unsafe.override"

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from primum_repo_tools.eligibility import published_index
+from primum_repo_tools.evidence import Override
 from primum_repo_tools.keys import Secrets
 from primum_repo_tools.moments import plain
 from primum_repo_tools.policy import next_policy, publish_policy, published_policy
 from primum_repo_tools.published_notices import notice_lines, opened
 from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.strength import Loss, loss_by, require_notices_stand
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.approval import (
     POLICY_TARGET,
@@ -23,7 +25,7 @@ from primum_verifier.core.approval import (
     Person,
     PersonStatus,
 )
-from primum_verifier.core.document import DigestSet, parse_document
+from primum_verifier.core.document import DigestSet, parse_document, sha256_hex
 from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, approvals_target
 from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, open_envelope
 from primum_verifier.core.errors import RefusedError, UsageError
@@ -40,12 +42,14 @@ class Retirement:
         person: the person in it.
         approved: the listed releases whose statements the person approved.
         notices: the ids of notices that the person signed.
+        loss: the notices and the releases that lose their strength by it.
     """
 
     policy: ApprovalPolicy
     person: Person
     approved: tuple[str, ...]
     notices: tuple[str, ...]
+    loss: Loss
 
 
 def plan_retirement(
@@ -61,8 +65,9 @@ def plan_retirement(
     Args:
         repository: of clinical.
         person_id: who.
-        status: ``left``: what the person approved on the list stays honoured; ``compromised``:
-            nothing that the key signed counts any more.
+        status: ``left``: what the person approved on the list, and the published notices that
+            the person signed, stay honoured; ``compromised``: nothing that the key signed counts
+            any more.
         reapprove_by: with ``compromised``: when what runs by such an approval is taken away,
             unless enough others have approved it by then; None: it runs on, with a notice.
         now: the moment of retiring.
@@ -91,9 +96,9 @@ def plan_retirement(
             found=f"{person_id}: {known.status}",
             expected="an active person, or one that left and whose key turns out compromised",
         )
-    approved = approved_by(repository, known)
+    approved, notices = approved_by(repository, known), notices_by(repository, known)
     honoured = (
-        tuple(DigestSet(sha256=sha256) for sha256 in approved)
+        tuple(DigestSet(sha256=sha256) for sha256 in (*approved, *notices))
         if status == PersonStatus.LEFT
         else ()
     )
@@ -101,15 +106,13 @@ def plan_retirement(
         update={"status": status, "honoured": honoured, "reapprove_by": reapprove_by}
     )
     people = tuple(retired if item is known else item for item in policy.people)
+    changed = next_policy(repository, now=now, people=people)
     return Retirement(
-        policy=next_policy(repository, now=now, people=people),
+        policy=changed,
         person=retired,
         approved=tuple(approved.values()),
-        notices=tuple(
-            said.predicate.id
-            for line in notice_lines(repository)
-            if _signed(line, known, where=NOTICES_TARGET) and (said := opened(line)) is not None
-        ),
+        notices=tuple(notices.values()),
+        loss=loss_by(repository, changed, now=now),
     )
 
 
@@ -144,6 +147,16 @@ def approved_by(repository: AuthorityRepository, person: Person) -> dict[str, st
     return found
 
 
+def notices_by(repository: AuthorityRepository, person: Person) -> dict[str, str]:
+    """The published notices that a person signed: the SHA-256 of their payloads, and their ids."""
+    return {
+        sha256_hex(payload): said.predicate.id
+        for line in notice_lines(repository)
+        if (payload := _signed(line, person, where=NOTICES_TARGET)) is not None
+        and (said := opened(line)) is not None
+    }
+
+
 def _signed(line: bytes, person: Person, *, where: str) -> bytes | None:
     """The payload of an envelope that a person's key signed, else None."""
     try:
@@ -161,17 +174,22 @@ def retire_person(
     person_id: str,
     status: PersonStatus,
     reapprove_by: datetime | None,
+    overrides: frozenset[Override],
     secrets: Secrets,
     now: datetime,
 ) -> Retirement:
     """Publish a policy in which a person's key no longer signs; see :func:`plan_retirement`.
 
     The caller holds the workbench's lock.
+
+    Raises:
+        RefusedError: a notice in force would lose its strength, and that was not overridden.
     """
     repository = AuthorityRepository(workbench, now=now, secrets=secrets)
     planned = plan_retirement(
         repository, person_id=person_id, status=status, reapprove_by=reapprove_by, now=now
     )
+    require_notices_stand(workbench, planned.loss, overrides=overrides, now=now)
     publish_policy(workbench, repository, planned.policy, now=now)
     workbench.record(
         "person.retired",
@@ -181,6 +199,8 @@ def retire_person(
         reapprove_by=None if reapprove_by is None else plain(reapprove_by),
         approved=planned.approved,
         notices=planned.notices,
+        lifted=planned.loss.notice_ids,
+        weakened=planned.loss.releases,
         policy=planned.policy.number,
     )
     return planned

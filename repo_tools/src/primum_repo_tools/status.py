@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime
 
 from tuf.api.metadata import Targets
 
-from primum_repo_tools.approvals import given_approvals
+from primum_repo_tools.approvals import given_approvals, missing_functions
 from primum_repo_tools.eligibility import (
     StatementDraft,
     published_index,
@@ -157,11 +156,7 @@ def statement_status(
 ) -> dict[str, object]:
     """One statement: who said what, who is missing, and what the index says."""
     given = given_approvals(draft, policy)
-    people = {(item.function, item.person_id) for item in given if item.counts}
-    approved = Counter(function for function, _ in people)
     said = draft.statement.predicate
-    requirement = policy.needed_for(said.stage, said.change_tier)
-    needed = {} if requirement is None else requirement.functions
     entry = index.entry_for(draft.statement.release)
     return {
         "release": draft.manifest.name,
@@ -169,11 +164,7 @@ def statement_status(
         "statement": draft.sha256,
         "stage": str(draft.statement.predicate.stage),
         "approvals": [as_dict(item) for item in given],
-        "missing": {
-            str(function): count - approved[function]
-            for function, count in needed.items()
-            if approved[function] < count
-        },
+        "missing": missing_functions(given, policy.needed_for(said.stage, said.change_tier)),
         "published": statement_target(draft.sha256)
         in repository.published_targets(ELIGIBILITY_ROLE),
         "index": None if entry is None else str(entry.status),

@@ -102,17 +102,27 @@ def retire(
             help="With --compromised: when what runs by such an approval alone is taken away.",
         ),
     ] = None,
+    unsafe_lift_notices: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-lift-notices",
+            help="Also where a notice in force loses its strength by it. Logged, shown.",
+        ),
+    ] = False,
     passphrase_file: PassphraseFile = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    r"""End a person's key: who left is still honoured for what is listed, a stolen key is not.
+    r"""End a person's key: who left is still honoured for what is published, a stolen key is not.
+
+    A notice in force that needs a stolen key is first signed again by others.
 
     Example:
       primum-repo person retire clinical --id a.berg
       primum-repo person retire clinical --id q.lee --compromised \
         --reapprove-by 2027-01-31T12:00:00Z
     """
+    from primum_repo_tools.evidence import Override
     from primum_repo_tools.moments import now_utc, parse_moment
     from primum_repo_tools.repository import AuthorityRepository
     from primum_repo_tools.retiring import plan_retirement, retire_person
@@ -134,6 +144,7 @@ def retire(
                 person_id=person_id,
                 status=status,
                 reapprove_by=by,
+                overrides=frozenset({Override.LIFT_NOTICES} if unsafe_lift_notices else ()),
                 secrets=secrets_from(passphrase_file),
                 now=now,
             )
@@ -143,6 +154,8 @@ def retire(
         "policy": planned.policy.number,
         "approved": list(planned.approved),
         "notices": list(planned.notices),
+        "lifted": list(planned.loss.notice_ids),
+        "weakened": list(planned.loss.releases),
     }
     releases = ", ".join(planned.approved) or "nothing that is listed"
     lines = [f"{planned.person.printed_name} ({planned.person.function}): {status}."]
@@ -150,13 +163,15 @@ def retire(
         lines.append(f"Approvals that count no more: {releases}. Prepare and approve them again.")
         if by is not None and planned.approved:
             lines.append(f"What is not approved again by {by:%Y-%m-%d %H:%M} UTC is taken away.")
-        if planned.notices:
-            lines.append(
-                f"Notices that may count no more: {', '.join(planned.notices)}. Sign them again "
-                "by other people: primum-repo withdraw --help"
-            )
+        if planned.loss.releases:
+            lines.append(f"Too few approvals are left for: {', '.join(planned.loss.releases)}.")
     else:
         lines.append(f"Approvals that stay honoured: {releases}.")
+        if planned.notices:
+            lines.append(f"Notices that stay honoured: {', '.join(planned.notices)}.")
+    if planned.loss.notices:
+        lines.append(f"NOTICES THAT LOSE THEIR STRENGTH: {', '.join(planned.loss.notice_ids)}.")
+        lines.append("Others can sign them again: primum-repo notice sign-again --help")
     if dry_run:
         tell({**data, "dryRun": True}, *lines, "Nothing was signed.", as_json=as_json)
         return

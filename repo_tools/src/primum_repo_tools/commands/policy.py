@@ -55,6 +55,13 @@ def sign(
     min_statement_number: Annotated[
         int, typer.Option(min=0, help="No statement below it counts any more.")
     ] = 0,
+    unsafe_lift_notices: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-lift-notices",
+            help="Also where a notice in force loses its strength by it. Logged, shown.",
+        ),
+    ] = False,
     yes: Yes = False,
     passphrase_file: PassphraseFile = None,
     dry_run: DryRun = False,
@@ -63,15 +70,17 @@ def sign(
     """Sign the next policy: requirements from workbench.toml, people as they are.
 
     What was withdrawn everywhere is burned with it. A number never falls, and what is burned
-    stays burned.
+    stays burned. A notice in force that too few functions signed for it is first signed again.
 
     Example:
       primum-repo policy sign clinical
       primum-repo policy sign clinical --min-statement-number 4
     """
+    from primum_repo_tools.evidence import Override
     from primum_repo_tools.moments import now_utc
     from primum_repo_tools.policy import is_changed, publish_policy, settled_policy
     from primum_repo_tools.repository import AuthorityRepository
+    from primum_repo_tools.strength import loss_by, require_notices_stand
     from primum_repo_tools.workbench import open_created
 
     bench = open_created(workbench, authority="clinical")
@@ -87,9 +96,14 @@ def sign(
             min_statement_number=min_statement_number,
             now=now,
         )
+        loss = loss_by(AuthorityRepository(bench, now=now), policy, now=now)
         shown = pretty(policy.to_bytes())
+        if loss.notices:
+            shown += f"\nNOTICES THAT LOSE THEIR STRENGTH: {', '.join(loss.notice_ids)}."
         data: dict[str, object] = {
-            "policy": policy.model_dump(mode="json", by_alias=True, exclude_none=True)
+            "policy": policy.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "lifted": list(loss.notice_ids),
+            "weakened": list(loss.releases),
         }
         if not is_changed(AuthorityRepository(bench, now=now), policy):
             told = "The policy in force says all of this already. Nothing was signed."
@@ -102,6 +116,8 @@ def sign(
             tell({}, shown, as_json=False)
         confirm("Sign and publish this policy?", yes=yes)
         repository = AuthorityRepository(bench, now=now, secrets=secrets_from(passphrase_file))
+        overrides = frozenset({Override.LIFT_NOTICES} if unsafe_lift_notices else ())
+        require_notices_stand(bench, loss, overrides=overrides, now=now)
         publish_policy(bench, repository, policy, now=now)
         bench.record(
             "policy.signed",
