@@ -669,6 +669,13 @@ def test_a_change_that_the_plan_knows_nothing_of_is_not_listed(case: Any) -> Non
     assert {"authorised:new-input", "components-allowed"} <= names
 
 
+def test_where_nothing_is_asked_and_nothing_answered_nobody_can_say(case: Any) -> None:
+    case.change["modificationIds"] = ["new-input"]
+    case.reports.clear()
+    outcomes = {check.name: check.outcome for check in case.ask().checks}
+    assert outcomes["cumulative:sensitivity:all:original"] == Outcome.UNKNOWN
+
+
 def test_not_listed_goes_before_protocol_not_followed(case: Any) -> None:
     case.reports.clear()
     case.jurisdiction = "FR"

@@ -255,6 +255,14 @@ def only_secondary(report: Any, overall: str) -> None:
     report["overall"] = overall
 
 
+def all_of_one_cohort(report: Any, cases: int) -> None:
+    """Sensitivity against the last release, in the first cohort, over so many cases."""
+    cohort = report["endpoints"][2]
+    assert (cohort["metric"], cohort["cohort"]) == ("sensitivity", "female")
+    cohort.update(cases=cases, gained=0, lost=0)
+    cohort["difference"]["estimate"] = "0.000000"
+
+
 RIGHT_REPORTS: dict[str, Callable[[Any], object]] = {
     "as it is": lambda _: None,
     "an estimate on its lower bound": lambda report: first(report)["difference"].update(
@@ -276,6 +284,7 @@ RIGHT_REPORTS: dict[str, Callable[[Any], object]] = {
         report["accounting"].update(patients=900),
         first(report).update(patients=900),
     ),
+    "everybody in one cohort": lambda report: all_of_one_cohort(report, 900),
     "every case changed": lambda report: first(report).update(gained=452, lost=448),
     "an area, over fewer cases, whose estimate is no count": lambda report: report[
         "endpoints"
@@ -344,9 +353,15 @@ WRONG_REPORTS: dict[str, Callable[[Any], object]] = {
     "cases that do not add up": lambda report: report["accounting"].update(cases=9001),
     "more patients in all than cases": lambda report: report["accounting"].update(patients=9001),
     "patients that were not accounted for": lambda report: first(report).update(patients=401),
-    "more cases than were accounted for": lambda report: first(report).update(cases=901),
-    "cases that were left out": lambda report: first(report).update(cases=899),
-    "a cohort above the whole": lambda report: report["endpoints"][2].update(cases=9000),
+    "more cases than were accounted for": lambda report: (
+        first(report).update(cases=901),
+        first(report)["difference"].update(estimate="0.004440"),
+    ),
+    "cases that were left out": lambda report: (
+        first(report).update(cases=899),
+        first(report)["difference"].update(estimate="0.004449"),
+    ),
+    "a cohort above the whole": lambda report: all_of_one_cohort(report, 901),
     "an endpoint twice": lambda report: report["endpoints"].append(
         {**first(report), "id": "again", "role": "secondary"}
     ),
