@@ -159,6 +159,7 @@ def test_a_statement_is_not_exchanged_for_an_older_where_its_bytes_are_lost(
     attempt_now()
     assert in_use(committed).statement == record["statement"]
     assert opened(committed).threshold == 0.8
+    assert committed.kinds().count("eligibility.restated") == 1
     # Nor for one that too few approved.
     committed.restated("1.0.0", "clinical", operatingPoint={"output": "p", "threshold": "0.1"})
     attempt_now()
