@@ -14,7 +14,7 @@ from primum_repo_tools.keys import Secrets
 from primum_repo_tools.moments import now_utc
 from primum_repo_tools.notice_terms import Allowed, NoticeTerms, Place, restriction_of, scope_of
 from primum_repo_tools.notices import listed_release, notice_statement, publish_notice
-from primum_repo_tools.people import open_approver
+from primum_repo_tools.people import Approver, open_approver
 from primum_repo_tools.policy import published_policy
 from primum_repo_tools.published_notices import notice_lines
 from primum_repo_tools.repository import AuthorityRepository
@@ -178,33 +178,42 @@ def test_what_somebody_signed_before_leaving_stays_in_force(in_use: Any, device:
     assert stopped_by(device) == RESTRICTED
 
 
-def test_the_key_of_somebody_who_left_signs_no_new_notice(in_use: Any, device: Any) -> None:
-    """The old key, the near-line role and one helper: devices go on, until another person signs."""
-    bench, now, secrets = open_created(in_use.clinical), now_utc(), Secrets(prompt=None)
-    before = policy_of(in_use)
-    people = [
-        open_approver(in_use.folder / "people" / name, policy=before, secrets=secrets)
-        for name in ("a.berg", "q.lee")
-    ]
-    in_use.run("person", "retire", in_use.clinical, "--id", "q.lee")
-    repository = AuthorityRepository(bench, now=now)
-    entry = listed_release(published_index(repository), COMPONENT, "1.0.0")
+def approvers(story: Any, *people: str) -> list[Approver]:
+    policy, secrets = policy_of(story), Secrets(prompt=None)
+    folder = story.folder / "people"
+    return [open_approver(folder / name, policy=policy, secrets=secrets) for name in people]
+
+
+def publish_signed_by(story: Any, people: list[Approver], *, action: NoticeAction) -> str:
+    """Publish a notice with keys that are at hand, whatever the policy says of them; its id."""
+    bench, now = open_created(story.clinical), now_utc()
+    restricts = action == NoticeAction.RESTRICT
     terms = NoticeTerms(
-        kind=NoticeKind.RESTRICTION,
-        action=NoticeAction.RESTRICT,
-        restriction=restriction_of(Allowed(jurisdictions=["FR"])),
+        kind=NoticeKind.RESTRICTION if restricts else NoticeKind.FIELD_ACTION,
+        action=action,
+        restriction=restriction_of(Allowed(jurisdictions=["FR"])) if restricts else None,
         code="x",
         reason="x",
         hazard_ref="H",
         user_notice="x",
         scope=scope_of(Place()),
     )
+    repository = AuthorityRepository(bench, now=now)
+    entry = listed_release(published_index(repository), COMPONENT, "1.0.0")
     statement = notice_statement(repository, entry, terms, now=now)
     with bench.locked():
-        publish_notice(bench, statement, people, secrets=secrets, now=now)
+        publish_notice(bench, statement, people, secrets=Secrets(prompt=None), now=now)
+    return statement.predicate.id
+
+
+def test_the_key_of_somebody_who_left_signs_no_new_notice(in_use: Any, device: Any) -> None:
+    """The old key, the near-line role and one helper: devices go on, until another person signs."""
+    thieves = approvers(in_use, "a.berg", "q.lee")
+    in_use.run("person", "retire", in_use.clinical, "--id", "q.lee")
+    signed = publish_signed_by(in_use, thieves, action=NoticeAction.RESTRICT)
     assert stopped_by(device) == set()
-    assert sign_again(in_use, statement.predicate.id, "q.lee").code == 1
-    assert sign_again(in_use, statement.predicate.id, "r.novak").code == 0
+    assert sign_again(in_use, signed, "q.lee").code == 1
+    assert sign_again(in_use, signed, "r.novak").code == 0
     assert stopped_by(device) == RESTRICTED
 
 
@@ -301,14 +310,52 @@ def test_an_exercise_and_a_hold_that_ended_keep_no_stolen_key(in_use: Any) -> No
         "withdraw", in_use.clinical, "--component", COMPONENT, "--version", "1.0.0", "--yes",
         "--drill", "--reason", "x", "--hazard", "H", *signers(in_use, "a.berg", "q.lee"),
     )  # fmt: skip
-    notice(in_use, "hold", "q.lee")
-    later = now_utc() + timedelta(hours=73)
-    repository = AuthorityRepository(open_created(in_use.clinical), now=later)
-    planned = plan_retirement(
-        repository,
-        person_id="q.lee",
-        status=PersonStatus.COMPROMISED,
-        reapprove_by=None,
-        now=later,
-    )
-    assert (len(planned.notices), planned.loss.notices) == (2, ())
+    hold = notice(in_use, "hold", "q.lee")
+    for hours, lost in ((0, (hold,)), (73, ())):
+        moment = now_utc() + timedelta(hours=hours)
+        planned = plan_retirement(
+            AuthorityRepository(open_created(in_use.clinical), now=moment),
+            person_id="q.lee",
+            status=PersonStatus.COMPROMISED,
+            reapprove_by=None,
+            now=moment,
+        )
+        assert (len(planned.notices), planned.loss.notice_ids) == (2, lost)
+
+
+@pytest.mark.parametrize(("struck", "code"), [("q.lee", 0), ("a.berg", 1), ("r.novak", 1)])
+def test_what_needs_two_certain_functions_is_not_left_with_two_others(
+    in_use: Any, struck: str, code: int
+) -> None:
+    """To suspend a function of the device needs clinical and regulatory, not any two."""
+    signed_by = approvers(in_use, "a.berg", "q.lee", "r.novak")
+    publish_signed_by(in_use, signed_by, action=NoticeAction.SUSPEND_DEVICE_FUNCTION)
+    assert strike(in_use, struck).code == code
+
+
+def test_a_policy_that_asks_for_more_functions_lifts_nothing_by_accident(
+    in_use: Any, device: Any
+) -> None:
+    signed = notice(in_use, "restrict", "a.berg", "q.lee")
+    path = in_use.clinical / "workbench.toml"
+    text = path.read_text()
+    assert "functions_to_take_away = 2" in text
+    path.write_text(text.replace("functions_to_take_away = 2", "functions_to_take_away = 3"))
+    command = ["policy", "sign", in_use.clinical, "--json"]
+    assert in_use.run(*command, "--dry-run").json["lifted"] == [signed]
+    before = in_use.tree("clinical/web")
+    refused = in_use.try_run(*command, "--yes")
+    assert (refused.code, refused.json["error"]["reason"]) == (1, "eligibility.approvals")
+    assert in_use.tree("clinical/web") == before
+    assert sign_again(in_use, signed, "r.novak").code == 0
+    assert in_use.run(*command, "--yes").json["lifted"] == []
+    assert stopped_by(device) == RESTRICTED
+
+
+def test_what_never_counted_is_not_lost(in_use: Any, device: Any) -> None:
+    """A notice that a thief signed with the key of one who left stands in nobody's way."""
+    thieves = approvers(in_use, "a.berg", "q.lee")
+    in_use.run("person", "retire", in_use.clinical, "--id", "q.lee")
+    publish_signed_by(in_use, thieves, action=NoticeAction.RESTRICT)
+    assert strike(in_use, "q.lee").json["lifted"] == []
+    assert stopped_by(device) == set()
