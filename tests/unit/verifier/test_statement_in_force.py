@@ -148,6 +148,13 @@ def test_a_withdrawal_on_the_list_counts_when_its_notice_is_withheld_too_long(
     assert verdict.ordered == ordered
 
 
+def test_a_withdrawal_on_the_list_takes_nothing_away_while_no_time_is_proven(world: World) -> None:
+    world.run()
+    world.index_status = "withdrawn"
+    world.facts["proven"] = None
+    assert judge(world.question()).ordered == NoticeAction.CONTINUE_WITH_NOTICE
+
+
 def test_a_list_that_cannot_be_read_grows_old_all_the_same(world: World) -> None:
     """Attack: a list that no device reads would otherwise never be too old."""
     world.statement["onExpiry"]["action"] = "suspend-ai-function"

@@ -86,6 +86,26 @@ def test_a_key_that_the_policy_never_named_signs_as_nobody(world: Any) -> None:
     assert not found[1].counts
 
 
+def test_a_line_that_cannot_be_read_hides_no_other(world: Any) -> None:
+    """Attack: one line of junk, and the page of a release that devices accept is gone."""
+    policy = parse_document(ApprovalPolicy, canonical_json(world.policy), where="policy")
+    digest = sha256_hex(world.statement_bytes())
+    found = list(
+        signature_page(
+            b"junk\n" + world.approval_lines(digest),
+            policy=policy,
+            statement=digest,
+            scope=ApprovalScope(stage=Stage.PRODUCTION, change_tier=ChangeTier.MINOR),
+            where="approvals",
+            engineering_keys=frozenset({policy.people[0].key.public}),
+        )
+    )
+    assert [item.counts for item in found] == [False, False, True, True]
+    assert found[0].why_not.startswith("it cannot be read")
+    assert as_dict(found[0])["signedAt"] == ""
+    assert found[1].why_not.startswith("engineering uses the same key")
+
+
 def test_a_flood_of_signatures_is_not_read(world: Any) -> None:
     """Ten thousand signatures would cost minutes."""
     world.approvals *= MAX_APPROVALS

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TypeVar, cast
 
 from primum_verifier.core.device import DeviceContext
-from primum_verifier.core.eligibility import Condition, Eligibility, EligibilityIndex
+from primum_verifier.core.eligibility import Condition, Eligibility
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import Check, Question
 from primum_verifier.core.reading import Reading
@@ -60,11 +60,6 @@ class Case:
         """What the eligibility statement says."""
         statement = self.reading.statement
         return self._there(None if statement is None else statement.predicate, "statement")
-
-    @property
-    def index(self) -> EligibilityIndex:
-        """The allow-list."""
-        return self._there(self.reading.index, INDEX)
 
     @property
     def context(self) -> DeviceContext:
