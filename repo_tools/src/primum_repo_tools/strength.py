@@ -27,7 +27,7 @@ from primum_verifier.core.kept_notices import is_signed_enough
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNoticeStatement
 from primum_verifier.core.reading import SignedNotice, read_notices
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.vocabulary import IndexStatus, NoticeAction, NoticeKind
+from primum_verifier.core.vocabulary import Function, IndexStatus, NoticeAction, NoticeKind
 from primum_verifier.record.signatures import signature_page
 
 
@@ -97,7 +97,10 @@ def _is_weaker(
         # A hold that two functions confirmed outlasts one that a single function signed.
         or (said.kind == NoticeKind.HOLD and confirmed and len(has) < new.functions_to_take_away)
         # This action needs two certain functions, not any two.
-        or (said.action == NoticeAction.SUSPEND_DEVICE_FUNCTION and not had <= has)
+        or (
+            said.action == NoticeAction.SUSPEND_DEVICE_FUNCTION
+            and not {Function.CLINICAL, Function.REGULATORY}.isdisjoint(had - has)
+        )
     )
 
 
