@@ -97,7 +97,7 @@ def _told(policy: ApprovalPolicy) -> list[str]:
 
 
 def _person(person: Person) -> str:
-    honoured = f", {len(person.honoured)} statements honoured" if person.honoured else ""
+    honoured = f", {len(person.honoured)} documents honoured" if person.honoured else ""
     by = f", approve again by {person.reapprove_by:%Y-%m-%d}" if person.reapprove_by else ""
     return (
         f"{person.printed_name}; {person.function}; {person.status}{honoured}{by}; "
