@@ -411,15 +411,13 @@ def it_is_valid_now(case: Case) -> Finding:
 
 
 @rule("index-age", Reason.TRUST_STALE_INDEX, source=INDEX, clause="freshness of the allow-list")
-def index_is_young(case: Case) -> Finding | str:
+def index_is_young(case: Case) -> Finding:
     """The list is not older than the statement allows; the way back has the grace of what runs."""
     validity, now = case.said.validity, case.latest
     grace = validity.offline_grace_hours if case.question.phase == Phase.FALL_BACK else 0
     hours = validity.max_index_age_hours + grace
     issued = case.list_issued_at
-    if issued is None:
-        return "no list to judge by"
-    age = None if now is None else (now - issued).total_seconds() / 3600
+    age = None if now is None or issued is None else (now - issued).total_seconds() / 3600
     return Finding(
         None if age is None else age <= hours,
         "unknown" if age is None else f"{max(age, 0):.1f} hours",
