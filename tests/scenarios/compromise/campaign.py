@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
 from tests.scenarios.compromise.cells import GOALS, NOTHING, Reached, cells, lasting
 from tests.scenarios.compromise.promises import PROMISES, WITHHELD, broken
-from tests.scenarios.compromise.strategies import STRATEGIES
+from tests.scenarios.compromise.strategies_running import STRATEGIES
 from tests.scenarios.compromise.world import PEOPLE, ROLES
 
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE
@@ -25,7 +25,8 @@ EXIT_DONE, EXIT_BROKEN = 0, 1
 WORDS = (
     """\
 - *wrong*: a release runs that was never approved. *worse*: one that is older, withdrawn, recalled
-  (withdrawn by a notice that the list has not followed yet), held, lapsed, or meant for elsewhere.
+  (withdrawn by a notice that the list has not followed yet), held, lapsed, or meant for elsewhere;
+  or what runs goes on although it was withdrawn or has ended, or by other words than were approved.
 - *taken away*: an eligible, proven function stops before its signed statement allows.""",
     f"- *fix withheld*: {WITHHELD}",
     """\
@@ -37,10 +38,13 @@ WORDS = (
 THIS_WORLD = """\
 In this world a timestamp lasts one day, a snapshot 7, notices 3, the list 14, a rollout plan 30,
 the build role 60, top roles 90 days. A running release may go on for 16 days without a newer list,
-and then it is taken away. Top roles, roots and the list need two of three keys, a device context
-two of two, production one approver of each of three functions.
+and then it is taken away. It was withdrawn once, and a statement that everybody approved answered
+that; elsewhere a trial runs, restricted by a notice, that ends after 20 days.
+Top roles, roots and the list need two of three keys, a device context two of two, production one
+approver of each of three functions.
 A device takes a new context only from provisioning, which asks the same judge first."""
 
+NO_KEY = "none: broker, mirrors, names, clock"
 Units = dict[str, frozenset[str]]
 
 
@@ -82,7 +86,7 @@ def larger() -> Units:
     near = online[CLINICAL] | keys_of(CLINICAL, "safety")
     engineering, clinical = whole(ENGINEERING), whole(CLINICAL)
     return {
-        "none: broker, mirrors, names, clock": frozenset(),
+        NO_KEY: frozenset(),
         "every online key of both": online[ENGINEERING] | online[CLINICAL],
         "engineering's keys on servers, with `model` and `rollout`": online[ENGINEERING]
         | keys_of(ENGINEERING, "model")
@@ -93,6 +97,9 @@ def larger() -> Units:
         | {"person.clinical", "person.quality"},
         "clinical's online keys and `eligibility`": online[CLINICAL]
         | keys_of(CLINICAL, "eligibility"),
+        "clinical's online keys and `targets`": online[CLINICAL] | keys_of(CLINICAL, "targets"),
+        "engineering's online keys and `targets`": online[ENGINEERING]
+        | keys_of(ENGINEERING, "targets"),
         "all approvers": people,
         "whole hospital": whole(SITE),
         "whole engineering": engineering,
@@ -116,6 +123,31 @@ def row(name: str, reached: Reached) -> str:
     return f"| {name} | {' | '.join(told)} |"
 
 
+def is_nothing(reached: Reached, none: Reached) -> bool:
+    """Whether a set reaches no more than whoever holds no key at all."""
+    return reached.words == none.words
+
+
+def folded(names: Iterable[str]) -> str:
+    """One line for all sets that reach no more than no key at all."""
+    return f"No more than without any key: {'; '.join(names)}."
+
+
+def table(found: Mapping[str, Reached], none: Reached | None) -> list[str]:
+    """The rows of those that reach something; the others in one line below."""
+    nothing = [
+        name
+        for name, reached in found.items()
+        if none is not None and reached is not none and is_nothing(reached, none)
+    ]
+    return [
+        f"| stolen | {' | '.join(GOALS)} |",
+        f"|{'---|' * (len(GOALS) + 1)}",
+        *(row(name, reached) for name, reached in found.items() if name not in nothing),
+        *(["", folded(nothing)] if nothing else []),
+    ]
+
+
 def adds(reached: Reached, one: Reached, other: Reached) -> bool:
     """Whether two together reach what neither reaches alone."""
     for goal in GOALS:
@@ -134,7 +166,7 @@ def adds(reached: Reached, one: Reached, other: Reached) -> bool:
 
 def page(alone: dict[str, Reached], more: dict[str, Reached], two: dict[str, Reached]) -> str:
     """The page, from what the runs reached and from nothing else."""
-    head = f"| stolen | {' | '.join(GOALS)} |\n|{'---|' * (len(GOALS) + 1)}"
+    none = more.get(NO_KEY)
     ways = [
         f"- *{goal}*: "
         + "; ".join(item.said for item in STRATEGIES.values() if item.goal == goal)
@@ -162,20 +194,17 @@ def page(alone: dict[str, Reached], more: dict[str, Reached], two: dict[str, Rea
         "",
         "## One key, and each role at its threshold",
         "",
-        head,
-        *(row(name, reached) for name, reached in alone.items()),
+        *table({**({NO_KEY: none} if none else {}), **alone}, none),
         "",
         "## Servers, drawers, and whole authorities",
         "",
-        head,
-        *(row(name, reached) for name, reached in more.items()),
+        *table({name: reached for name, reached in more.items() if name != NO_KEY}, none),
         "",
         "## Pairs that reach more than their parts",
         "",
         f"{len(two)} pairs of the rows of the first table were tried; these reach more together:",
         "",
-        head,
-        *two_rows(alone, two),
+        *table(two_more(alone, two), None),
         "",
         "## Who may reach what, and why",
         "",
@@ -189,13 +218,13 @@ def page(alone: dict[str, Reached], more: dict[str, Reached], two: dict[str, Rea
     return "\n".join(lines)
 
 
-def two_rows(alone: dict[str, Reached], two: dict[str, Reached]) -> list[str]:
-    """The rows of the pairs that reach more than their parts."""
-    found = []
+def two_more(alone: dict[str, Reached], two: dict[str, Reached]) -> dict[str, Reached]:
+    """The pairs that reach more than their parts."""
+    found = {}
     for name, reached in two.items():
         one, other = name.split(" + ")
         if adds(reached, alone[one], alone[other]):
-            found.append(row(name, reached))
+            found[name] = reached
     return found
 
 

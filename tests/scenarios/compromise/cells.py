@@ -6,15 +6,18 @@ asked about every release in every phase.  What was reached is told in a few fix
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 from tests.scenarios.compromise.attacker import Attacker, Manner
-from tests.scenarios.compromise.strategies import STRATEGIES, Step, Strategy
+from tests.scenarios.compromise.strategies import Step, Strategy
+from tests.scenarios.compromise.strategies_running import STRATEGIES
 from tests.scenarios.compromise.world import (
+    ADULT,
     ALLOWED,
     ATTACK,
     DAY,
@@ -22,14 +25,23 @@ from tests.scenarios.compromise.world import (
     PATHS,
     PEOPLE,
     ROLES,
+    TRIAL_ENDS,
     Device,
     TwoAuthorities,
+    day_by_day,
     key,
 )
 from tests.unit.verifier.conftest import NOW, envelope, moment
 
-from primum_verifier.core.document import canonical_json, sha256_hex
-from primum_verifier.core.envelope import CONTEXT_PAYLOAD_TYPE, HEAD_PAYLOAD_TYPE, public_key_of
+from primum_verifier.core import reading
+from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
+from primum_verifier.core.envelope import (
+    CONTEXT_PAYLOAD_TYPE,
+    HEAD_PAYLOAD_TYPE,
+    open_envelope,
+    public_key_of,
+)
+from primum_verifier.core.episode import Episode, may_use
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.question import ArtifactsFact, Verdict
 from primum_verifier.core.trust_map import next_trust_map
@@ -44,12 +56,19 @@ SITE_KEYS = f"{SITE}."
 ANYTHING = "any build"
 MARKED = "what engineering marked for it"
 UNMARKED = "what engineering marked for less"
+OTHER_TERMS = "what runs, on terms that nobody approved"
+LIFTED = "what was restricted, as if it were not"
+LONGER = "what has ended, longer"
+UNCHECKED = "what runs, with a list that is too old"
 HELD = "new activations, up to 72 h"
 HELD_LONG = "new activations, longer"
 AT_ONCE = "what runs, at once"
 EARLY = "what runs, days early"
 A_LITTLE = "what runs, up to 3 d early"
 FOR_EVER = "until its keys are replaced"
+
+GOES_ON = ("recalled", "withdrawn", "lapsed")
+"""Of these, none may go on where it runs already."""
 
 PROBES = (0, 1, 3, 7, 14, 16, 19, 30, 60, 90)
 """Days after the last honest publication: just after each, some signature has ended."""
@@ -78,7 +97,7 @@ def base(*, site: bool = False) -> Base:
     before = TwoAuthorities(site=site)
     device = Device(before)
     device.poll(before.files, NOW)
-    device.proven(NOW)
+    device.ask(device.running.release, Phase.CONTINUE, NOW)
     after = before.fork()
     after.correct(NOW + HOUR)
     recalled = before.fork()
@@ -150,20 +169,24 @@ def _follow(start: Base, thief: Attacker, steps: list[Step]) -> Iterator[tuple[s
         device.clock = step.clock
         device.poll(step.files, at)
         if step.context is not None and _is_trusted(device, step.context, at):
-            device.context = step.context
+            device.context = device.last_context = step.context
         if step.trust_map is not None:
             yield from _new_map(device, step.trust_map)
         for name, phase in _what_would_run(device, thief, step, at):
-            called = _called(name, phase, at)
+            called = _called(name, phase, at, site=SITE in device.world.authorities)
             if called is not None:
                 yield called
+        yield from _what_goes_on(device, at)
         yield from _what_is_taken(device, at)
     device.clock = timedelta(0)
-    yield from _what_is_taken(device, ATTACK + steps[-1].after + 73 * HOUR)
+    last = ATTACK + steps[-1].after
+    yield from _what_is_taken(device, last + 73 * HOUR)
     for before, word in ((74 * HOUR, EARLY), (HOUR, A_LITTLE)):
-        if _taken(device, NOW + ALLOWED - before):
+        if last < NOW + ALLOWED - before and _taken(device, NOW + ALLOWED - before):
             yield "taken away", word
             break
+    if not _taken(device, last + ALLOWED + 2 * DAY):
+        yield "worse", UNCHECKED
 
 
 def _is_trusted(device: Device, context: bytes, at: datetime) -> bool:
@@ -174,23 +197,30 @@ def _is_trusted(device: Device, context: bytes, at: datetime) -> bool:
     return found.outcome is Outcome.SATISFIED
 
 
-def _taken(device: Device, at: datetime) -> bool:
-    order = _asked(device, device.running.release, Phase.CONTINUE, at).order
-    return order is not None and order.takes_away
+def _taken(device: Device, at: datetime, name: str = "running") -> bool:
+    """Whether what runs is stopped: as a whole, or whenever it is asked for."""
+    verdict = _asked(device, device.world.releases[name].release, Phase.CONTINUE, at)
+    return (
+        verdict.capability < Capability.INVESTIGATIONAL
+        or (verdict.order is not None and verdict.order.takes_away)
+        or not may_use(verdict.per_episode, Episode(age_years=ADULT), now=None)
+    )
 
 
-def _called(name: str, phase: Phase, at: datetime) -> tuple[str, str] | None:
+def _called(name: str, phase: Phase, at: datetime, *, site: bool) -> tuple[str, str] | None:
     """What it is called that this release runs; None where an honest world lets it run, too."""
-    if (name, phase) in _allowed_to_run() or (name == "held" and at >= NOW + 70 * HOUR):
+    if (name, phase) in _allowed_to_run(site=site) or (name == "held" and at >= NOW + 70 * HOUR):
         return None
+    if phase is Phase.CONTINUE and name == "lapsed":
+        return "worse", LONGER
     wrong = {"forged": ANYTHING, "unapproved": MARKED, "unfinished": UNMARKED}
     return ("wrong", wrong[name]) if name in wrong else ("worse", name)
 
 
 @cache
-def _allowed_to_run() -> frozenset[tuple[str, Phase]]:
+def _allowed_to_run(*, site: bool) -> frozenset[tuple[str, Phase]]:
     """What a device may run, phase by phase, while nobody attacks."""
-    start = base()
+    start = base(site=site)
     device, honest = start.device.twin(), Attacker(start.after, frozenset(), ATTACK)
     device.poll(start.after.files, ATTACK)
     step = Step(files=start.after.files)
@@ -207,6 +237,8 @@ def _new_map(device: Device, data: bytes) -> Iterator[tuple[str, str]]:
 
 
 _VERDICTS: dict[tuple[object, ...], Verdict] = {}
+_opened, _parsed = cache(open_envelope), cache(parse_document)
+"""The judge's own: the same bytes under the same keys always say the same, and are read once."""
 
 
 def _asked(device: Device, release: str, phase: Phase, at: datetime, **facts: Any) -> Verdict:
@@ -216,10 +248,15 @@ def _asked(device: Device, release: str, phase: Phase, at: datetime, **facts: An
     question = (
         *((view.view_id, view.awaited) for view in views if view is not None),
         (release, phase, at, device.clock, device.context, device.proven(at)),
-        (device.seen_holds, device.trust_map.id, tuple(facts.items())),
+        (device.seen_holds, device.last_list, device.trust_map.id, tuple(facts.items())),
     )
     if question not in _VERDICTS:
-        _VERDICTS[question] = device.ask(release, phase, at, **facts)
+        with (
+            patch.object(reading, "open_envelope", _opened),
+            patch.object(reading, "parse_document", _parsed),
+        ):
+            _VERDICTS[question] = device.ask(release, phase, at, **facts)
+    device.remember(_VERDICTS[question])
     return _VERDICTS[question]
 
 
@@ -240,6 +277,25 @@ def _what_would_run(
             verdict = _asked(device, digest, phase, at, artifacts=artifacts)
             if verdict.capability >= Capability.SHADOW:
                 yield name, phase
+    for name in GOES_ON:
+        if not _taken(device, at, name):
+            yield name, Phase.CONTINUE
+
+
+def _what_goes_on(device: Device, at: datetime) -> Iterator[tuple[str, str]]:
+    """By which words the running releases go on."""
+    for name in ("running", "trial"):
+        release = device.world.releases[name]
+        verdict = _asked(device, release.release, Phase.CONTINUE, at)
+        if _taken(device, at, name):
+            continue
+        if name == "trial" and at >= TRIAL_ENDS + DAY:
+            yield "worse", LONGER
+        if verdict.statement_bytes != release.statement_bytes():
+            yield "worse", OTHER_TERMS
+        child = Episode(age_years=ADULT - 1)
+        if name == "trial" and may_use(verdict.per_episode, child, now=None):
+            yield "worse", LIFTED
 
 
 def _what_is_taken(device: Device, at: datetime) -> Iterator[tuple[str, str]]:
@@ -262,47 +318,86 @@ def _days(days: int | None) -> str:
 
 
 @cache
-def _honest_at(day: int) -> dict[str, bytes]:
-    """The honest web on a day: what runs is withdrawn, a better release is given to everybody."""
+def _honest_at(day: int, *, marked: bool = False) -> TwoAuthorities:
+    """The honest world on a day: what runs is withdrawn, a better release is given to everybody.
+
+    Args:
+        day: how many days after the attack began.
+        marked: whether the list has followed the notice.
+    """
+    return _after_the_recall(marked=marked)[day]
+
+
+@cache
+def _after_the_recall(*, marked: bool) -> dict[int, TwoAuthorities]:
     world = base().recalled.fork()
-    world.publish(_moment(day))
-    return world.files
+    if marked:
+        world.listed["running"] = "withdrawn"
+    return day_by_day(world, PROBES)
 
 
 def _moment(day: int) -> datetime:
     return max(NOW + day * DAY + HOUR / 60, ATTACK)
 
 
-@cache
-def _frozen(name: str, useful: frozenset[str]) -> tuple[str, ...]:
-    """One authority shown as it was, renewed by his keys: when is it noticed, what runs on?"""
-    start = base()
-    device = start.device.twin()
+Lasting = tuple[int | None, int | None]
+"""Days until it is noticed, and until what runs is stopped; None: for ever."""
+
+
+def _unseen(name: str, show: Callable[[datetime, int], Mapping[str, bytes]]) -> Lasting:
+    """One authority is shown otherwise than it is: when is it noticed, what runs on?"""
+    device = base().device.twin()
     noticed: int | None = None
     over: int | None = None
     for day in PROBES:
         at = _moment(day)
-        if noticed is None:
-            thief = Attacker(start.before, useful, at)
-            thief.renew([name])
-            if name == CLINICAL:
-                world = thief.world
-                index = world.index(world.listed, at=at, number=world.number)
-                thief.put(CLINICAL, "eligibility/index.json", index, role="eligibility")
-            shown = thief.serve(versions=100 + day) or start.before.files
-            honest = _honest_at(day)
-            served = {url: data for url, data in honest.items() if f"//{name}." not in url}
-            served |= {url: data for url, data in shown.items() if f"//{name}." in url}
-            noticed = day if name in device.poll(served, at).problems else None
+        shown = show(at, day)
+        honest = _honest_at(day).files
+        served = {url: data for url, data in honest.items() if f"//{name}." not in url}
+        served |= {url: data for url, data in shown.items() if f"//{name}." in url}
+        problems = device.poll(served, at).problems
+        order = _asked(device, device.running.release, Phase.CONTINUE, at).order
+        told = name in problems or (name == CLINICAL and order is not None)
+        noticed = day if noticed is None and told else noticed
         over = day if over is None and _taken(device, at) else over
-    if name == CLINICAL:
-        return (f"a withdrawal: unnoticed {_days(noticed)}, what runs goes on {_days(over)}",)
-    return (f"a correction: unnoticed {_days(noticed)}",)
+    return noticed, over
 
 
 @cache
-def _paused(useful: frozenset[str]) -> tuple[str, ...]:
-    """The rollout plan gives the correction to nobody."""
+def _frozen(name: str, useful: frozenset[str]) -> Lasting:
+    """One authority shown as it was, renewed by his keys."""
+    start = base()
+
+    def show(at: datetime, day: int) -> Mapping[str, bytes]:
+        thief = Attacker(start.before, useful, at)
+        thief.renew([name])
+        if name == CLINICAL:
+            world = thief.world
+            index = world.index(world.listed, at=at, number=world.number)
+            thief.put(CLINICAL, "eligibility/index.json", index, role="eligibility")
+        return thief.serve(versions=100 + day) or start.before.files
+
+    return _unseen(name, show)
+
+
+@cache
+def _without_the_notice(useful: frozenset[str]) -> Lasting:
+    """Every newer word of clinical is passed on, the list that marks it, too, but no notice."""
+    start = base()
+    if not Attacker(start.before, useful, ATTACK).holds(CLINICAL, "safety"):
+        return 0, 0
+
+    def show(at: datetime, day: int) -> Mapping[str, bytes]:
+        thief = Attacker(_honest_at(day, marked=True), useful, at)
+        thief.put(CLINICAL, "safety/notices.jsonl", start.before.notices(), role="safety")
+        return thief.serve(versions=100 + day) or thief.honest.files
+
+    return _unseen(CLINICAL, show)
+
+
+@cache
+def _paused(useful: frozenset[str]) -> bool:
+    """Whether the rollout plan can give the correction to nobody."""
     start = base()
     thief = Attacker(start.recalled, useful, ATTACK)
     plan = thief.world.plan(
@@ -311,11 +406,9 @@ def _paused(useful: frozenset[str]) -> tuple[str, ...]:
     thief.put(ENGINEERING, "rollout/plan.json", plan, role="rollout")
     files = thief.serve()
     if files is None:
-        return ()
+        return False
     refreshed = start.device.twin().poll(files, ATTACK)
-    if ENGINEERING in refreshed.problems or refreshed.assignment is not None:
-        return ()
-    return (f"a correction: unnoticed {_days(None)}",)
+    return ENGINEERING not in refreshed.problems and refreshed.assignment is None
 
 
 @cache
@@ -340,12 +433,20 @@ def _unaccepted(useful: frozenset[str]) -> tuple[str, ...]:
 def withheld(stolen: frozenset[str], *, site: bool) -> set[str]:
     """What can be kept from a device, and for how long before anybody notices."""
     words: set[str] = set()
-    for name in (ENGINEERING, CLINICAL):
-        useful = frozenset(label for label in stolen if label.startswith(f"{name}."))
-        found = set(_frozen(name, useful))
-        if name == ENGINEERING:
-            found |= set(_paused(useful))
-        words.add(max(found, key=lasting))
+    hands = {
+        name: frozenset(label for label in stolen if label.startswith(f"{name}."))
+        for name in (ENGINEERING, CLINICAL)
+    }
+    correction = _frozen(ENGINEERING, hands[ENGINEERING])[0]
+    if _paused(hands[ENGINEERING]):
+        correction = None
+    words.add(f"a correction: unnoticed {_days(correction)}")
+    ways = (_frozen(CLINICAL, hands[CLINICAL]), _without_the_notice(hands[CLINICAL]))
+    noticed, over = (
+        None if None in days else max(day for day in days if day is not None)
+        for days in zip(*ways, strict=True)
+    )
+    words.add(f"a withdrawal: unnoticed {_days(noticed)}, what runs goes on {_days(over)}")
     if site:
         words |= set(_unaccepted(frozenset(k for k in stolen if k.startswith(SITE_KEYS))))
     return words

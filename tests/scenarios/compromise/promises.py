@@ -18,7 +18,12 @@ from tests.scenarios.compromise.cells import (
     FOR_EVER,
     HELD,
     HELD_LONG,
+    LIFTED,
+    LONGER,
     MARKED,
+    OTHER_TERMS,
+    PROBES,
+    UNCHECKED,
     Reached,
     lasting,
 )
@@ -65,16 +70,21 @@ class Hand:
         both = all(self.publishes(name, "targets") for name in (ENGINEERING, CLINICAL))
         return own >= 2 or both
 
+    def root(self) -> bool:
+        """Whether he holds a root at its threshold."""
+        return any(self.signs(name, "root") for name in (ENGINEERING, CLINICAL))
+
     def both_roots(self) -> bool:
         """Whether he holds both roots at their thresholds."""
         return self.signs(ENGINEERING, "root") and self.signs(CLINICAL, "root")
 
     def unnoticed(self, name: str) -> int | None:
-        """Days until some role ends that he cannot sign anew; None when he signs them all."""
+        """Days until some role ends that he cannot sign anew; None: none while anybody looked."""
         ends = [
             spec[2] // DAY
             for role, spec in ROLES[name].items()
-            if not (
+            if spec[2] // DAY <= PROBES[-1]
+            and not (
                 self.signs(name, role) and (role in {"root", "timestamp"} or self.publishes(name))
             )
         ]
@@ -91,6 +101,7 @@ class Promise:
         who: in words.
         why: in words.
         may: whether a hand may.
+        ways: the only ways of attack that it may be reached by; empty: any.
     """
 
     goal: str
@@ -98,6 +109,11 @@ class Promise:
     who: str
     why: str
     may: Callable[[Hand], bool]
+    ways: frozenset[str] = frozenset()
+
+    def allows(self, hand: Hand, word: str, by: set[str]) -> bool:
+        """Whether this hand may reach this, by these ways."""
+        return word in self.words and self.may(hand) and (not self.ways or by <= self.ways)
 
 
 PROMISES = (
@@ -125,7 +141,32 @@ PROMISES = (
     ),
     Promise(
         "worse",
-        ("recalled", "held"),
+        (OTHER_TERMS,),
+        "all that clinical's yes takes",
+        "What runs is judged by the statement under which it was activated; a listed one takes "
+        "its place only with every approval, not burned, and with no lower number.",
+        Hand.grants,
+    ),
+    Promise(
+        "worse",
+        (LONGER, UNCHECKED),
+        "a root at its threshold, or all that clinical's yes takes",
+        "New keys of the issue time let the time begin anew, or a publisher's clock that was wrong "
+        "could never be put right; no other key lets the time of a device stand still, fall, or "
+        "be lost, since what was proven goes on with the seconds that the device is powered.",
+        lambda hand: hand.root() or hand.grants(),
+    ),
+    Promise(
+        "worse",
+        (UNCHECKED,),
+        "the list at threshold, published, dated ahead",
+        "Whoever signs the list can sign a new one every day; the next honest list replaces it.",
+        lambda hand: hand.publishes(CLINICAL, "eligibility"),
+        ways=frozenset({"list-from-the-future"}),
+    ),
+    Promise(
+        "worse",
+        ("recalled", "held", LIFTED),
         "clinical's approval policy, or all that its yes takes",
         "The policy says how many functions a notice needs; it is signed offline at threshold.",
         lambda hand: hand.publishes(CLINICAL, "targets") or hand.grants(),
@@ -149,15 +190,23 @@ PROMISES = (
     Promise(
         "taken away",
         (AT_ONCE, EARLY),
-        "notices signed by two functions; the approval policy; the list at threshold; where the "
-        "device stands",
+        "notices signed by two functions; the approval policy; where the device stands",
         "Each is signed by two people or more: this is what a withdrawal takes.",
         lambda hand: (
             (hand.publishes(CLINICAL, "safety") and hand.people() >= 2)
             or hand.publishes(CLINICAL, "targets")
-            or hand.publishes(CLINICAL, "eligibility")
             or hand.places()
         ),
+    ),
+    Promise(
+        "taken away",
+        (AT_ONCE, EARLY),
+        "the list at threshold, published, by its own dates",
+        "Two of three people sign it, as many as a withdrawal takes: they can date it so far back "
+        "that it is too old, or mark as of long ago. A mark of today takes nothing away before "
+        "the list would have grown too old, and a statement that nobody approved never does.",
+        lambda hand: hand.publishes(CLINICAL, "eligibility"),
+        ways=frozenset({"list-age", "list-mark-of-old"}),
     ),
     Promise(
         "taken away",
@@ -217,6 +266,8 @@ WITHHELD = (
     "Withholding is bounded by the earliest end of a role that the thief cannot sign anew: the "
     "device notices then, grants nothing new, and says so. What runs goes on as long as its signed "
     "statement allows without a newer list, and no longer, unless the list itself can be signed. "
+    "A notice that is held back while the list marks the withdrawal is noticed at once, and what "
+    "runs stops as if the list had not come since. "
     "A plan that gives the correction to nobody is engineering's `rollout`, published: it lasts "
     "until the top role names other keys. It holds back no withdrawal."
 )
@@ -227,15 +278,15 @@ def broken(stolen: frozenset[str], reached: Reached) -> list[str]:
     hand, faults = Hand(stolen), []
     for goal, words in reached.words.items():
         for word in sorted(words):
+            by = reached.by.get(f"{goal}: {word}", set())
             if word.startswith(("a correction: ", "a withdrawal: ")):
                 allowed = _within(hand, word)
             else:
                 allowed = any(
-                    item.goal == goal and word in item.words and item.may(hand) for item in PROMISES
+                    item.goal == goal and item.allows(hand, word, by) for item in PROMISES
                 )
             if not allowed:
-                by = ", ".join(sorted(reached.by.get(f"{goal}: {word}", ())))
-                faults.append(f"{goal}: {word}, by {by}")
+                faults.append(f"{goal}: {word}, by {', '.join(sorted(by))}")
     return faults
 
 

@@ -93,8 +93,13 @@ def strategy(goal: str, said: str, *keys: str) -> Callable[[Act], Act]:
     return enter
 
 
-def _steps(files: dict[str, bytes] | None, **more: Any) -> list[Step] | None:
-    return None if files is None else [Step(files=files, **more)]
+def steps_of(thief: Attacker) -> list[Step] | None:
+    """What he serves, where he changed anything that he can sign for.
+
+    Whoever only signs again what others wrote is told of by the attacks on the time.
+    """
+    files = thief.serve() if thief.touched else None
+    return None if files is None else [Step(files=files)]
 
 
 # What needs no key: mirrors, links and clocks.
@@ -143,7 +148,7 @@ def _put_forward(name: str) -> Act:
         del before
         world, release = thief.world, thief.world.releases[name]
         if thief.holds(CLINICAL, "targets"):
-            _name_people(thief)
+            name_people(thief)
         if name == "forged":
             target = manifest_target(COMPONENT, release.version)
             thief.put(ENGINEERING, target, release.manifest_bytes, role="model")
@@ -159,17 +164,17 @@ def _put_forward(name: str) -> Act:
             release.statement["constraints"]["sites"] = {"mode": "all", "ids": []}
             release.statement["validity"]["notAfter"] = moment(NOW + 3000 * DAY)
             release.statement["answers"] = answered
-        _approve(thief, name)
+        approve(thief, name)
         listed = {**world.listed, name: "eligible"}
         index = world.index(listed, at=thief.at, number=world.number + 1)
         thief.put(CLINICAL, "eligibility/index.json", index, role="eligibility")
         thief.put(SITE, "site/acceptance.json", world.acceptance(listed))
-        return _steps(thief.serve())
+        return steps_of(thief)
 
     return act
 
 
-def _name_people(thief: Attacker) -> None:
+def name_people(thief: Attacker) -> None:
     """His own people instead of everybody's, in the approval policy."""
     thief.name_people()
     policy = canonical_json(thief.world.first.policy)
@@ -188,7 +193,7 @@ def _id_of(line: bytes) -> str:
     return str(said["predicate"]["id"])
 
 
-def _approve(thief: Attacker, name: str) -> None:
+def approve(thief: Attacker, name: str) -> None:
     """A statement with the approvals that he can sign, and with every old approval there is."""
     world, release = thief.world, copy.copy(thief.world.releases[name])
     digest = world.statement_of(name)
@@ -264,7 +269,7 @@ def _notify(thief: Attacker, **changes: Any) -> bytes:
     """One more notice about what runs, signed by whoever he can sign for."""
     people = tuple(thief.people())
     if thief.holds(CLINICAL, "targets"):
-        _name_people(thief)
+        name_people(thief)
         people = PEOPLE
     for name in ("running", "better"):
         release = thief.world.releases[name]
@@ -281,7 +286,7 @@ def _notify(thief: Attacker, **changes: Any) -> bytes:
 def withdraw_what_runs(thief: Attacker, before: Mapping[str, bytes]) -> list[Step] | None:
     del before
     thief.put(CLINICAL, "safety/notices.jsonl", _notify(thief), role="safety")
-    return _steps(thief.serve())
+    return steps_of(thief)
 
 
 @strategy(
@@ -299,7 +304,7 @@ def hold_and_hold_again(thief: Attacker, before: Mapping[str, bytes]) -> list[St
             expiresAt=moment(again.at + 3000 * DAY),
         )
         again.put(CLINICAL, "safety/notices.jsonl", notices, role="safety")
-        files = again.serve(versions=20 + 10 * len(steps))
+        files = again.serve(versions=20 + 10 * len(steps)) if again.touched else None
         if files is None:
             return None
         steps.append(Step(files=files, after=after))
@@ -316,7 +321,7 @@ def hold_from_the_future(thief: Attacker, before: Mapping[str, bytes]) -> list[S
     notices = _notify(thief, kind="hold", action="no-new-activation", **words)
     thief.put(CLINICAL, "safety/notices.jsonl", notices, role="safety")
     thief.world.clinical.at = thief.at + 1002 * DAY
-    return _steps(thief.serve())
+    return steps_of(thief)
 
 
 def _relist(change: str) -> Act:
@@ -330,7 +335,7 @@ def _relist(change: str) -> Act:
         listed = dict(world.listed) if change == "age" else listed
         index = world.index(listed, at=at, number=1 if change == "age" else world.number + 1)
         thief.put(CLINICAL, "eligibility/index.json", index, role="eligibility")
-        return _steps(thief.serve())
+        return steps_of(thief)
 
     return act
 
@@ -352,7 +357,7 @@ def disown_the_people(thief: Attacker, before: Mapping[str, bytes]) -> list[Step
     for person in policy["people"]:
         person |= {"status": "compromised", "reapproveBy": moment(NOW - 300 * DAY)}
     thief.put(CLINICAL, "policy/approval-policy.json", canonical_json(policy))
-    return _steps(thief.serve())
+    return steps_of(thief)
 
 
 @strategy("worse", "asks in the policy for more functions than any notice has", f"{CLINICAL}.")
@@ -361,7 +366,7 @@ def ask_too_much_of_notices(thief: Attacker, before: Mapping[str, bytes]) -> lis
     policy = thief.world.first.policy
     policy |= {"functionsToHold": 6, "functionsToTakeAway": 6}
     thief.put(CLINICAL, "policy/approval-policy.json", canonical_json(policy))
-    return _steps(thief.serve())
+    return steps_of(thief)
 
 
 @strategy(
@@ -375,7 +380,7 @@ def spoil_the_context(thief: Attacker, before: Mapping[str, bytes]) -> list[Step
     listed = thief.world.provisioning_keys([key("thief.provisioning.1")])
     for name in (ENGINEERING, CLINICAL):
         thief.put(name, "provisioning/keys.json", listed)
-    return _steps(thief.serve())
+    return steps_of(thief)
 
 
 @strategy(
@@ -386,7 +391,8 @@ def hurry_the_time(thief: Attacker, before: Mapping[str, bytes]) -> list[Step] |
     for name in (ENGINEERING, CLINICAL):
         thief.renew([name])
         thief.world.authorities[name].at = thief.at + 3650 * DAY
-    return _steps(thief.serve())
+    files = thief.serve()
+    return None if files is None else [Step(files=files)]
 
 
 @strategy(
@@ -396,7 +402,8 @@ def hurry_the_time_a_little(thief: Attacker, before: Mapping[str, bytes]) -> lis
     del before
     for name in (ENGINEERING, CLINICAL):
         thief.world.authorities[name].at = thief.at + 71 * HOUR - HOUR / 2
-    return _steps(thief.serve())
+    files = thief.serve()
+    return None if files is None else [Step(files=files)]
 
 
 @strategy("taken away", "leaves notices that nobody can read", f"{CLINICAL}.")
@@ -407,15 +414,18 @@ def litter_the_notices(thief: Attacker, before: Mapping[str, bytes]) -> list[Ste
         again = thief.again(thief.at)
         litter = again.honest.notices() + b"no envelope\n" * lines
         again.put(CLINICAL, "safety/notices.jsonl", litter, role="safety")
-        steps += _steps(again.serve(versions=20 + lines)) or []
-    return steps or None
+        files = again.serve(versions=20 + lines) if again.touched else None
+        if files is None:
+            return None
+        steps.append(Step(files=files))
+    return steps
 
 
 @strategy("taken away", "the hospital's repository accepts nothing any more", f"{SITE}.")
 def close_the_site(thief: Attacker, before: Mapping[str, bytes]) -> list[Step] | None:
     del before
     thief.put(SITE, "site/acceptance.json", thief.world.acceptance([]))
-    return _steps(thief.serve())
+    return steps_of(thief)
 
 
 @strategy("taken away", "engineering signs none of its releases any more", f"{ENGINEERING}.")
@@ -424,4 +434,4 @@ def unlist_the_releases(thief: Attacker, before: Mapping[str, bytes]) -> list[St
     if thief.holds(ENGINEERING, "model"):
         thief.world.engineering.part("model").targets.clear()
         thief.touched.add((ENGINEERING, "model"))
-    return _steps(thief.serve())
+    return steps_of(thief)

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from securesystemslib.signer import CryptoSigner
 from tests.scenarios.dangers.conftest import Publisher, unpublished
 from tests.unit.verifier.conftest import NOW, World, envelope, moment, urn
 from tuf.api.metadata import Delegations, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from primum_agent.passed_time import passed_time
 from primum_verifier.core.device import TrustMap
 from primum_verifier.core.document import canonical_json, sha256_hex
 from primum_verifier.core.eligibility import approvals_target, statement_target
@@ -27,7 +29,7 @@ from primum_verifier.core.envelope import CONTEXT_PAYLOAD_TYPE, public_key_of
 from primum_verifier.core.manifest import manifest_target
 from primum_verifier.core.question import ArtifactsFact, Question, SeenHold, SelfTestFact, Verdict
 from primum_verifier.core.verdict import judge
-from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE, AuthorityView, proven_time
+from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE, AuthorityView
 from primum_verifier.core.vocabulary import Phase
 from primum_verifier.shell.authorities import Authorities, AuthorityAddress, Refreshed
 from primum_verifier.shell.fetching import FakeFetcher
@@ -73,6 +75,9 @@ PATHS = {
 }
 PEOPLE = ("clinical", "quality", "regulatory")
 INDEX_HOURS, GRACE_HOURS = 14 * 24, 48
+ADULT = 18
+"""Years: the trial was restricted to patients of this age."""
+
 ALLOWED = timedelta(hours=INDEX_HOURS + GRACE_HOURS)
 """How long the signed statements let a running release go on without a newer list."""
 
@@ -97,6 +102,7 @@ class Authority(Publisher):
 
     def __init__(self, name: str, files: dict[str, bytes]) -> None:
         self.name, self.files, self.at, self.announces = name, files, NOW, False
+        self.tells: Callable[[datetime], str | None] = moment
         self.folder = Path(name)
         self.spec, self.delegated = ROLES[name], {}
         self.signers = {
@@ -157,7 +163,10 @@ class Authority(Publisher):
 
     def publish_timestamp(self, signers: Iterable[Any] | None = None) -> bytes:
         self.timestamp.version += 1
-        self.timestamp.unrecognized_fields["issuedAt"] = moment(self.at)
+        self.timestamp.unrecognized_fields.pop("issuedAt", None)
+        told = self.tells(self.at)
+        if told is not None:
+            self.timestamp.unrecognized_fields["issuedAt"] = told
         data = self.sign(self.timestamp, self.signers["timestamp"] if signers is None else signers)
         self.put("timestamp.json", data)
         return data
@@ -177,6 +186,7 @@ class Authority(Publisher):
 
 COUNTERS = {
     "older": ("1.0.0", 1),
+    "trial": ("1.0.5", 2),
     "running": ("1.1.0", 3),
     "withdrawn": ("1.1.1", 4),
     "recalled": ("1.1.4", 4),
@@ -190,8 +200,11 @@ COUNTERS = {
 }
 """The releases of every world, by what they are, with version and counter.
 
-What is *recalled* was withdrawn by a notice that the list has not followed yet.
+What is *recalled* was withdrawn by a notice that the list has not followed yet; the *trial* is
+for investigation only, was restricted by a notice, and ends soon.
 """
+
+TRIAL_ENDS = NOW + 20 * DAY
 
 STAGED = tuple(name for name in COUNTERS if name not in {"better", "forged"})
 LISTED = tuple(name for name in STAGED if name not in {"unapproved", "unfinished"})
@@ -228,6 +241,9 @@ class Release(World):
             self.statement["constraints"]["sites"]["ids"] = ["ward-9"]
         if name == "lapsed":
             self.statement["validity"]["notAfter"] = moment(NOW + HOUR / 2)
+        if name == "trial":
+            self.decide("investigational")
+            self.statement["validity"]["notAfter"] = moment(TRIAL_ENDS)
         if name == "unfinished":
             self.manifest["maxStage"] = "validation"
         public = self.device_public.model_dump(mode="json", by_alias=True)
@@ -274,7 +290,19 @@ class TwoAuthorities:
         self.listed["withdrawn"] = "withdrawn"
         self.notice("withdrawn", "clinical", "quality")
         self.notice("recalled", "clinical", "quality")
-        # What runs here was withdrawn in another country.
+        # What runs here was withdrawn once, and a statement that everybody approved answered it.
+        self.notice("running", "clinical", "quality")
+        answered = [said["id"] for said, _ in self.first.notices]
+        self.first.statement["answers"] = answered
+        self.notice(
+            "trial",
+            "clinical",
+            "quality",
+            kind="restriction",
+            action="restrict",
+            restriction={"population": {"enforce": "inference", "ageYearsMin": ADULT}},
+        )
+        # What runs here was withdrawn in another country, too.
         self.notice(
             "running",
             "clinical",
@@ -477,6 +505,17 @@ class TwoAuthorities:
         return TrustMap.model_validate_json(json.dumps(content))
 
 
+@cache
+def day_by_day(world: TwoAuthorities, days: tuple[int, ...]) -> dict[int, TwoAuthorities]:
+    """The honest world on each of these days: everything published anew, always a version on."""
+    made: dict[int, TwoAuthorities] = {}
+    for day in days:
+        world = world.fork()
+        world.publish(max(NOW + day * DAY + HOUR / 60, ATTACK))
+        made[day] = world
+    return made
+
+
 @dataclass
 class Device:
     """One device: pinned roots, a trust store for each authority, its context and its clock.
@@ -487,8 +526,9 @@ class Device:
         context: its signed device context.
         clock: how far its clock is from the truth.
         seen_holds: the holds that it remembers.
-        marks: when it first saw the issue time of each authority.
-        known: the highest proven time under a set of keys.
+        counters: what the agent's journal keeps of the time.
+        last_context: the context that it trusted last.
+        last_list: the issue time of the last list that it could read.
     """
 
     world: TwoAuthorities
@@ -496,8 +536,8 @@ class Device:
     context: bytes = b""
     clock: timedelta = timedelta(0)
     seen_holds: tuple[SeenHold, ...] = ()
-    marks: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
-    known: tuple[datetime, str] | None = None
+    counters: dict[str, str] = field(default_factory=dict)
+    last_list: datetime | None = None
     scratch: Path | None = None
     trust_map: TrustMap = field(init=False)
 
@@ -506,13 +546,15 @@ class Device:
         self.context = self.context or self.world.context
         for name in self.world.authorities:
             self.stores.setdefault(name, MemoryTrustStore())
+        self.last_context = self.context
         self.running = self.world.releases["running"]
+        self.kept = {item.release: item.statement_bytes() for item in self.world.releases.values()}
         self.last: Refreshed | None = None
 
     def twin(self) -> Device:
         """Another device in the very same state."""
         made = copy.copy(self)
-        made.marks, made.stores = dict(self.marks), {}
+        made.counters, made.stores = dict(self.counters), {}
         for name, store in self.stores.items():
             made.stores[name] = MemoryTrustStore()
             held = store.load()
@@ -543,11 +585,6 @@ class Device:
             device_id="wearable-001",
             held=[(COMPONENT, COUNTERS[name][0]) for name in STAGED],
         )
-        for view in (self.last.engineering, self.last.clinical):
-            if view is not None and view.issued_at is not None:
-                seen = self.marks.get(view.authority)
-                if seen is None or seen[0] != view.issued_at:
-                    self.marks[view.authority] = (view.issued_at, at)
         return self.last
 
     @property
@@ -558,19 +595,17 @@ class Device:
         return self.last.engineering, self.last.clinical
 
     def proven(self, at: datetime) -> datetime | None:
-        """Proven time as the agent keeps it: powered seconds on, never back under the same keys."""
-        engineering, clinical = self.views
-        epoch = f"{engineering.time_epoch}-{clinical.time_epoch}"
-        known = self.known[0] if self.known is not None and self.known[1] == epoch else None
-        if engineering.issued_at is None or clinical.issued_at is None:
-            return known
-        older = min((engineering, clinical), key=lambda view: (view.issued_at, view.authority))
-        since = (at - self.marks[older.authority][1]).total_seconds()
-        found = proven_time(engineering, clinical, powered_seconds=since)
-        if found is not None and (known is None or found > known):
-            self.known = (found, epoch)
-            return found
-        return known
+        """Proven time as the agent keeps it: its own function, over counters in memory."""
+
+        def set_counters(**values: str) -> None:
+            self.counters.update({name.replace("_", "-"): said for name, said in values.items()})
+
+        journal = SimpleNamespace(
+            powered_total=(at - NOW).total_seconds,
+            counter=self.counters.get,
+            set_counters=set_counters,
+        )
+        return passed_time(cast("Any", journal), *self.views)
 
     def ask(self, release: str, phase: Phase, at: datetime, **facts: Any) -> Verdict:
         """What may be done with a release, by its digest."""
@@ -592,13 +627,23 @@ class Device:
             "proven": self.proven(at),
             "counter_floor": floors.get(phase, COUNTERS["running"][1]),
             "context_floor": 1,
+            "last_context": self.last_context,
+            "last_list_issued_at": self.last_list,
+            "asks_per_episode": True,
             "artifacts": ArtifactsFact.WHOLE,
             "self_test": SelfTestFact.PASSED,
             "seen_holds": self.seen_holds,
         }
         if phase is Phase.CONTINUE:
-            question["activated_under"] = self.running.statement_bytes()
-        return judge(Question(**{**question, **facts}))
+            question["activated_under"] = self.kept.get(release)
+        verdict = judge(Question(**{**question, **facts}))
+        self.remember(verdict)
+        return verdict
+
+    def remember(self, verdict: Verdict) -> None:
+        """What the agent keeps of a verdict: of which moment the last list was that it read."""
+        if verdict.list_issued_at is not None:
+            self.last_list = verdict.list_issued_at
 
     def manifests(self) -> dict[str, bytes]:
         """Every manifest in the stored view, by its digest."""
