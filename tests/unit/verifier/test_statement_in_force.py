@@ -167,13 +167,32 @@ def test_a_list_that_cannot_be_read_grows_old_all_the_same(world: World) -> None
         assert judge(world.question()).ordered == ordered
 
 
-def test_a_list_dated_ahead_is_as_old_as_what_vouches_for_it(world: World) -> None:
-    """Attack: a list of the year 2190 would be young for ever."""
+def test_an_issue_time_that_is_turned_back_makes_no_list_old(world: World) -> None:
+    """Attack: the timestamp key alone signs a time of last year, and what runs is taken away."""
     world.run()
-    world.index["issuedAt"] = "2190-01-01T00:00:00Z"  # type: ignore[index]
-    moved = NOW + timedelta(hours=289)
-    world.facts.update(clock=moved, proven=moved)
-    assert judge(world.question()).primary == Reason.TRUST_STALE_INDEX
+    for vouched in (NOW - timedelta(days=365), None):
+        world.vouched = vouched
+        assert judge(world.question()).ordered is None
+
+
+def test_an_issue_time_that_is_dropped_lifts_no_hold(world: World) -> None:
+    """Attack: the timestamp key alone signs no time any more, so that no hold ever begins."""
+    noticed("clinical", kind="hold", expiresAt=moment(NOW + timedelta(days=2)))(world)
+    for vouched in (NOW, NOW - timedelta(days=365), None):
+        world.vouched = vouched
+        assert judge(world.question()).primary == Reason.ELIGIBILITY_HELD
+    world.vouched, world.facts["proven"] = None, None
+    assert "safety-notices" in {check.name for check in judge(world.question()).in_the_way}
+
+
+def test_what_runs_is_judged_when_engineering_takes_its_manifest_away(world: World) -> None:
+    """Attack: neither manifest nor entry is there; the verdict stands all the same."""
+    world.run()
+    world.listed = False
+    world.roles["manifest"] = "rollout"
+    verdict = judge(world.question())
+    assert (verdict.capability, verdict.manifest) == (Capability.CLINICAL, None)
+    assert verdict.ordered == NoticeAction.CONTINUE_WITH_NOTICE
 
 
 def test_an_entry_that_cannot_be_read_beside_one_that_can_holds(world: World) -> None:

@@ -68,13 +68,12 @@ class Case:
 
     @property
     def list_issued_at(self) -> datetime | None:
-        """When the list was issued; one dated ahead of what vouches for it is of that moment.
+        """When the list was issued; one that cannot be read is as old as the last that could.
 
-        A list that cannot be read is as old as the last one that could.
+        A list dated ahead stays young; who signs it at threshold could sign a young one as well.
         """
-        index, vouched = self.reading.index, self.question.clinical.issued_at
-        issued = self.question.last_list_issued_at if index is None else index.issued_at
-        return min([issued, *filter(None, [vouched])]) if issued is not None else None
+        index = self.reading.index
+        return self.question.last_list_issued_at if index is None else index.issued_at
 
     def once(self, what: str, find: Callable[[], _Found]) -> _Found:
         """What was found for this case before, or is found now: nobody computes it twice."""

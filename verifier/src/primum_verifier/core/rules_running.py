@@ -44,7 +44,8 @@ def in_force(case: Case) -> Case:
     reading, kept = case.reading, case.reading.kept
     if kept is None:
         return case
-    listed, counted = reading.statement, missing_approvals(case)
+    listed = reading.statement
+    counted = None if listed is None else missing_approvals(case)
     if (
         listed is not None
         and counted is not None

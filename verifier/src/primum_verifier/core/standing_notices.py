@@ -194,8 +194,9 @@ def _answered(case: Case) -> tuple[str, ...]:
 
 
 def _has_begun(notice: SignedNotice, question: Question) -> bool:
-    said, vouched = notice.statement.predicate, question.clinical.issued_at
-    if is_hold(notice) and (vouched is None or said.issued_at > vouched):
+    said = notice.statement.predicate
+    vouched = max(filter(None, [question.clinical.issued_at, question.proven]), default=None)
+    if is_hold(notice) and vouched is not None and said.issued_at > vouched:
         # A hold lasts from its issue time: one that is dated ahead would last for ever.
         return False
     # That it could be read proves that its issue time has passed, whatever the clocks say.
