@@ -12,11 +12,11 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
 
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.addresses import parts_of
 
 SCHEMA_VERSION = "0.1"
 MAX_SETTINGS_BYTES = 65_536
@@ -253,7 +253,7 @@ def _check_addresses(settings: Settings, authority: str) -> None:
     allowed = ("https", "file", "http") if settings.transport.allow_http else ("https", "file")
     for name, url in addresses.items():
         where = f"repositories.{authority}.{name}"
-        if urlsplit(url).scheme not in allowed:
+        if parts_of(url).scheme not in allowed:
             raise _wrong(where, repr(url[:200]), " or ".join(f"{item}://" for item in allowed))
         if not url.endswith("/"):
             raise _wrong(where, repr(url[:200]), "an address that ends in '/'")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from pydantic import Field
@@ -39,6 +38,7 @@ from primum_verifier.core.limits import MAX_ROOT_BYTES
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.site import ACCEPTANCE_TARGET
 from primum_verifier.core.vocabulary import Stage
+from primum_verifier.shell.addresses import parts_of
 from primum_verifier.shell.trust_store import MemoryTrustStore
 
 STATION_KEY = "provisioning.pem"
@@ -335,7 +335,7 @@ targets_url = "{site}targets/"
 
 
 def _base(url: str) -> str:
-    parts = urlsplit(url)
+    parts = parts_of(url)
     clean = all(letter.isprintable() and letter not in '"\\ ' for letter in url)
     if parts.scheme not in {"http", "https"} or not parts.netloc or not clean or parts.query:
         raise UsageError(

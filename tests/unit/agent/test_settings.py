@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from primum_agent.settings import read_settings
@@ -127,6 +127,7 @@ def test_any_bytes_are_settings_or_a_usage_error(tmp_path: Path, data: bytes) ->
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(place=st.integers(0, len(GOOD) - 1), letter=st.characters(codec="utf-8"))
+@example(place=160, letter="[")
 def test_one_changed_letter_is_settings_or_a_usage_error(
     tmp_path: Path, place: int, letter: str
 ) -> None:

@@ -130,6 +130,7 @@ def test_expired_at_the_time_asked_about(tmp_path: Path, repository: Any, web: s
         (["--trusted-root", "/nonexistent"], 2, "usage"),
         (["--target", "x"], 2, "usage"),
         (["--metadata-url", "http://127.0.0.1:9/"], 3, "transport.unreachable"),
+        (["--metadata-url", "https://[/"], 3, "transport.insecure"),
         (["--metadata-dir", "/proc/nowhere"], 3, "resource.storage"),
     ],
 )

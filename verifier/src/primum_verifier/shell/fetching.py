@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import urllib3
 
 from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.addresses import parts_of
 
 PIECE_BYTES = 64 * 1024
 CONNECT_SECONDS = 10.0
@@ -153,7 +154,7 @@ class HttpFetcher:
             _leave(response)
 
     def _check_scheme(self, url: str) -> None:
-        scheme = urlsplit(url).scheme
+        scheme = parts_of(url).scheme
         if scheme not in self._schemes:
             raise FailedError(
                 "This address is not allowed.",
@@ -245,7 +246,7 @@ class FolderFetcher:
 
     def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """See :class:`Fetcher`."""
-        parts = urlsplit(url)
+        parts = parts_of(url)
         try:
             # Unlike Path.resolve this leaves a link to itself for the opening to refuse.
             path = Path(os.path.realpath(unquote(parts.path)))

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from primum_verifier.core.device import TrustMap
 from primum_verifier.core.document import parse_document
@@ -20,6 +19,7 @@ from primum_verifier.core.errors import FailedError
 from primum_verifier.core.limits import MAX_DOCUMENT_BYTES, MAX_ROOT_BYTES
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE, AuthorityView, SignedDocument
+from primum_verifier.shell.addresses import parts_of
 from primum_verifier.shell.authorities import Authorities, AuthorityAddress
 from primum_verifier.shell.commands.fetch import read_input
 from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
@@ -154,7 +154,7 @@ def _routes(
     addresses, folders, roots = {}, [], []
     for name in names:
         base: str = getattr(options, name)
-        if urlsplit(base).scheme not in {"http", "https"}:
+        if parts_of(base).scheme not in {"http", "https"}:
             path = Path(base)
             base = path.resolve().as_uri()
             folders.append(FolderFetcher(path))

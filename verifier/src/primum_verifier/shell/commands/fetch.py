@@ -36,11 +36,12 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from primum_verifier.core.errors import EXIT_DONE, FailedError, RefusedError, UsageError
 from primum_verifier.core.limits import MAX_DOCUMENT_BYTES, MAX_ROOT_BYTES
 from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.addresses import parts_of
 from primum_verifier.shell.durable import storage_error, write_file
 from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
 from primum_verifier.shell.trust_store import FolderTrustStore, TrustedSet, read_floors
@@ -181,7 +182,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _fetcher(options: argparse.Namespace) -> Fetcher:
     """http(s), or a plain folder when every address is a ``file:`` one."""
-    urls = [urlsplit(url) for url in (options.metadata_url, options.targets_url) if url is not None]
+    urls = [parts_of(url) for url in (options.metadata_url, options.targets_url) if url is not None]
     if any(url.scheme != "file" for url in urls):
         return HttpFetcher(
             allow_http=frozenset({"http"}) if options.allow_http else None, ca_file=options.ca_file
