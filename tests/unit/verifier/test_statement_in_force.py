@@ -207,10 +207,10 @@ def test_an_entry_that_cannot_be_read_beside_one_that_can_holds(world: World) ->
 
 def test_of_equal_orders_each_says_how_and_the_hardest_counts(world: World) -> None:
     world.run()
-    noticed("clinical", "quality", runningEpisode="at-once", preserveEvidence=True)(world)
-    noticed("clinical", "quality", maxUseSeconds=60, issuedAt=moment(NOW + timedelta(minutes=1)))(
-        world
-    )
+    hardest = {"runningEpisode": "at-once", "preserveEvidence": True, "maxUseSeconds": 60}
+    noticed("clinical", "quality", **hardest)(world)
+    later = moment(NOW + timedelta(minutes=1))
+    noticed("clinical", "quality", maxUseSeconds=600, issuedAt=later)(world)
     order = judge(world.question()).order
     assert order is not None
     assert (str(order.running_episode), order.max_use_seconds) == ("at-once", 60)
@@ -228,3 +228,49 @@ def test_every_question_about_what_runs_is_told(world: World) -> None:
     assert set(names) == {"notices", "place", "approvals-stand"}
     assert verdict.checks[0].name == "artifacts"
     assert len(verdict.checks) == 7
+
+
+def test_what_a_compromised_key_approved_of_another_statement_takes_nothing_away(
+    running: World,
+) -> None:
+    """The list names a statement that a stolen key approved; what runs was approved otherwise."""
+    running.statement.pop("conditions")
+    running.policy["people"][1].update(
+        status="compromised", reapproveBy=moment(NOW + timedelta(minutes=1))
+    )
+    assert judge(running.question()).ordered == NoticeAction.CONTINUE_WITH_NOTICE
+
+
+@pytest.mark.parametrize("fixed", [None, "adult"])
+def test_a_category_that_the_device_has_for_good_is_not_asked_again(
+    world: World, fixed: str | None
+) -> None:
+    """An application that knows no category would refuse every patient of an adult-only device."""
+    world.statement["constraints"]["patientCategories"] = ["adult"]
+    if fixed is not None:
+        world.context["placement"]["patientCategory"] = fixed
+    asked = judge(world.question()).per_episode["layers"]
+    assert asked == ([{"patientCategories": ["adult"]}] if fixed is None else [])
+
+
+@pytest.mark.parametrize(
+    ("enforce", "asked"), [("inference", [{"ageYearsMin": 18}]), ("labelling", [])]
+)
+def test_what_stands_on_the_label_only_is_the_readers(
+    world: World, enforce: str, asked: list[Any]
+) -> None:
+    population = {"enforce": enforce, "ageYearsMin": 18}
+    world.run()
+    world.facts["asks_per_episode"] = True
+    noticed(
+        "clinical",
+        "quality",
+        kind="restriction",
+        action="restrict",
+        restriction={"population": population},
+    )(world)
+    verdict = judge(world.question())
+    assert verdict.per_episode["layers"] == asked
+    world.facts["asks_per_episode"] = False
+    taken = NoticeAction.FALL_BACK if enforce == "inference" else NoticeAction.RESTRICT
+    assert judge(world.question()).ordered == taken

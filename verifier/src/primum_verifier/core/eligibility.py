@@ -463,9 +463,7 @@ class EligibilityIndex(OpenDocument):
     id: Urn
     number: Positive
     issued_at: Time
-    entries: tuple[
-        Annotated[IndexEntry | dict[str, Any], Field(union_mode="left_to_right")], ...
-    ] = Field(max_length=MAX_LIST)
+    entries: tuple[_Entry, ...] = Field(max_length=MAX_LIST)
 
     @property
     def listed(self) -> tuple[IndexEntry, ...]:
