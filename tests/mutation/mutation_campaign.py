@@ -295,9 +295,9 @@ def bring_up_to_date(names: list[str], *, now: dict[str, Judged], whole: bool) -
 def run(*, target: str | None, again: bool) -> int:
     """Change, test, judge and write the page."""
     modules, tests, globs = listed()
-    names = {f"primum_verifier.core.{path.stem}": path for path in modules}
-    asked = [f"primum_verifier.core.{target}"] if target else list(names)
-    if not set(asked) <= set(names):
+    names = {".".join(path.relative_to(SOURCE).with_suffix("").parts): path for path in modules}
+    asked = [name for name, path in names.items() if target in {None, path.stem}]
+    if not asked:
         raise CampaignError(f"{target} is none of: " + ", ".join(path.stem for path in modules))
     if again:
         shutil.rmtree(STAGE, ignore_errors=True)
@@ -328,7 +328,7 @@ def main() -> int:
         prog="campaign-mutation",
         description="Changes what decides over a release, and asks for a test that sees it.",
     )
-    parser.add_argument("--target", help="one module of the core by its name, such as rollout")
+    parser.add_argument("--target", help="one module by its name, such as rollout")
     parser.add_argument("--again", action="store_true", help="also what was judged before")
     arguments = parser.parse_args()
     if find_spec("mutmut") is None:

@@ -3,7 +3,7 @@
 ``explained.toml`` holds one entry for each change that once survived::
 
     [[mutant]]
-    function = "primum_verifier.core.rollout.share_of"
+    function = "primum_verifier.core.share.share_of"
     below = "digest = hashlib.sha256(...).digest()"   # the line above the change, for its place
     was = "..."
     becomes = "..."

@@ -10,7 +10,8 @@ import pytest
 from mutation_page import PAGE, Change, Wording, explanations, page, wordings
 from undecorated import undecorated
 
-CORE = Path(__file__).resolve().parents[2] / "verifier" / "src" / "primum_verifier" / "core"
+VERIFIER = Path(__file__).resolve().parents[2] / "verifier" / "src" / "primum_verifier"
+JUDGING = sorted(path for part in ("core", "keeping") for path in (VERIFIER / part).glob("*.py"))
 ENTRY = Change("a.b", "above", "x < 1", "x <= 1").as_toml().replace('equivalent = ""', "")
 
 
@@ -73,7 +74,7 @@ def test_sentences_without_a_reason_are_refused(tmp_path: Path) -> None:
         wordings(written(tmp_path, entry))
 
 
-@pytest.mark.parametrize("path", sorted(CORE.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", JUDGING, ids=lambda path: path.stem)
 def test_the_copy_that_is_changed_is_the_same_program(path: Path) -> None:
     source = path.read_text()
     plain = undecorated(source)

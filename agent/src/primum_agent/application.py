@@ -32,8 +32,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from primum_verifier.core.episode import Answer, Episode, Permission, may_use
 from primum_verifier.core.reasons import Reason
+from primum_verifier.keeping.episode import Answer, Episode, Permission, may_use
 
 __all__ = [
     "ActiveRelease",

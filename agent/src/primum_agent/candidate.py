@@ -30,8 +30,8 @@ from primum_verifier.core.errors import (
 from primum_verifier.core.manifest import manifest_target
 from primum_verifier.core.question import ArtifactsFact, ClinicalUse, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rollout import Assignment
 from primum_verifier.core.vocabulary import Capability, Decision, Outcome, Phase
+from primum_verifier.keeping.rollout import Assignment
 
 _SHOWN = 20
 _WAITED_FOR = {Reason.SAFETY_IN_USE, Reason.SAFETY_OPERATOR}

@@ -19,9 +19,9 @@ from primum_agent.trust_in_force import note_trust_map
 from primum_verifier.core.errors import PrimumError, RefusedError
 from primum_verifier.core.question import ArtifactsFact, ClinicalUse, Verdict
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rollout import Assignment
 from primum_verifier.core.view import SITE
 from primum_verifier.core.vocabulary import Capability, Decision, Phase
+from primum_verifier.keeping.rollout import Assignment
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Replacing the trust map: only by a document that both roots on the map in force signed.
 
-Judged by :func:`primum_verifier.core.trust_map.next_trust_map` over the stored views.  The rename
-of ``trust-map.json`` is the one step that counts; the roots that the next map pins are laid down
-under their digests before it, so that a cut leaves the old map or the new one, each with its
-roots.  What follows from another map is noted by whoever opens the device next.
+Judged by :func:`primum_verifier.keeping.trust_map.next_trust_map` over the stored views.
+The rename of ``trust-map.json`` is the one step that counts; the roots that the next map pins are
+laid down under their digests before it, so that a cut leaves the old map or the new one, each with
+its roots.  What follows from another map is noted by whoever opens the device next.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from primum_verifier.core.device import TrustMap
 from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.errors import RefusedError, UsageError, WaitingError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.trust_map import next_trust_map
 from primum_verifier.core.view import CLINICAL, ENGINEERING, AuthorityView
+from primum_verifier.keeping.trust_map import next_trust_map
 from primum_verifier.shell.tuf_views import stored_view
 
 _MODE = 0o644

@@ -23,7 +23,7 @@ from primum_verifier.core.eligibility import (
 from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.manifest import MANIFEST_ROLE, manifest_target
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rollout import ROLLOUT_TARGET, Assignment, Pause, Ring, RolloutPlan
+from primum_verifier.keeping.rollout import ROLLOUT_TARGET, Assignment, Pause, Ring, RolloutPlan
 
 
 @dataclass(frozen=True)

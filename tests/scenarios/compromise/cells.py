@@ -41,12 +41,12 @@ from primum_verifier.core.envelope import (
     open_envelope,
     public_key_of,
 )
-from primum_verifier.core.episode import Episode, may_use
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.question import ArtifactsFact, Verdict
-from primum_verifier.core.trust_map import next_trust_map
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE
 from primum_verifier.core.vocabulary import Capability, Outcome, Phase
+from primum_verifier.keeping.episode import Episode, may_use
+from primum_verifier.keeping.trust_map import next_trust_map
 from primum_verifier.record.chain import FIRST_PREVIOUS, check_history
 
 GOALS = ("wrong", "worse", "taken away", "fix withheld", "false report", "recovery")

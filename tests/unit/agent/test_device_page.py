@@ -13,8 +13,8 @@ from primum_agent.cli import COMMANDS
 from primum_agent.events import EventKind
 from primum_agent.fail_points import FailPoint
 from primum_agent.standing import Standing
-from primum_verifier.core.episode import _LAYER
 from primum_verifier.core.vocabulary import EpisodeRule, NoticeAction
+from primum_verifier.keeping.episode import _LAYER
 
 PAGE = (Path(__file__).parents[3] / "docs" / "device.md").read_text()
 

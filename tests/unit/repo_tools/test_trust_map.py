@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from primum_verifier.core.errors import RefusedError
-from primum_verifier.core.trust_map import next_trust_map
+from primum_verifier.keeping.trust_map import next_trust_map
 from primum_verifier.shell.cli import main as verify
 
 

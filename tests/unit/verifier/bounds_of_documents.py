@@ -24,7 +24,7 @@ from tests.unit.verifier.bending import (
 from tests.unit.verifier.conftest import World
 
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rollout import share_of
+from primum_verifier.core.share import share_of
 
 
 def market(start: str, end: str | None = None) -> Bend:

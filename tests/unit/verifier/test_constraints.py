@@ -29,7 +29,7 @@ from tests.unit.verifier.bounds_of_place import CARD, condition, devices, softwa
 from tests.unit.verifier.conftest import NOW, World
 
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rollout import share_of
+from primum_verifier.core.share import share_of
 from primum_verifier.core.vocabulary import Capability, Phase
 
 

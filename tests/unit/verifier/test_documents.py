@@ -18,7 +18,8 @@ from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.notice import SafetyNoticeStatement
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rollout import RolloutPlan, assigned_release, share_of
+from primum_verifier.core.share import share_of
+from primum_verifier.keeping.rollout import RolloutPlan, assigned_release
 
 MODELS: list[type[Document]] = [
     ReleaseManifest,

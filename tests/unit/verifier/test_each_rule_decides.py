@@ -40,11 +40,11 @@ from tests.unit.verifier.conftest import NOW, World
 
 from primum_verifier.core import rules_running, verdict
 from primum_verifier.core.question import ArtifactsFact, ClinicalUse, SelfTestFact
-from primum_verifier.core.rollout import share_of
 from primum_verifier.core.rules import Finding, Rule
 from primum_verifier.core.rules_deployable import DEPLOYABLE
 from primum_verifier.core.rules_documents import DOCUMENTS
 from primum_verifier.core.rules_place import PLACE, STANDING, restrictions_are_held
+from primum_verifier.core.share import share_of
 from primum_verifier.core.verdict import CONDITIONS, RULES
 from primum_verifier.core.vocabulary import NoticeAction, Phase
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.unit.verifier.bending import asked, both, constraint, facts, noticed, statement
 from tests.unit.verifier.conftest import World
 
-from primum_verifier.core.episode import Answer, Episode, may_use
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Phase
+from primum_verifier.keeping.episode import Answer, Episode, may_use
 
 ENDS = datetime(2026, 7, 1, tzinfo=UTC)
 TERMS: dict[str, Any] = {

@@ -10,7 +10,7 @@ from tests.unit.verifier.bending import left
 
 from primum_verifier.core.approval import ApprovalPolicy
 from primum_verifier.core.document import canonical_json, parse_document
-from primum_verifier.core.kept_notices import vanished_notices
+from primum_verifier.keeping.kept_notices import vanished_notices
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = "2026-06-01T12:00:00Z"

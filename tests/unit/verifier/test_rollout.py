@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primum_verifier.core import rollout
 from primum_verifier.core.document import canonical_json, parse_document
-from primum_verifier.core.rollout import RolloutPlan, assigned_release, share_of
+from primum_verifier.core.share import share_of
+from primum_verifier.keeping import rollout
+from primum_verifier.keeping.rollout import RolloutPlan, assigned_release
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NEW, OLD = "3" * 64, "4" * 64

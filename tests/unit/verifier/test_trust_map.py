@@ -18,8 +18,8 @@ from primum_verifier.core.envelope import (
 )
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.trust_map import next_trust_map
 from primum_verifier.core.view import AuthorityView, RootKeys
+from primum_verifier.keeping.trust_map import next_trust_map
 
 KEYS = {
     name: CryptoSigner.generate_ed25519()

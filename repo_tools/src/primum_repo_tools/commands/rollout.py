@@ -47,7 +47,7 @@ def rollout(
     from primum_repo_tools.repository import AuthorityRepository
     from primum_repo_tools.settings import checked_settings
     from primum_repo_tools.workbench import open_created
-    from primum_verifier.core.rollout import Pause, Ring
+    from primum_verifier.keeping.rollout import Pause, Ring
 
     bench = open_created(workbench, authority="engineering")
     now = now_utc()

@@ -2,7 +2,7 @@
 
 Who can hold a restriction is part of it: the device at activation, the application at each
 episode, or only the reader of the label.  A device that does not know a patient's age cannot
-enforce an age; see :mod:`episode`.
+enforce an age; see :mod:`~primum_verifier.keeping.episode`.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Question:
         installed: the versions of the other components on the device, by name.
         operating_system: what the device runs, as the statement would name it.
         conditions_met: the codes of the conditions that the device found to hold now.
-        asks_per_episode: whether the application asks before each episode (:mod:`episode`).
+        asks_per_episode: whether the application asks before each episode.
         operator_agreed: whether a person agreed to this very release.
         seen_holds: the holds that this device obeyed before.
     """
@@ -215,7 +215,7 @@ class Verdict:
         statement: the eligibility statement, where it was found.
         statement_digest: its SHA-256.
         statement_bytes: its exact bytes, for a device to keep with what it activates.
-        per_episode: what the application must ask before each episode (:mod:`episode`).
+        per_episode: what the application must ask before each episode (:mod:`terms`).
         seen_holds: the holds about this release, for a device to remember.
         list_issued_at: the issue time of the list judged by, for a device to remember.
         not_understood: members of the documents that this build does not know, for people.

@@ -10,7 +10,6 @@ from primum_verifier.core.eligibility import Hardware, Population
 from primum_verifier.core.manifest import precedence, software_faults
 from primum_verifier.core.notice import Restriction
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rollout import share_of
 from primum_verifier.core.rules import (
     ALL_PHASES,
     CONTEXT,
@@ -23,6 +22,7 @@ from primum_verifier.core.rules import (
     rule,
     told,
 )
+from primum_verifier.core.share import share_of
 from primum_verifier.core.standing_notices import restrictions
 from primum_verifier.core.vocabulary import Enforcement, Phase
 

@@ -1,6 +1,6 @@
 """The terms of use that a verdict hands to the application, for what is known at each episode.
 
-They are plain JSON, in the form that :mod:`episode` answers from.
+They are plain JSON, in the form that :mod:`~primum_verifier.keeping.episode` answers from.
 """
 
 from __future__ import annotations

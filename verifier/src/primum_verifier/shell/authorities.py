@@ -21,16 +21,9 @@ from primum_verifier.core.eligibility import (
     statement_target,
 )
 from primum_verifier.core.errors import PrimumError, RefusedError
-from primum_verifier.core.kept_notices import vanished_notices
 from primum_verifier.core.manifest import manifest_target
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rollout import (
-    ROLLOUT_TARGET,
-    Assignment,
-    RolloutPlan,
-    assigned_release,
-)
 from primum_verifier.core.site import ACCEPTANCE_TARGET
 from primum_verifier.core.view import (
     CLINICAL,
@@ -38,6 +31,13 @@ from primum_verifier.core.view import (
     SITE,
     AuthorityView,
     SignedDocument,
+)
+from primum_verifier.keeping.kept_notices import vanished_notices
+from primum_verifier.keeping.rollout import (
+    ROLLOUT_TARGET,
+    Assignment,
+    RolloutPlan,
+    assigned_release,
 )
 from primum_verifier.shell.fetching import Fetcher
 from primum_verifier.shell.trust_store import TrustStore

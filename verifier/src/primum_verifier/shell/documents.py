@@ -28,8 +28,8 @@ from primum_verifier.core.limits import KIB, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DE
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.notice import SafetyNoticeStatement
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.rollout import RolloutPlan
 from primum_verifier.core.site import SiteAcceptance
+from primum_verifier.keeping.rollout import RolloutPlan
 from primum_verifier.proof.selftest_result import SelfTestReport
 from primum_verifier.proof.selftest_spec import SelfTestSpec
 from primum_verifier.record.chain import MAX_EVENT_BYTES, ChainHead

@@ -24,8 +24,8 @@ from primum_verifier.core.device import PROVISIONING_TARGET, ProvisioningKeys, T
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import EXIT_DONE, EXIT_REFUSED
 from primum_verifier.core.limits import MAX_DOCUMENT_BYTES
-from primum_verifier.core.trust_map import next_trust_map
 from primum_verifier.core.view import AuthorityView
+from primum_verifier.keeping.trust_map import next_trust_map
 from primum_verifier.shell.commands.fetch import moment, read_input
 from primum_verifier.shell.table import rows
 from primum_verifier.shell.web_roots import Views, WebRoots

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -21,11 +20,9 @@ from primum_verifier.core.document import (
     Version,
 )
 from primum_verifier.core.limits import MAX_LIST
+from primum_verifier.core.share import share_of
 
 ROLLOUT_TARGET = "rollout/plan.json"
-
-_SHARE_BITS = 48
-"""As many as a float holds exactly: with more, the last draws would round up to 100 itself."""
 
 
 class Ring(Document):
@@ -63,16 +60,6 @@ class RolloutPlan(OpenDocument):
     number: Positive
     issued_at: Time
     assignments: tuple[Assignment, ...] = Field(max_length=MAX_LIST)
-
-
-def share_of(release: str, device_id: str) -> float:
-    """The device's own draw in [0, 100) for a release, by its manifest's SHA-256.
-
-    It is the same at every poll, for every ring and under every plan: a percentage that grows
-    keeps who was in, and nobody can draw again by publishing a new plan.
-    """
-    digest = hashlib.sha256(f"{release}\n{device_id}".encode()).digest()
-    return int.from_bytes(digest[: _SHARE_BITS // 8], "big") / float(2**_SHARE_BITS) * 100
 
 
 def assigned_release(
