@@ -3,7 +3,8 @@
 A child process of the supervisor that holds the update lock.  It may crash, leak or be killed at
 any instant: the journal and the link say where it was, and the next one converges.
 
-Usage: ``python -m primum_agent.attempt --state DIR --provisioning DIR --reason poll|resume``
+Usage: ``python -m primum_agent.attempt --state DIR --provisioning DIR --reason poll|resume
+[--from DIR]``
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from primum_agent.judging import make_judge
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import State
 from primum_agent.locking import held
+from primum_agent.medium import settings_for
 from primum_agent.remembered import keep_last_poll
 from primum_agent.review import review
 from primum_agent.settings import Settings, read_settings
@@ -259,10 +261,13 @@ def main() -> int:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--provisioning", type=Path, required=True)
     parser.add_argument("--reason", choices=("poll", "resume"), required=True)
+    parser.add_argument("--from", type=Path, dest="medium", help="copies of the web roots")
     arguments = parser.parse_args()
     end_with_parent()
     try:
         settings = read_settings(arguments.provisioning)
+        if arguments.medium is not None:
+            settings = settings_for(settings, arguments.medium)
         layout = Layout(arguments.state.resolve())
         # The folder may have been replaced under a supervisor that goes on.
         check_identity(settings, layout)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from primum_agent import children
 from primum_agent.children import Child, Task
@@ -41,6 +42,7 @@ class AttemptPlan:
         layout: the state folder's names.
         draw: numbers in [0, 1) for jitter.
         once: one poll only, which follows the first start without a spread.
+        medium: a folder with copies of the web roots, polled in place of the servers.
         child: the attempt under way.
         due: when the next one is started, on the supervisor's clock.
         failures: polls that failed in a row.
@@ -54,6 +56,7 @@ class AttemptPlan:
     layout: Layout
     draw: Callable[[], float]
     once: bool
+    medium: Path | None = None
     child: Child | None = None
     due: float = 0.0
     failures: int = 0
@@ -90,6 +93,8 @@ class AttemptPlan:
             arguments = ["--state", str(self.layout.root)]
             arguments += ["--provisioning", str(self.settings.folder)]
             arguments += ["--reason", self._reason]
+            if self.medium is not None:
+                arguments += ["--from", str(self.medium)]
             self.child = children.start(
                 Task.ATTEMPT,
                 arguments,

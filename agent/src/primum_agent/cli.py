@@ -19,6 +19,7 @@ from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Prim
 
 COMMANDS = {
     "run": "supervise updates on this device until told to stop",
+    "install": "install from a folder or a stick, with the same checks",
     "check": "what would happen now, and why; nothing is activated",
     "status": "what runs, and how the update stands",
     "explain": "the last verdict on a release, rule by rule",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
@@ -29,6 +30,7 @@ from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.errors import PrimumError, RefusedError, UsageError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE
+from primum_verifier.shell.addresses import parts_of
 from primum_verifier.shell.authorities import Authorities, AuthorityAddress
 from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
 from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
@@ -93,17 +95,17 @@ class SchemeFetcher:
     """Plain folders under ``file:``, everything else over http(s): a site may be served otherwise.
 
     Attributes:
-        folders: for ``file:`` addresses.
+        folders: for the ``file:`` addresses below each base; a link that leads out is refused.
         network: for all others; it refuses the schemes that are not allowed.
     """
 
-    folders: Fetcher
+    folders: Mapping[str, Fetcher]
     network: Fetcher
 
     def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """See :class:`Fetcher`."""
-        chosen = self.folders if url.startswith("file:") else self.network
-        return chosen.fetch(url, max_bytes=max_bytes, offset=offset)
+        known = (folder for base, folder in self.folders.items() if url.startswith(base))
+        return next(known, self.network).fetch(url, max_bytes=max_bytes, offset=offset)
 
 
 def make_fetcher(settings: Settings) -> Fetcher:
@@ -114,9 +116,12 @@ def make_fetcher(settings: Settings) -> Fetcher:
         for item in settings.repositories.all.values()
         for url in (item.metadata_url, item.targets_url, item.artifacts_url)
     ]
-    if any(url.startswith("file:") for url in addresses):
-        return SchemeFetcher(folders=FolderFetcher(Path("/")), network=network)
-    return network
+    folders = {url: _folder(url) for url in addresses if url.startswith("file:")}
+    return SchemeFetcher(folders=folders, network=network) if folders else network
+
+
+def _folder(url: str) -> FolderFetcher:
+    return FolderFetcher(Path(unquote(parts_of(url).path)))
 
 
 def real_ports(settings: Settings, layout: Layout) -> Ports:

@@ -23,6 +23,7 @@ import selectors
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from primum_agent import children
@@ -74,6 +75,7 @@ class Supervisor:
         clock: the clock port.
         reporter: the reports; None where no broker is configured.
         once: end after one poll, for use without a resident process.
+        medium: a folder with copies of the web roots, polled in place of the servers.
         narrator: tells a person what happens; None tells nobody.
     """
 
@@ -82,6 +84,7 @@ class Supervisor:
     clock: Clock
     reporter: Reporter | None
     once: bool = False
+    medium: Path | None = None
     narrator: Narrator | None = None
     monotonic: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
@@ -101,7 +104,11 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self._plan = AttemptPlan(
-            settings=self.settings, layout=self.layout, draw=self.draw, once=self.once
+            settings=self.settings,
+            layout=self.layout,
+            draw=self.draw,
+            once=self.once,
+            medium=self.medium,
         )
 
     def wake(self) -> None:
@@ -424,6 +431,7 @@ def make_supervisor(
     clock: Clock,
     make_reporter: Callable[[Callable[[], None]], Reporter | None],
     once: bool = False,
+    medium: Path | None = None,
     narrator: Narrator | None = None,
 ) -> Supervisor:
     """A supervisor whose reporter can wake it.
@@ -434,10 +442,17 @@ def make_supervisor(
         clock: the clock port.
         make_reporter: makes the reporter from the call that wakes the loop.
         once: end after one poll.
+        medium: what that poll reads in place of the servers.
         narrator: tells a person what happens.
     """
     supervisor = Supervisor(
-        settings=settings, layout=layout, clock=clock, reporter=None, once=once, narrator=narrator
+        settings=settings,
+        layout=layout,
+        clock=clock,
+        reporter=None,
+        once=once,
+        medium=medium,
+        narrator=narrator,
     )
     supervisor.reporter = make_reporter(supervisor.wake)
     return supervisor

@@ -19,6 +19,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from primum_agent.broker import Message, PahoBroker
 from primum_agent.clock import SystemClock
@@ -49,32 +50,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Supervise; the exit code is 0, or that of the attempt with ``--once``."""
-    person = options.once or sys.stderr.isatty()
+    return supervise(options, once=options.once)
+
+
+def supervise(options: argparse.Namespace, *, once: bool, medium: Path | None = None) -> int:
+    """Be the supervisor of this state folder.
+
+    Args:
+        options: ``--state``, ``--provisioning`` and ``--json``, as parsed.
+        once: one poll, then end.
+        medium: what that poll reads in place of the servers.
+
+    Returns:
+        0, or the exit code of the attempt where it is one poll only.
+    """
+    person = once or sys.stderr.isatty()
     _log_to_stderr(_Plain() if person else _JsonLines())
     settings = read_settings(options.provisioning)
     layout = layout_of(options)
     check_identity(settings, layout)
     say = (lambda _: None) if options.json else show
-    narrator = Narrator(say=say, single=options.once) if person else None
+    narrator = Narrator(say=say, single=once) if person else None
     supervisor = make_supervisor(
         settings=settings,
         layout=layout,
         clock=SystemClock(),
         make_reporter=lambda wake: _reporter(settings, layout, wake),
-        once=options.once,
+        once=once,
+        medium=medium,
         narrator=narrator,
     )
     code = supervisor.run()
-    if options.once and narrator is not None:
-        _tell_the_end(layout, narrator, code, options)
+    if once and narrator is not None:
+        tell_the_end(layout, narrator, code, options)
     elif options.json:
         show_json({"ok": code == 0, "exitCode": code, "events": [], "reasons": []})
     return code
 
 
-def _tell_the_end(
+def tell_the_end(
     layout: Layout, narrator: Narrator, code: int, options: argparse.Namespace
 ) -> None:
+    """Say in one line, or as one JSON object, what a single run came to."""
     runs, poll = "", {}
     with contextlib.suppress(PrimumError):
         journal = journal_to_read(layout)
