@@ -1,8 +1,10 @@
 """Is a run of events whole, in order and from this device? Proven from its public key alone.
 
-A history is JSON lines: events as the exact bytes that were stored and sent, and signed heads.
-Each event holds the digest of the one before it; a head signs the digest of one event, so every
-event up to the newest signed head is proven, and later ones are only consistent.
+A history is JSON lines: events as the exact bytes that were stored and sent, signed heads, and
+signed checkpoints.  Each event holds the digest of the one before it; a head signs the digest of
+one event, so every event up to the newest signed head is proven, and later ones are only
+consistent.  A checkpoint stands for the events up to one of them, which the device pruned: they
+are not here, and the device says so under its signature, which is another thing than missing.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -29,6 +32,7 @@ from primum_verifier.core.envelope import HEAD_PAYLOAD_TYPE, PublicKey, open_env
 from primum_verifier.core.errors import PrimumError, RefusedError
 from primum_verifier.core.limits import KIB
 from primum_verifier.core.reasons import Reason
+from primum_verifier.record.checkpoint import CHECKPOINT_PAYLOAD_TYPE, ChainCheckpoint
 
 FIRST_PREVIOUS = "0" * 64
 """What the first event of a chain names as the one before it."""
@@ -56,6 +60,21 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Pruned:
+    """Events that the device pruned under a checkpoint that it signed, and that are not here.
+
+    Attributes:
+        after: the last event here before them, or the number before the chain's own first event.
+        before: the event that goes on from the checkpoint.
+        signed_at: when the checkpoint was signed, by the device's clock.
+    """
+
+    after: int
+    before: int
+    signed_at: datetime
+
+
+@dataclass(frozen=True)
 class HistoryReport:
     """What the lines prove.
 
@@ -67,6 +86,8 @@ class HistoryReport:
         heads: how many heads were signed by the device and agree with the events.
         gaps: where events are missing, changed or out of order.
         duplicates: events that stood again, byte for byte; harmless.
+        checkpoints: how many checkpoints were signed by the device and join the events.
+        pruned: where events are not here because the device pruned them; no gaps.
     """
 
     events: int
@@ -76,6 +97,8 @@ class HistoryReport:
     heads: int
     gaps: tuple[Gap, ...]
     duplicates: int
+    checkpoints: int = 0
+    pruned: tuple[Pruned, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -88,12 +111,13 @@ class _Chain:
     hashes: dict[int, str] = field(default_factory=dict)
     previous: dict[int, str] = field(default_factory=dict)
     heads: list[ChainHead] = field(default_factory=list)
+    checkpoints: list[ChainCheckpoint] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     duplicates: int = 0
 
 
 def check_history(lines: Iterable[bytes], *, device_key: PublicKey) -> HistoryReport:
-    """Check the events and heads of one device.
+    """Check the events, heads and checkpoints of one device.
 
     Args:
         lines: the lines of the history, each without its line end.
@@ -103,47 +127,64 @@ def check_history(lines: Iterable[bytes], *, device_key: PublicKey) -> HistoryRe
         What is proven, and every gap by name.
 
     Raises:
-        RefusedError: ``document.invalid`` for a line that is neither event nor head,
-            ``trust.signature`` for a head that another key signed.
+        RefusedError: ``document.invalid`` for a line that is no event, head or checkpoint,
+            ``trust.signature`` for a head or checkpoint that another key signed.
     """
     chain = _Chain()
     for number, line in enumerate(lines, start=1):
         if line.strip():
             _take(chain, line, where=f"line {number}", device_key=device_key)
     sequences = sorted(chain.hashes)
-    for earlier, later in pairwise(sequences):
-        if later != earlier + 1:
-            chain.gaps.append(Gap(earlier, later, f"{later - earlier - 1} events missing"))
-        elif chain.previous[later] != chain.hashes[earlier]:
-            chain.gaps.append(Gap(earlier, later, "the digest of the event before does not agree"))
-    agreeing = _agreeing_heads(chain)
+    pruned = _walk(chain, sequences)
+    heads, checkpoints = _agreeing_heads(chain), _agreeing_checkpoints(chain)
+    proven = [head.sequence for head in heads] + [item.sequence for item in checkpoints]
     return HistoryReport(
         events=len(sequences),
         first=sequences[0] if sequences else 0,
         last=sequences[-1] if sequences else 0,
-        proven_to=max((head.sequence for head in agreeing), default=0),
-        heads=len(agreeing),
+        proven_to=max(proven, default=0),
+        heads=len(heads),
         gaps=tuple(chain.gaps),
         duplicates=chain.duplicates,
+        checkpoints=len(checkpoints),
+        pruned=pruned,
     )
+
+
+def _walk(chain: _Chain, sequences: list[int]) -> tuple[Pruned, ...]:
+    """From event to event: note every gap, and return what was pruned under a checkpoint."""
+    joining = {
+        item.sequence + 1: item
+        for item in chain.checkpoints
+        if chain.previous.get(item.sequence + 1) == item.event_hash
+    }
+    pruned: list[Pruned] = []
+    for earlier, later in pairwise([0, *sequences]):
+        checkpoint = None if later == earlier + 1 else joining.get(later)
+        if checkpoint is not None:
+            after = max(earlier, checkpoint.first_sequence - 1)
+            pruned.append(Pruned(after, later, checkpoint.signed_at))
+            if 0 < earlier < after:
+                chain.gaps.append(Gap(earlier, after + 1, f"{after - earlier} events missing"))
+        elif earlier == 0:
+            # What came before the first event here is not in question.
+            continue
+        elif later != earlier + 1:
+            chain.gaps.append(Gap(earlier, later, f"{later - earlier - 1} events missing"))
+        elif chain.previous[later] != chain.hashes[earlier]:
+            chain.gaps.append(Gap(earlier, later, "the digest of the event before does not agree"))
+    return tuple(pruned)
 
 
 def _take(chain: _Chain, line: bytes, *, where: str, device_key: PublicKey) -> None:
     content = read_json(line, where=where, max_bytes=MAX_EVENT_BYTES)
     if isinstance(content, dict) and "payloadType" in content:
-        opened = open_envelope(
-            line, payload_type=HEAD_PAYLOAD_TYPE, keys=(device_key,), where=where
-        )
-        if not opened.signers:
-            raise RefusedError(
-                "The head was not signed by this device.",
-                reason=Reason.TRUST_SIGNATURE,
-                where=where,
-                found="another key",
-                expected=device_key.key_id,
-                remedy="Give the context of the device that wrote this history.",
-            )
-        chain.heads.append(parse_document(ChainHead, opened.payload, where=where))
+        if content["payloadType"] == CHECKPOINT_PAYLOAD_TYPE:
+            payload = _signed(line, CHECKPOINT_PAYLOAD_TYPE, device_key, where)
+            chain.checkpoints.append(parse_document(ChainCheckpoint, payload, where=where))
+        else:
+            payload = _signed(line, HEAD_PAYLOAD_TYPE, device_key, where)
+            chain.heads.append(parse_document(ChainHead, payload, where=where))
         return
     try:
         text = content["sequence"]
@@ -166,6 +207,45 @@ def _take(chain: _Chain, line: bytes, *, where: str, device_key: PublicKey) -> N
     chain.previous[sequence] = previous
 
 
+def _signed(line: bytes, payload_type: str, device_key: PublicKey, where: str) -> bytes:
+    """What the device signed, as this type of payload."""
+    opened = open_envelope(line, payload_type=payload_type, keys=(device_key,), where=where)
+    if not opened.signers:
+        raise RefusedError(
+            "The head or checkpoint was not signed by this device.",
+            reason=Reason.TRUST_SIGNATURE,
+            where=where,
+            found="another key",
+            expected=device_key.key_id,
+            remedy="Give the context of the device that wrote this history.",
+        )
+    return opened.payload
+
+
+def _agreeing_checkpoints(chain: _Chain) -> list[ChainCheckpoint]:
+    """Those that the events here bear out, by the event they end with or the one that follows."""
+    agreeing = []
+    last = max(chain.hashes, default=0)
+    for item in chain.checkpoints:
+        place = item.sequence
+        if place > last:
+            chain.gaps.append(Gap(last, place, "a signed checkpoint names an event not here"))
+            continue
+        beginning = chain.previous.get(item.first_sequence, FIRST_PREVIOUS)
+        digest, after = chain.hashes.get(place), chain.previous.get(place + 1)
+        if beginning != FIRST_PREVIOUS:
+            why = "a signed checkpoint names another beginning"
+            chain.gaps.append(Gap(item.first_sequence, item.first_sequence, why))
+        elif digest not in {None, item.event_hash}:
+            chain.gaps.append(Gap(place, place, "a signed checkpoint names another event"))
+        elif digest is None and after not in {None, item.event_hash}:
+            why = "the event after a signed checkpoint does not follow it"
+            chain.gaps.append(Gap(place, place + 1, why))
+        elif digest is not None or after is not None:
+            agreeing.append(item)
+    return agreeing
+
+
 def _agreeing_heads(chain: _Chain) -> list[ChainHead]:
     agreeing = []
     last = max(chain.hashes, default=0)
@@ -184,7 +264,7 @@ def _agreeing_heads(chain: _Chain) -> list[ChainHead]:
 
 def _no_event(where: str) -> PrimumError:
     return RefusedError(
-        "The line is neither an event nor a signed head.",
+        "The line is neither an event nor a signed head or checkpoint.",
         reason=Reason.DOCUMENT_INVALID,
         where=where,
         expected="CloudEvents JSON with sequence and data.prevEventHash, or a DSSE envelope",

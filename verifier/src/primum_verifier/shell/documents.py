@@ -33,6 +33,7 @@ from primum_verifier.keeping.rollout import RolloutPlan
 from primum_verifier.proof.selftest_result import SelfTestReport
 from primum_verifier.proof.selftest_spec import SelfTestSpec
 from primum_verifier.record.chain import MAX_EVENT_BYTES, ChainHead
+from primum_verifier.record.checkpoint import CHECKPOINT_PAYLOAD_TYPE, ChainCheckpoint
 from primum_verifier.record.event import EVENT_MEDIA_TYPE, ProvenanceEvent
 from primum_verifier.record.health import MAX_HEALTH_BYTES, HealthReport, StatusReport
 from primum_verifier.record.monitoring import MonitoringSpecification
@@ -138,6 +139,7 @@ DOCUMENTS = (
         max_bytes=MAX_EVENT_BYTES,
     ),
     Published(name="chain-head", model=ChainHead, media_type=HEAD_PAYLOAD_TYPE),
+    Published(name="chain-checkpoint", model=ChainCheckpoint, media_type=CHECKPOINT_PAYLOAD_TYPE),
     Published(
         name="health-report",
         model=HealthReport,

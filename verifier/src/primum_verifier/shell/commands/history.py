@@ -1,14 +1,17 @@
 """Prove that a run of events is whole, in order, and from one device.
 
-FILE holds JSON lines: events and signed heads, as `primum-agent history --export` writes them or
-as a subscriber of the device's topics collects them. The key comes from the device's enrolment,
-from its signed context, or from a public key document; that this file is the right one is yours
-to know.
+FILE holds JSON lines: events, signed heads and signed checkpoints, as `primum-agent history
+--export` writes them or as a subscriber of the device's topics collects them; a folder is one that
+`primum-agent export` made. Several are read as one history: with the events that a device has
+pruned since, what it still holds can be seen to join them. The key comes from the device's
+enrolment, from its signed context, or from a public key document; that this file is the right one
+is yours to know.
 
 Exit codes: 0 whole and proven to its end, 1 refused (a gap, another key), 2 usage.
 
 Example:
   primum-verify history events.jsonl --device-key provisioning/device-context.dsse.json
+  primum-verify history collected.jsonl /media/stick/wearable-001 --device-key device.public.json
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +30,24 @@ from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.errors import EXIT_DONE, EXIT_REFUSED, RefusedError, UsageError
 from primum_verifier.core.limits import MAX_DOCUMENT_BYTES
 from primum_verifier.core.reasons import Reason
-from primum_verifier.record.chain import MAX_EVENT_BYTES, check_history
+from primum_verifier.record.chain import MAX_EVENT_BYTES, HistoryReport, check_history
+from primum_verifier.record.signatures import told as written
 from primum_verifier.shell.commands.fetch import read_input
+
+EXPORTED_HISTORY = "history.jsonl"
+"""The history in a folder that `primum-agent export` made."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("files", type=Path, metavar="FILE", nargs="+")
     parser.add_argument("--device-key", type=Path, required=True, metavar="FILE")
 
 
 def run(options: argparse.Namespace) -> int:
     """Check the chain and the heads, and say what they prove."""
     key = read_device_key(options.device_key)
-    report = check_history(_lines(options.file), device_key=key)
+    report = check_history(chain.from_iterable(map(_lines, options.files)), device_key=key)
     told = {
         "outcome": "whole" if report.whole else "refused",
         "device": key.key_id,
@@ -49,6 +57,11 @@ def run(options: argparse.Namespace) -> int:
         "provenTo": report.proven_to,
         "heads": report.heads,
         "duplicates": report.duplicates,
+        "checkpoints": report.checkpoints,
+        "pruned": [
+            {"after": part.after, "before": part.before, "signedAt": written(part.signed_at)}
+            for part in report.pruned
+        ],
         "gaps": [{"after": gap.after, "before": gap.before, "why": gap.why} for gap in report.gaps],
     }
     if options.json:
@@ -58,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
             f"{report.events} events, {report.first} to {report.last}; "
             f"{report.heads} signed heads prove them to {report.proven_to}"
         )
-        if report.first > 1:
-            print(f"it begins at {report.first}: what came before is not in this file")  # noqa: T201
+        for line in _not_here(report):
+            print(line)  # noqa: T201
         for gap in report.gaps:
             print(f"gap between {gap.after} and {gap.before}: {gap.why}")  # noqa: T201
         if report.whole:
@@ -67,6 +80,20 @@ def run(options: argparse.Namespace) -> int:
         else:
             print("refused: the run is not whole, or no head proves it to its end")  # noqa: T201
     return EXIT_DONE if report.whole else EXIT_REFUSED
+
+
+def _not_here(report: HistoryReport) -> Iterator[str]:
+    """What is not in the files without being missing, for people."""
+    for part in report.pruned:
+        yield (
+            f"{part.after + 1} to {part.before - 1} were pruned on the device, under a checkpoint "
+            f"that it signed {written(part.signed_at)}; whoever holds them can check that they join"
+        )
+    begins = report.pruned[0].after + 1 if report.pruned else report.first
+    if min(begins, report.first) > 1:
+        yield f"it begins at {min(begins, report.first)}: what came before is not in this file"
+    if report.checkpoints > len(report.pruned):
+        yield f"{report.checkpoints} signed checkpoints agree with the events"
 
 
 def read_device_key(path: Path) -> PublicKey:
@@ -95,6 +122,8 @@ def read_device_key(path: Path) -> PublicKey:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
+    if path.is_dir():
+        path /= EXPORTED_HISTORY
     try:
         with path.open("rb") as file:
             while line := file.readline(2 * MAX_EVENT_BYTES):
