@@ -61,7 +61,7 @@ def end_of(statement: SafetyNoticeStatement) -> datetime | None:
     """When a notice ends as devices see it; None: only a new statement ends it."""
     said = statement.predicate
     if said.kind != NoticeKind.HOLD:
-        restricts = said.action.strictness >= NoticeAction.RESTRICT.strictness
+        restricts = said.action.rank >= NoticeAction.RESTRICT.rank
         lasts = said.kind == NoticeKind.WITHDRAWAL or restricts
         return None if lasts and not said.drill else said.expires_at
     longest = said.issued_at + timedelta(hours=MAX_HOLD_HOURS)

@@ -26,8 +26,8 @@ from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNoticeStatement
 from primum_verifier.core.reading import SignedNotice, read_notices
 from primum_verifier.core.reasons import Reason
+from primum_verifier.core.standing_notices import is_signed_enough
 from primum_verifier.core.vocabulary import Function, IndexStatus, NoticeAction, NoticeKind
-from primum_verifier.keeping.kept_notices import is_signed_enough
 from primum_verifier.record.signatures import signature_page
 
 

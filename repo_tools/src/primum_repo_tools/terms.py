@@ -14,7 +14,6 @@ from pydantic import Field, StringConstraints, model_validator
 from primum_repo_tools.release_plan import FileName
 from primum_verifier.core.document import Country, Document, SchemaVersion, Slug, Text, Time
 from primum_verifier.core.eligibility import (
-    MODES,
     ActionOrdered,
     Authorisation,
     Categories,
@@ -36,7 +35,7 @@ from primum_verifier.core.eligibility import (
     Software,
     Study,
 )
-from primum_verifier.core.vocabulary import ChangeTier, Decision, Rung, Stage
+from primum_verifier.core.vocabulary import USE_ALLOWED, ChangeTier, Decision, Rung, Stage
 
 _Hours = Annotated[int, Field(ge=0, le=24 * 366)]
 _Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
@@ -122,9 +121,9 @@ class Terms(Document):
 
     @model_validator(mode="after")
     def _decision_and_mode_agree(self) -> Terms:
-        if self.mode != MODES[self.decision]:
+        if self.mode != USE_ALLOWED[self.decision].label:
             raise ValueError(
-                f"decision {self.decision} goes with mode {MODES[self.decision]}, "
+                f"decision {self.decision} goes with mode {USE_ALLOWED[self.decision].label}, "
                 f"not with mode {self.mode}"
             )
         return self

@@ -202,7 +202,7 @@ def _taken(device: Device, at: datetime, name: str = "running") -> bool:
     verdict = _asked(device, device.world.releases[name].release, Phase.CONTINUE, at)
     return (
         verdict.capability < Capability.INVESTIGATIONAL
-        or (verdict.order is not None and verdict.order.takes_away)
+        or (verdict.order is not None and verdict.order.action.takes_away)
         or not may_use(verdict.per_episode, Episode(age_years=ADULT), now=None)
     )
 
@@ -426,7 +426,7 @@ def _unaccepted(useful: frozenset[str]) -> tuple[str, ...]:
     if device.ask(better, Phase.ACTIVATE, ATTACK).capability >= Capability.CLINICAL:
         return ()
     order = device.ask(device.running.release, Phase.CONTINUE, ATTACK).order
-    taken = order is not None and order.takes_away
+    taken = order is not None and order.action.takes_away
     return ("a correction at this site, no withdrawal",) if taken else ("both",)
 
 

@@ -149,7 +149,7 @@ def test_a_withdrawal_that_nobody_can_read_is_not_passed_over_for_what_can_be() 
     assert better.capability < Capability.SHADOW
     order = device.ask(device.running.release, Phase.CONTINUE, ATTACK).order
     assert order is not None
-    assert not order.takes_away
+    assert not order.action.takes_away
 
 
 def test_every_goal_is_reached_by_somebody(written: str) -> None:

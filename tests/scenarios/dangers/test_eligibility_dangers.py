@@ -110,7 +110,7 @@ def test_e04_key_that_was_rotated_out_or_revoked_counts_no_more(staged: Any, sta
     staged.refused(Reason.ELIGIBILITY_APPROVALS)
     order = staged.ask("running", Phase.CONTINUE).order
     assert order is not None, "what it approved before is under review"
-    assert not order.takes_away
+    assert not order.action.takes_away
     staged.ends_well()
 
 
@@ -162,7 +162,7 @@ def test_e07_withdrawal_suppressed_by_the_mirror_ends_with_the_list(staged: Any)
     order = staged.ask("running", Phase.CONTINUE, at=over).order
     assert order is not None
     assert order.reason == Reason.TRUST_STALE_INDEX
-    assert order.takes_away
+    assert order.action.takes_away
     # What the mirror hid comes through: the withdrawal stands, and everything else is good again.
     staged.at = over + HOUR
     staged.world.publish(over)
@@ -349,7 +349,7 @@ def test_e14_two_entries_that_contradict_hold_it_by_the_stricter(
     assert "contradict" in staged.refused(Reason.ELIGIBILITY_HELD).in_the_way[0].found
     order = staged.ask("running", Phase.CONTINUE).order
     assert order is not None
-    assert not order.takes_away
+    assert not order.action.takes_away
     staged.ends_well()
 
 
@@ -384,7 +384,7 @@ def test_e15_ten_thousand_signatures_or_a_document_of_megabytes(staged: Any, wha
     if refreshed.problems:
         assert staged.ask(phase=Phase.INSTALL).capability < Capability.SHADOW
         verdict = staged.ask("running", Phase.CONTINUE)
-        assert verdict.order is None or not verdict.order.takes_away
+        assert verdict.order is None or not verdict.order.action.takes_away
     staged.ends_well()
 
 

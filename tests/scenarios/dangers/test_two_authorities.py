@@ -51,7 +51,7 @@ def test_x01_withdrawal_seen_while_engineering_is_frozen_is_obeyed(staged: Any) 
     assert set(staged.poll(files=half(staged, "engineering"), at=at).problems) == {"engineering"}
     order = staged.ask("running", Phase.CONTINUE, at=at).order
     assert order is not None
-    assert order.takes_away
+    assert order.action.takes_away
     assert staged.ask("older", Phase.FALL_BACK, at=at).capability is Capability.CLINICAL
     staged.disk_is_clean()
     staged.journal.close()
@@ -103,7 +103,7 @@ def test_withdrawal_does_not_vanish_with_the_file_that_held_it(staged: Any) -> N
     assert refreshed.problems["clinical"].reason == Reason.TRUST_ROLLBACK
     assert kept[0][0]["id"] in refreshed.problems["clinical"].found
     staged.refused(Reason.TRUST_METADATA, "recalled")
-    assert staged.ask("recalled", Phase.CONTINUE).order.takes_away
+    assert staged.ask("recalled", Phase.CONTINUE).order.action.takes_away
     staged.still_runs()
     staged.ends_well()
 
@@ -157,7 +157,7 @@ def test_x06_list_that_cannot_be_read_is_stale_and_not_empty(staged: Any, change
     order = staged.ask("running", Phase.CONTINUE).order
     assert order is not None
     assert order.reason == Reason.TRUST_STALE_INDEX
-    assert not order.takes_away
+    assert not order.action.takes_away
     staged.ends_well()
 
 
@@ -172,7 +172,7 @@ def test_x06_withdrawal_beside_a_list_that_cannot_be_read_is_obeyed(staged: Any)
     staged.poll()
     order = staged.ask("running", Phase.CONTINUE).order
     assert order is not None
-    assert order.takes_away
+    assert order.action.takes_away
     staged.disk_is_clean()
     staged.journal.close()
 
@@ -213,7 +213,7 @@ def test_x07_withdrawal_is_obeyed_while_the_site_is_gone(staged_with_site: Any) 
     assert set(staged.poll(files=shown).problems) == {"site"}
     order = staged.ask("running", Phase.CONTINUE).order
     assert order is not None
-    assert order.takes_away
+    assert order.action.takes_away
     staged.journal.close()
 
 
@@ -324,7 +324,7 @@ def test_notice_before_the_list_follows_is_obeyed(staged: Any) -> None:
     """A notice in a hurry; the offline keys of the list come later."""
     staged.publish()
     staged.refused(Reason.ELIGIBILITY_WITHDRAWN, "recalled")
-    assert staged.ask("recalled", Phase.CONTINUE).order.takes_away
+    assert staged.ask("recalled", Phase.CONTINUE).order.action.takes_away
     staged.ends_well()
 
 
@@ -342,7 +342,7 @@ def test_entry_that_vanishes_or_is_marked_without_a_notice_holds(
     order = staged.ask("running", Phase.CONTINUE).order
     assert order is not None
     assert order.reason == Reason.ELIGIBILITY_HELD
-    assert not order.takes_away
+    assert not order.action.takes_away
     staged.ends_well()
 
 
@@ -402,6 +402,6 @@ def test_unknown_critical_member_in_a_notice_is_never_read_as_harmless(
     staged.refused(Reason.TRUST_STALE_INDEX)
     order = staged.ask("running", Phase.CONTINUE).order
     assert order is not None
-    assert not order.takes_away
+    assert not order.action.takes_away
     assert sha256_hex(staged.world.notices())
     staged.ends_well()

@@ -167,7 +167,7 @@ def bent(world: World, chosen: dict[str, Any]) -> World:
 
 
 def strictness(verdict: Verdict) -> int:
-    return -1 if verdict.ordered is None else verdict.ordered.strictness
+    return -1 if verdict.ordered is None else verdict.ordered.rank
 
 
 def assert_not_wider(world: World, narrow: Bend) -> None:
@@ -357,7 +357,7 @@ def test_later_never_revives(
 
 
 def _restricts(said: dict[str, Any]) -> bool:
-    strict = NoticeAction(said["action"]).strictness >= NoticeAction.RESTRICT.strictness
+    strict = NoticeAction(said["action"]).rank >= NoticeAction.RESTRICT.rank
     return said["kind"] == "withdrawal" or strict
 
 
@@ -503,7 +503,7 @@ def test_random_bytes_give_nothing_and_take_nothing_away(
     assert_well_formed(verdict)
     if phase == Phase.CONTINUE:
         assert verdict.capability == Capability.CLINICAL
-        assert verdict.order is None or not verdict.order.takes_away
+        assert verdict.order is None or not verdict.order.action.takes_away
 
 
 @few

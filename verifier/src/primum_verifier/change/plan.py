@@ -32,7 +32,7 @@ from primum_verifier.core.document import (
 )
 from primum_verifier.core.eligibility import RollbackCriterion
 from primum_verifier.core.manifest import ItemKind
-from primum_verifier.core.vocabulary import Rung
+from primum_verifier.core.vocabulary import ON_PATIENTS, Rung
 
 PLAN_TYPE = "urn:primum:change-control-plan:v0.1"
 PLAN_TARGET = "policy/change-control-plan.json"
@@ -40,9 +40,6 @@ PLAN_ROLE = "targets"
 
 MAX_MODIFICATIONS = 50
 """A plan of more modifications than this is not one that a person assessed as a whole."""
-
-ON_PATIENTS = frozenset({Rung.RETROSPECTIVE, Rung.PROSPECTIVE})
-"""The rungs that cannot rest on made-up data."""
 
 MAX_CRITERIA = 200
 """Criteria of one modification: metrics times cohorts times two baselines."""

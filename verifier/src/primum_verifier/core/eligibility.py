@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from primum_verifier.core.device import FactoryFacts, PlacementFacts
 from primum_verifier.core.document import (
     Country,
     Decimal,
@@ -30,6 +31,7 @@ from primum_verifier.core.document import (
 from primum_verifier.core.limits import MAX_LIST
 from primum_verifier.core.manifest import SoftwareRange
 from primum_verifier.core.vocabulary import (
+    USE_ALLOWED,
     ChangeTier,
     Decision,
     Enforcement,
@@ -44,14 +46,6 @@ from primum_verifier.core.vocabulary import (
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 INDEX_TARGET = "eligibility/index.json"
 ELIGIBILITY_ROLE = "eligibility"
-
-MODES = {
-    Decision.ELIGIBLE: "clinical",
-    Decision.ELIGIBLE_WITH_CONDITIONS: "clinical",
-    Decision.INVESTIGATIONAL: "investigational",
-    Decision.SHADOW_ONLY: "shadow",
-}
-"""The mode of use that each decision allows."""
 
 Countries = Annotated[tuple[Country, ...], Field(min_length=1, max_length=250)]
 Slugs = Annotated[tuple[Slug, ...], Field(min_length=1, max_length=MAX_LIST)]
@@ -80,12 +74,12 @@ class Sites(Document):
             raise ValueError("ids stand with the modes list and group, and only there")
         return self
 
-    def include(self, site: str, groups: tuple[str, ...]) -> bool:
-        """Whether a device at ``site``, which belongs to ``groups``, is meant."""
+    def include(self, place: PlacementFacts) -> bool:
+        """Whether a device that stands there is meant."""
         found = {
             "all": True,
-            "list": site in self.ids,
-            "group": not set(groups).isdisjoint(self.ids),
+            "list": place.site_id in self.ids,
+            "group": not set(place.site_groups).isdisjoint(self.ids),
         }
         return found[self.mode]
 
@@ -128,10 +122,16 @@ class DeviceScope(Document):
             raise ValueError("ranges stand with serial numbers only")
         return self
 
-    def includes(self, *, model: str | None, lot: str | None, serial: str) -> bool:
-        """Whether a device with these numbers is meant; a number that is not known never is."""
-        number = {"model": model, "lot-numbers": lot, "serial-numbers": serial}[self.scope]
-        return number in self.values or any(part.includes(serial) for part in self.ranges)
+    def includes(self, made: FactoryFacts) -> bool:
+        """Whether a device is meant; a number of it that is not known never is."""
+        number = {
+            "model": made.model_number,
+            "lot-numbers": made.lot_number,
+            "serial-numbers": made.serial_number,
+        }[self.scope]
+        return number in self.values or any(
+            part.includes(made.serial_number) for part in self.ranges
+        )
 
 
 class Hardware(Document):
@@ -415,7 +415,7 @@ class Eligibility(OpenDocument):
 
     @model_validator(mode="after")
     def _members_agree(self) -> Eligibility:
-        if MODES[self.decision] != self.use.mode:
+        if USE_ALLOWED[self.decision].label != self.use.mode:
             raise ValueError("decision and use.mode contradict each other")
         if (self.use.mode == "clinical") != (self.study is None):
             raise ValueError("a study stands with investigational and shadow use, and only there")

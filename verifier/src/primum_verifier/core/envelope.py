@@ -7,7 +7,6 @@ be moved neither to another record nor to another kind of record (21 CFR 11.70).
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,9 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from pydantic import Field, StringConstraints, model_validator
-from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
-from securesystemslib.signer import SSlibKey
+from securesystemslib.signer import Signature, SSlibKey
 
 from primum_verifier.core.document import (
     Document,
@@ -160,30 +158,22 @@ def open_envelope(
         signatures = {
             item.keyid: base64.b64decode(item.sig, validate=True) for item in form.signatures
         }
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise RefusedError(
             "The envelope is not encoded in base64.",
             reason=Reason.DOCUMENT_INVALID,
             where=where,
             found=str(error),
         ) from error
-    envelope = Envelope.from_dict(
-        {
-            "payload": form.payload,
-            "payloadType": payload_type,
-            "signatures": [
-                {"keyid": keyid, "sig": base64.b64encode(sig).decode()}
-                for keyid, sig in signatures.items()
-            ],
-        }
-    )
+    kind = payload_type.encode()
+    signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
     signers: dict[str, PublicKey] = {}
     for key in keys:
-        signature = envelope.signatures.get(key.key_id)
-        if signature is None:
+        if key.key_id not in signatures:
             continue
+        signature = Signature(key.key_id, signatures[key.key_id].hex())
         try:
-            key.for_verifying().verify_signature(signature, envelope.pae())
+            key.for_verifying().verify_signature(signature, signed)
         except (UnverifiedSignatureError, VerificationError):
             continue
         # One key under two names is one signer.

@@ -191,11 +191,6 @@ class Order:
     preserve_evidence: bool = False
     operating_point: str | None = None
 
-    @property
-    def takes_away(self) -> bool:
-        """Whether the release may not go on running."""
-        return self.action.takes_away
-
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:

@@ -41,6 +41,7 @@ from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNotic
 from primum_verifier.core.question import Question
 from primum_verifier.core.site import ACCEPTANCE_TARGET, SiteAcceptance
 from primum_verifier.core.view import AuthorityView
+from primum_verifier.core.vocabulary import Function
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _TOP = frozenset({"targets"})
@@ -65,6 +66,11 @@ class SignedNotice:
 
     statement: SafetyNoticeStatement
     people: tuple[Person, ...]
+
+    @property
+    def functions(self) -> frozenset[Function]:
+        """The functions in which they signed it."""
+        return frozenset(person.function for person in self.people)
 
 
 @dataclass(frozen=True, kw_only=True)

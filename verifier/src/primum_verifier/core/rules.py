@@ -105,6 +105,12 @@ class Case:
             return proven
         return None if clock is None or proven is None else choose(clock, proven)
 
+    def is_within(self, start: datetime, end: datetime | None) -> bool | None:
+        """Whether it has begun and not ended, by the stricter time for each; None: time unknown."""
+        if self.earliest is None or self.latest is None:
+            return None
+        return start <= self.earliest and (end is None or self.latest < end)
+
     @staticmethod
     def _there(document: _Document | None, what: str) -> _Document:
         if document is None:

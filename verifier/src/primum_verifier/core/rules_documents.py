@@ -5,7 +5,7 @@ from __future__ import annotations
 from primum_verifier.core.approval import POLICY_TARGET, PersonStatus
 from primum_verifier.core.counted_approvals import missing_approvals, needed_approvals, scope_of
 from primum_verifier.core.document import DigestSet
-from primum_verifier.core.eligibility import INDEX_TARGET, EligibilityIndex, IndexEntry, OpenIssues
+from primum_verifier.core.eligibility import INDEX_TARGET, OpenIssues
 from primum_verifier.core.manifest import ItemKind
 from primum_verifier.core.reading import CONTEXT as CONTEXT_PLACE
 from primum_verifier.core.reading import Reading
@@ -28,11 +28,11 @@ from primum_verifier.core.rules import (
 from primum_verifier.core.rules_deployable import is_fresh
 from primum_verifier.core.standing_notices import blocking, narrows_by_notice
 from primum_verifier.core.vocabulary import (
+    ON_PATIENTS,
     Decision,
     IndexStatus,
     NoticeKind,
     Phase,
-    Rung,
     Stage,
 )
 
@@ -41,7 +41,6 @@ _INDEX_REASONS = {
     IndexStatus.RESTRICTED: Reason.ELIGIBILITY_POPULATION,
     IndexStatus.WITHDRAWN: Reason.ELIGIBILITY_WITHDRAWN,
 }
-_MADE_UP_DATA = {Rung.OFFLINE, Rung.SIMULATED}
 
 
 @rule(
@@ -152,39 +151,29 @@ def index_lists_it(case: Case) -> Finding:
     What is restricted stands on the list too: the notice that restricts is judged by itself.
     """
     index, entry = case.reading.index, case.reading.entry
-    reason: Reason | None = None
+    expected = "eligible on the newest list"
     if index is None:
         found = problem(case.reading, INDEX_TARGET, "no index")
         reason = _why_unread(case.reading, INDEX_TARGET) or Reason.TRUST_STALE_INDEX
-    elif entry is None:
+        return refused(found, expected, reason=reason)
+    if entry is None:
         unread = case.reading.unread_entries
         found = f"not on list {index.number}" + (f"; {unread} entries unread" if unread else "")
-    elif case.reading.contradicted:
-        found, reason = "entries that contradict each other", Reason.ELIGIBILITY_HELD
-    elif not _has_begun(case, index, entry):
-        found, reason = f"from {told(entry.effective_at)}", Reason.ELIGIBILITY_NOT_YET_VALID
-    else:
-        found, reason = f"{entry.status} on list {index.number}", _INDEX_REASONS.get(entry.status)
-    restricted = entry is not None and _is_restricted(case)
-    listed = entry is not None and (entry.status == IndexStatus.ELIGIBLE or restricted)
-    begun = entry is None or index is None or _has_begun(case, index, entry)
-    return Finding(
-        listed and begun and not case.reading.contradicted,
-        found,
-        "eligible on the newest list",
-        reason=reason,
-    )
-
-
-def _has_begun(case: Case, index: EligibilityIndex, entry: IndexEntry) -> bool:
+        return refused(found, expected)
+    if case.reading.contradicted:
+        found = "entries that contradict each other"
+        return refused(found, expected, reason=Reason.ELIGIBILITY_HELD)
     # That a list could be read proves that its issue time has passed, whatever the clocks say.
-    return entry.effective_at <= max(filter(None, [index.issued_at, case.earliest]))
-
-
-def _is_restricted(case: Case) -> bool:
-    entry = case.reading.entry
-    marked = entry is not None and entry.status == IndexStatus.RESTRICTED
-    return marked and narrows_by_notice(case)
+    if entry.effective_at > max(filter(None, [index.issued_at, case.earliest])):
+        found = f"from {told(entry.effective_at)}"
+        return refused(found, expected, reason=Reason.ELIGIBILITY_NOT_YET_VALID)
+    restricted = entry.status == IndexStatus.RESTRICTED and narrows_by_notice(case)
+    return Finding(
+        entry.status == IndexStatus.ELIGIBLE or restricted,
+        f"{entry.status} on list {index.number}",
+        expected,
+        reason=_INDEX_REASONS.get(entry.status),
+    )
 
 
 @rule(
@@ -244,7 +233,7 @@ def ladder_is_climbed(case: Case) -> Finding | str:
         return "the policy asks for no rung, and none is named"
     met = {item.rung for item in said.ladder if item.result == "met"}
     missing = [str(rung) for rung in wanted if rung not in met]
-    if said.stage == Stage.PRODUCTION and said.ladder and met <= _MADE_UP_DATA:
+    if said.stage == Stage.PRODUCTION and said.ladder and ON_PATIENTS.isdisjoint(met):
         missing.append("a rung on data of patients")
     missing += [f"{item.rung} was not met" for item in said.ladder if item.result != "met"]
     return Finding(
@@ -396,17 +385,18 @@ def stage_fits(case: Case) -> Finding:
 @rule("validity", Reason.ELIGIBILITY_EXPIRED, source=STATEMENT, clause="validity period")
 def it_is_valid_now(case: Case) -> Finding:
     """The statement has begun and has not ended, by the stricter of clock and proven time."""
-    validity, began, ends = case.said.validity, case.earliest, case.latest
-    holds, reason = None, Reason.TRUST_TIME_UNKNOWN
-    if began is not None and ends is not None:
-        early = began < validity.not_before
-        holds = not early and ends < validity.not_after
-        reason = Reason.ELIGIBILITY_NOT_YET_VALID if early else Reason.ELIGIBILITY_EXPIRED
+    validity = case.said.validity
+    # By whether it has begun.
+    reasons = {
+        None: Reason.TRUST_TIME_UNKNOWN,
+        False: Reason.ELIGIBILITY_NOT_YET_VALID,
+        True: Reason.ELIGIBILITY_EXPIRED,
+    }
     return Finding(
-        holds,
+        case.is_within(validity.not_before, validity.not_after),
         f"proven {told(case.question.proven)}, clock {told(case.question.clock)}",
         f"from {told(validity.not_before)} until before {told(validity.not_after)}",
-        reason=reason,
+        reason=reasons[case.is_within(validity.not_before, None)],
     )
 
 
@@ -435,7 +425,7 @@ def index_is_young(case: Case) -> Finding:
 )
 def site_accepts(case: Case) -> Finding | str:
     """The responsible organisation, where the trust map names one, lets this statement in now."""
-    view, digest, now = case.question.site, case.reading.statement_digest, case.latest
+    view, digest = case.question.site, case.reading.statement_digest
     acceptance, context = case.reading.acceptance, case.context
     nobody = "no organisation on the trust map"
     if case.question.trust_map.site_root is None:
@@ -447,18 +437,14 @@ def site_accepts(case: Case) -> Finding | str:
     if view is None or acceptance is None or digest is None:
         return refused(problem(case.reading, "site/acceptance.json", "silence"), expected)
     fresh = is_fresh(view, (), case)
-    if not fresh.holds or now is None:
+    if not fresh.holds:
         return fresh
     accepted = acceptance.of(digest)
     if context.placement.site_id not in acceptance.sites or accepted is None:
         return refused("not accepted here", expected)
-    until = accepted.accepted_until
-    began = case.earliest
-    in_time = (
-        began is not None and accepted.accepted_from <= began and (until is None or now < until)
-    )
-    period = f"from {told(accepted.accepted_from)}" + (f" until {told(until)}" if until else "")
-    return Finding(in_time, period, expected)
+    start, until = accepted.accepted_from, accepted.accepted_until
+    period = f"from {told(start)}" + (f" until {told(until)}" if until else "")
+    return Finding(case.is_within(start, until), period, expected)
 
 
 def _why_unread(reading: Reading, where: str) -> Reason | None:

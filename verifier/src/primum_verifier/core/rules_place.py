@@ -52,7 +52,7 @@ def site_fits(case: Case) -> Finding:
     sites, place = case.said.constraints.sites, case.context.placement
     found = ", ".join((place.site_id, *place.site_groups))
     expected = "any site" if sites.mode == "all" else f"{sites.mode}: {either(sites.ids)}"
-    return Finding(sites.include(place.site_id, place.site_groups), found, expected)
+    return Finding(sites.include(place), found, expected)
 
 
 @rule(
@@ -105,8 +105,8 @@ def device_is_meant(case: Case) -> Finding | str:
     scope, made = case.said.constraints.devices, case.context.factory
     if scope is None:
         return "not restricted"
-    meant = scope.includes(model=made.model_number, lot=made.lot_number, serial=made.serial_number)
-    return Finding(meant, f"serial number {made.serial_number}", f"listed by {scope.scope}")
+    found = f"serial number {made.serial_number}"
+    return Finding(scope.includes(made), found, f"listed by {scope.scope}")
 
 
 @rule(
@@ -125,6 +125,11 @@ def restrictions_are_held(case: Case) -> Finding | str:
     return Finding(not faults, "; ".join(faults) or "met", "every restriction in force met")
 
 
+def _is_outside(found: object, listed: tuple[object, ...] | None) -> bool:
+    """Whether there is a list and it leaves this out."""
+    return listed is not None and found not in listed
+
+
 def _is_asked(population: Population | None) -> bool:
     return population is not None and population.enforce == Enforcement.INFERENCE
 
@@ -137,19 +142,14 @@ def _faults(item: Restriction, case: Case) -> list[str]:
         item.patient_categories is not None and category is None
     )
     outside = {
-        f"jurisdiction {place.jurisdiction}": item.jurisdictions is not None
-        and place.jurisdiction not in item.jurisdictions,
-        f"site {place.site_id}": item.sites is not None
-        and not item.sites.include(place.site_id, place.site_groups),
-        f"care setting {place.care_setting}": item.care_settings is not None
-        and place.care_setting not in item.care_settings,
-        f"patient category {category}": item.patient_categories is not None
-        and category is not None
-        and category not in item.patient_categories,
+        f"jurisdiction {place.jurisdiction}": _is_outside(place.jurisdiction, item.jurisdictions),
+        f"site {place.site_id}": item.sites is not None and not item.sites.include(place),
+        f"care setting {place.care_setting}": _is_outside(place.care_setting, item.care_settings),
+        f"patient category {category}": category is not None
+        and _is_outside(category, item.patient_categories),
         "the application does not ask at each episode": per_episode and not asks,
         f"operating point {item.operating_point} was never approved": item.operating_point
-        is not None
-        and item.operating_point not in points,
+        not in {None, *points},
     }
     return [fault for fault, stands in outside.items() if stands]
 
@@ -171,8 +171,8 @@ def eligible_hardware_fits(case: Case) -> Finding:
 def _lacks(wanted: Hardware, case: Case) -> bool:
     made = case.context.factory
     return (
-        (wanted.revisions is not None and made.hardware_revision not in wanted.revisions)
-        or (wanted.boot_firmware is not None and made.boot_firmware not in wanted.boot_firmware)
+        _is_outside(made.hardware_revision, wanted.revisions)
+        or _is_outside(made.boot_firmware, wanted.boot_firmware)
         or not set(wanted.sensors or ()) <= set(made.sensors)
     )
 
@@ -278,15 +278,15 @@ def it_is_authorised(case: Case) -> Finding | str:
 )
 def market_is_open(case: Case) -> Finding | str:
     """Devices may be given it now; the market's end stops nothing that runs."""
-    market, began, now = case.said.constraints.market, case.earliest, case.latest
+    market, now = case.said.constraints.market, case.latest
     if market is None:
         return "not restricted"
     expected = f"from {told(market.start)}" + (f" until {told(market.end)}" if market.end else "")
-    if began is None or now is None:
+    if now is None:
         return Finding(None, "time unknown", expected, reason=Reason.TRUST_TIME_UNKNOWN)
     ended = market.end is not None and now >= market.end
     reason = Reason.ELIGIBILITY_EXPIRED if ended else None
-    return Finding(not ended and began >= market.start, told(now), expected, reason=reason)
+    return Finding(case.is_within(market.start, market.end), told(now), expected, reason=reason)
 
 
 @rule(

@@ -20,7 +20,6 @@ from primum_verifier.core.rules_documents import context_is_trusted, statement_i
 from primum_verifier.core.rules_place import STANDING, restrictions_are_held
 from primum_verifier.core.standing_notices import action_now, notices_in_force, restrictions
 from primum_verifier.core.vocabulary import (
-    EpisodeRule,
     IndexStatus,
     NoticeAction,
     NoticeKind,
@@ -76,8 +75,8 @@ def orders_for_running(case: Case) -> tuple[tuple[str, Order | None], ...]:
         ("approvals-stand", _by_approvals(case, running)),
         ("still-listed", _by_list(case, running)),
     )
-    strictness = {name: -1 if order is None else order.action.strictness for name, order in asked}
-    return tuple(sorted(asked, key=lambda item: -strictness[item[0]]))
+    ranks = {name: -1 if order is None else order.action.rank for name, order in asked}
+    return tuple(sorted(asked, key=lambda item: -ranks[item[0]]))
 
 
 def _continue(reason: Reason, found: str, source: str, user_notice: str) -> Order:
@@ -100,7 +99,6 @@ def _by_notice(case: Case) -> Order | None:
     said, action = notices[0].statement.predicate, action_now(notices[0], case)
     # Of several that order the same, each says how; the hardest of each counts.
     equal = [item.statement.predicate for item in notices if action_now(item, case) == action]
-    rules = list(EpisodeRule)
     limits = [item.max_use_seconds for item in equal if item.max_use_seconds is not None]
     if action == NoticeAction.RESTRICT and not _can_be_held(case):
         # What cannot be held here is as good as withdrawn.
@@ -113,7 +111,7 @@ def _by_notice(case: Case) -> Order | None:
         source=said.id,
         user_notice=said.user_notice,
         fallback=tuple(item.sha256 for item in said.fallback.order),
-        running_episode=max((item.running_episode for item in equal), key=rules.index),
+        running_episode=max((item.running_episode for item in equal), key=lambda item: item.rank),
         max_use_seconds=min(limits, default=None),
         preserve_evidence=any(item.preserve_evidence for item in equal),
         # One that narrows by something else lifts no operating point that another chose.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from primum_verifier.core.approval import ApprovalPolicy
 from primum_verifier.core.counted_approvals import missing_approvals
 from primum_verifier.core.limits import HOLD_AGAIN_DAYS, MAX_HOLD_HOURS
 from primum_verifier.core.notice import NoticeScope, Restriction, SafetyNotice
@@ -39,7 +40,7 @@ def _in_force(case: Case) -> tuple[SignedNotice, ...]:
         sorted(
             counted,
             key=lambda item: (
-                action_now(item, case).strictness,
+                action_now(item, case).rank,
                 item.statement.predicate.issued_at,
             ),
             reverse=True,
@@ -85,7 +86,7 @@ def orders_the_way_back(case: Case) -> bool:
 def narrows_by_notice(case: Case) -> bool:
     """Whether a restriction that enough functions signed says how the release is narrowed."""
     return any(
-        notice.statement.predicate.restriction is not None and _is_signed_enough(notice, case)
+        notice.statement.predicate.restriction is not None and _is_in_strength(notice, case)
         for notice in case.reading.notices
     )
 
@@ -142,24 +143,27 @@ def _counts(notice: SignedNotice, case: Case) -> bool:
 def _bears(notice: SignedNotice, case: Case) -> bool:
     """Whether enough functions signed it, it is meant for this device, and it has begun."""
     return (
-        _is_signed_enough(notice, case)
+        _is_in_strength(notice, case)
         and _is_meant(notice.statement.predicate.scope, case.reading)
         and _has_begun(notice, case.question)
     )
 
 
-def _is_signed_enough(notice: SignedNotice, case: Case) -> bool:
-    policy = case.reading.policy
-    is_drill = notice.statement.predicate.drill
-    if policy is None or (is_drill and not case.question.trust_map.takes_drills):
+def _is_in_strength(notice: SignedNotice, case: Case) -> bool:
+    """Whether those signed it whom its action needs; a drill counts where drills are taken."""
+    said, policy = notice.statement.predicate, case.reading.policy
+    if policy is None or (said.drill and not case.question.trust_map.takes_drills):
         return False
-    functions = {person.function for person in notice.people}
-    if notice.statement.predicate.action == NoticeAction.SUSPEND_DEVICE_FUNCTION and not (
-        functions >= {Function.REGULATORY, Function.CLINICAL}
-    ):
+    suspends = said.action == NoticeAction.SUSPEND_DEVICE_FUNCTION
+    if suspends and not notice.functions >= {Function.REGULATORY, Function.CLINICAL}:
         return False
+    return is_signed_enough(notice, policy)
+
+
+def is_signed_enough(notice: SignedNotice, policy: ApprovalPolicy) -> bool:
+    """Whether people of as many functions as the policy asks for signed a notice."""
     needed = policy.functions_to_hold if is_hold(notice) else policy.functions_to_take_away
-    return len(functions) >= needed
+    return len(notice.functions) >= needed
 
 
 def _is_meant(scope: NoticeScope, reading: Reading) -> bool:
@@ -167,16 +171,10 @@ def _is_meant(scope: NoticeScope, reading: Reading) -> bool:
     if not reading.context_trusted or context is None:
         # An untrusted context cannot take a device out of the scope of a notice.
         return True
-    place, made = context.placement, context.factory
     return (
-        (scope.mode == "all" or place.jurisdiction in scope.jurisdictions)
-        and (scope.sites is None or scope.sites.include(place.site_id, place.site_groups))
-        and (
-            scope.devices is None
-            or scope.devices.includes(
-                model=made.model_number, lot=made.lot_number, serial=made.serial_number
-            )
-        )
+        (scope.mode == "all" or context.placement.jurisdiction in scope.jurisdictions)
+        and (scope.sites is None or scope.sites.include(context.placement))
+        and (scope.devices is None or scope.devices.includes(context.factory))
     )
 
 
@@ -214,7 +212,7 @@ def _has_ended(notice: SignedNotice, case: Case) -> bool:
     """
     said, question = notice.statement.predicate, case.question
     passed = case.earliest if question.phase.grants else question.proven
-    restricts = said.action.strictness >= NoticeAction.RESTRICT.strictness
+    restricts = said.action.rank >= NoticeAction.RESTRICT.rank
     if not said.drill and (
         said.kind == NoticeKind.WITHDRAWAL or (restricts and not is_hold(notice))
     ):
@@ -231,8 +229,7 @@ def _has_ended(notice: SignedNotice, case: Case) -> bool:
 def _is_confirmed(notice: SignedNotice, reading: Reading) -> bool:
     """Whether as many functions signed the hold as taking away would need."""
     policy = reading.policy
-    functions = {person.function for person in notice.people}
-    return policy is not None and len(functions) >= policy.functions_to_take_away
+    return policy is not None and len(notice.functions) >= policy.functions_to_take_away
 
 
 def _held_before(said: SafetyNotice, person_id: str, case: Case) -> bool:

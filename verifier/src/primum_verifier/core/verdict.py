@@ -23,17 +23,11 @@ from primum_verifier.core.rules_place import PLACE
 from primum_verifier.core.rules_running import in_force, orders_for_running
 from primum_verifier.core.standing_notices import holds_of
 from primum_verifier.core.terms import terms_of_use
-from primum_verifier.core.vocabulary import Capability, Decision, Outcome, Phase
+from primum_verifier.core.vocabulary import USE_ALLOWED, Capability, Outcome, Phase
 
 _SELF_TEST_REASONS = {
     SelfTestFact.FAILED: Reason.SELFTEST_FAILED,
     SelfTestFact.INCOMPLETE: Reason.SELFTEST_INCOMPLETE,
-}
-_USE = {
-    Decision.ELIGIBLE: Capability.CLINICAL,
-    Decision.ELIGIBLE_WITH_CONDITIONS: Capability.CLINICAL,
-    Decision.INVESTIGATIONAL: Capability.INVESTIGATIONAL,
-    Decision.SHADOW_ONLY: Capability.SHADOW,
 }
 
 
@@ -122,7 +116,7 @@ def _capability(
         return Capability.STAGE
     if case.question.self_test != SelfTestFact.PASSED or _stands_in_the_way(conditions):
         return Capability.SELF_TEST
-    return _USE[case.said.decision]
+    return USE_ALLOWED[case.said.decision]
 
 
 def _stands_in_the_way(checks: list[Check]) -> bool:
@@ -136,9 +130,9 @@ def _continue(case: Case) -> Verdict:
     whole = artifacts_are_whole.ask(case)
     checks = (whole, *(_goes_on(name, found) for name, found in orders))
     running = in_force(case)
-    stops = whole.stands_in_the_way or (order is not None and order.takes_away)
+    stops = whole.stands_in_the_way or (order is not None and order.action.takes_away)
     statement = running.reading.statement
-    used = Capability.CLINICAL if statement is None else _USE[statement.predicate.decision]
+    used = Capability.CLINICAL if statement is None else USE_ALLOWED[statement.predicate.decision]
     return _verdict(running, Capability.STAGE if stops else used, checks, order=order)
 
 

@@ -3,7 +3,16 @@
 from enum import IntEnum, StrEnum
 
 
-class Stage(StrEnum):
+class OrderedWord(StrEnum):
+    """A word that stands in an order: the members are written from the least to the most."""
+
+    @property
+    def rank(self) -> int:
+        """Its place in the order, from 0."""
+        return list(type(self)).index(self)
+
+
+class Stage(OrderedWord):
     """How far a release has come; a later stage asks for more evidence and more people."""
 
     DEVELOPMENT = "development"
@@ -12,11 +21,6 @@ class Stage(StrEnum):
     CLINICAL_SIMULATION = "clinical-simulation"
     LIMITED_RELEASE = "limited-release"
     PRODUCTION = "production"
-
-    @property
-    def rank(self) -> int:
-        """Its place in the order of stages, from 0."""
-        return list(Stage).index(self)
 
 
 class Decision(StrEnum):
@@ -28,18 +32,13 @@ class Decision(StrEnum):
     SHADOW_ONLY = "shadow-only"
 
 
-class ChangeTier(StrEnum):
+class ChangeTier(OrderedWord):
     """How much a release changes, by its clinical meaning; least first."""
 
     NONE_CLINICAL = "none-clinical"
     MINOR = "minor"
     MODERATE = "moderate"
     MATERIAL = "material"
-
-    @property
-    def rank(self) -> int:
-        """Its place in the order of tiers, from 0."""
-        return list(ChangeTier).index(self)
 
 
 class Function(StrEnum):
@@ -71,7 +70,7 @@ class NoticeKind(StrEnum):
     FIELD_ACTION = "field-action"
 
 
-class NoticeAction(StrEnum):
+class NoticeAction(OrderedWord):
     """What a notice, or an expiry, orders a device to do with a running release.
 
     They stand in the order of how much they take away; of two orders the later counts.
@@ -87,18 +86,13 @@ class NoticeAction(StrEnum):
     SUSPEND_DEVICE_FUNCTION = "suspend-device-function"
 
     @property
-    def strictness(self) -> int:
-        """Its place in the order of how much it takes away, from 0."""
-        return list(NoticeAction).index(self)
-
-    @property
     def takes_away(self) -> bool:
         """Whether the release may not go on running."""
-        return self.strictness >= NoticeAction.FALL_BACK.strictness
+        return self.rank >= NoticeAction.FALL_BACK.rank
 
 
-class EpisodeRule(StrEnum):
-    """What becomes of an episode of clinical use that runs when something is taken away."""
+class EpisodeRule(OrderedWord):
+    """What becomes of an episode of use that runs when something is taken away; hardest last."""
 
     FINISH_EPISODE = "finish-episode"
     NEXT_SAFE_POINT = "next-safe-point"
@@ -120,6 +114,10 @@ class Rung(StrEnum):
     SIMULATED = "simulated"
     RETROSPECTIVE = "retrospective"
     PROSPECTIVE = "prospective"
+
+
+ON_PATIENTS = frozenset({Rung.RETROSPECTIVE, Rung.PROSPECTIVE})
+"""The rungs that cannot rest on made-up data."""
 
 
 class Enforcement(StrEnum):
@@ -162,6 +160,15 @@ class Capability(IntEnum):
     def label(self) -> str:
         """The capability as people and documents write it."""
         return self.name.lower().replace("_", "-")
+
+
+USE_ALLOWED = {
+    Decision.ELIGIBLE: Capability.CLINICAL,
+    Decision.ELIGIBLE_WITH_CONDITIONS: Capability.CLINICAL,
+    Decision.INVESTIGATIONAL: Capability.INVESTIGATIONAL,
+    Decision.SHADOW_ONLY: Capability.SHADOW,
+}
+"""How far each decision lets a device go; its label is the mode of use in the statement."""
 
 
 class Outcome(StrEnum):

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from primum_verifier.core.approval import ApprovalPolicy
 from primum_verifier.core.limits import HOLD_AGAIN_DAYS
 from primum_verifier.core.reading import SignedNotice, read_notices
-from primum_verifier.core.vocabulary import Function, NoticeKind
+from primum_verifier.core.standing_notices import is_hold, is_signed_enough
 
 
 def vanished_notices(
@@ -35,25 +35,14 @@ def vanished_notices(
         if is_signed_enough(item, policy)
         and not _may_go(item, now)
         and not any(
-            other.statement == item.statement and _functions(item) <= _functions(other)
+            other.statement == item.statement and item.functions <= other.functions
             for other in later
         )
     )
 
 
-def _functions(notice: SignedNotice) -> set[Function]:
-    return {person.function for person in notice.people}
-
-
-def is_signed_enough(notice: SignedNotice, policy: ApprovalPolicy) -> bool:
-    """Whether people of as many functions as the policy asks for signed a notice."""
-    held = notice.statement.predicate.kind == NoticeKind.HOLD
-    needed = policy.functions_to_hold if held else policy.functions_to_take_away
-    return len(_functions(notice)) >= needed
-
-
 def _may_go(notice: SignedNotice, now: datetime) -> bool:
     said = notice.statement.predicate
-    if said.kind != NoticeKind.HOLD or said.expires_at is None:
+    if not is_hold(notice) or said.expires_at is None:
         return False
     return min(said.expires_at, said.issued_at + timedelta(days=HOLD_AGAIN_DAYS)) <= now

@@ -5,6 +5,8 @@ Standard library only: the resident supervisor may import this module.
 
 from enum import StrEnum
 
+from primum_verifier.core.vocabulary import OrderedWord
+
 
 class EventKind(StrEnum):
     """What an event reports: its whole CloudEvents ``type``. The set is closed."""
@@ -79,18 +81,13 @@ class LifecycleState(StrEnum):
     ROLLING_BACK = "rolling-back"
 
 
-class MonitorAction(StrEnum):
+class MonitorAction(OrderedWord):
     """What a device does by itself when a monitor alarms; drift alone only ever takes away."""
 
     LOG = "log"
     NOTIFY = "notify"
     RESTRICT = "restrict"
     SUSPEND_REQUEST = "suspend-request"
-
-    @property
-    def rank(self) -> int:
-        """Its place in the order of severity, from 0."""
-        return list(MonitorAction).index(self)
 
     @property
     def reduces_function(self) -> bool:
