@@ -52,14 +52,14 @@ def test_what_lies_within_the_bound_is_granted(world: World, row: str) -> None:
     if row == "intended-use":
         use = hashlib.sha256(b"x").hexdigest()
         within("statement", "intendedUse.digest", {"sha256": use})(world)
-    _with_a_share_above_one(world)
+    with_a_share_above_one(world)
     assert granted(asked(world, inside)), [check.name for check in asked(world).in_the_way]
 
 
 @pytest.mark.parametrize("row", BOUNDS, ids=str)
 def test_one_step_beyond_the_bound_is_refused_for_that_reason(world: World, row: str) -> None:
     _, outside, reason = BOUNDS[row]
-    _with_a_share_above_one(world)
+    with_a_share_above_one(world)
     verdict = asked(world, outside)
     assert (verdict.capability, verdict.primary) == (Capability.STAGE, reason)
 
@@ -69,11 +69,11 @@ def test_one_step_beyond_the_bound_is_refused_in_every_phase_that_gives(
     world: World, row: str
 ) -> None:
     _, outside, _ = BOUNDS[row]
-    _with_a_share_above_one(world)
+    with_a_share_above_one(world)
     assert asked(world, outside, phase=Phase.ACTIVATE).capability == Capability.STAGE
 
 
-def _with_a_share_above_one(world: World) -> None:
+def with_a_share_above_one(world: World) -> None:
     """A release of which this device draws a share that a ceiling in whole numbers can cut."""
     for number in range(100):
         world.manifest["labelling"]["summary"] = f"better, {number}"
