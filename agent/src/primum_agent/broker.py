@@ -26,6 +26,7 @@ SESSION_SECONDS = 24 * 3600
 CONNECT_SECONDS = 5.0
 MAX_IN_FLIGHT = 20
 _LOOP_SECONDS = 30.0
+_GOODBYE_SECONDS = 1.0
 _SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
 
 
@@ -150,10 +151,11 @@ class PahoBroker:
             if last is not None:
                 with contextlib.suppress(ValueError, RuntimeError, OSError):
                     info = self._client.publish(last.topic, last.payload, qos=1, retain=True)
-                    info.wait_for_publish(timeout=1.0)
+                    info.wait_for_publish(timeout=_GOODBYE_SECONDS)
             self._client.disconnect()
         if self._thread is not None:
-            self._thread.join(timeout=CONNECT_SECONDS + 1.0)
+            # One that still tries to connect is not waited for: it ends with the process.
+            self._thread.join(timeout=_GOODBYE_SECONDS)
 
     # The network thread
 

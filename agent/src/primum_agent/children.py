@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL."""
 
 
@@ -36,16 +37,17 @@ class Child:
     deadline: float
     reason: str = ""
 
-    def stop(self) -> None:
-        """End it and everything it started: asked first, then killed."""
-        self._signal(signal.SIGTERM)
+    def stop(self, *, grace: float = GRACE_SECONDS) -> None:
+        """End it and everything it started: asked first, after ``grace`` seconds killed."""
+        self.signal(signal.SIGTERM)
         try:
-            self.process.wait(timeout=GRACE_SECONDS)
+            self.process.wait(timeout=grace)
         except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
+            self.signal(signal.SIGKILL)
             self.process.wait()
 
-    def _signal(self, number: int) -> None:
+    def signal(self, number: int) -> None:
+        """Send a signal to it and to everything it started; one that is gone needs none."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 
@@ -64,6 +66,15 @@ def start(task: Task, arguments: list[str], *, deadline: float, reason: str = ""
         env=environment,
     )
     return Child(task=task, process=process, deadline=deadline, reason=reason)
+
+
+def stop_all(running: list[Child]) -> None:
+    """End these together: all are asked before one is waited for, so that they share the grace."""
+    for child in running:
+        child.signal(signal.SIGTERM)
+    until = time.monotonic() + GRACE_SECONDS
+    for child in running:
+        child.stop(grace=max(0.0, until - time.monotonic()))
 
 
 def end_with_parent() -> None:

@@ -47,6 +47,7 @@ from primum_agent.reporter import Link, Reporter
 from primum_agent.requests import Requests
 from primum_agent.running_episode import EpisodeWatch
 from primum_agent.salvage import salvage
+from primum_agent.service import ServiceManager, status_line
 from primum_agent.settings import Settings
 from primum_agent.transitions import PLANNED_STOP, not_proven
 from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, EXIT_REFUSED, PrimumError
@@ -77,6 +78,7 @@ class Supervisor:
         once: end after one poll, for use without a resident process.
         medium: a folder with copies of the web roots, polled in place of the servers.
         narrator: tells a person what happens; None tells nobody.
+        service: whoever started this as a service; told how it stands at every turn.
     """
 
     settings: Settings
@@ -86,6 +88,7 @@ class Supervisor:
     once: bool = False
     medium: Path | None = None
     narrator: Narrator | None = None
+    service: ServiceManager = field(default_factory=ServiceManager)
     monotonic: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
@@ -97,6 +100,8 @@ class Supervisor:
     _signed: float = 0.0
     _unusable: bool = False
     _warned: str = ""
+    _trouble: str = ""
+    _line: str = ""
     _bell: Bell = field(default_factory=Bell)
     _window: HealthWindow = field(default_factory=HealthWindow)
     _episode: EpisodeWatch = field(default_factory=EpisodeWatch)
@@ -215,13 +220,13 @@ class Supervisor:
         self.journal = None
 
     def _report_reasons(self, *reasons: str) -> None:
+        self._trouble = ", ".join(reasons)
         if self.reporter is not None:
             self.reporter.reasons = reasons
 
     def _close(self) -> None:
-        for child in (self._plan.child, self._head):
-            if child is not None:
-                child.stop()
+        self.service.stopping()
+        children.stop_all([one for one in (self._plan.child, self._head) if one is not None])
         if self._desk is not None:
             self._desk.close()
         with contextlib.suppress(PrimumError):
@@ -259,7 +264,7 @@ class Supervisor:
                 break
             self.selector.select(timeout=_GOODBYE_STEP)
             self._bell.hear()
-        signer.stop()
+        signer.stop(grace=_GOODBYE_STEP)
 
     # The loop
 
@@ -279,11 +284,21 @@ class Supervisor:
         except PrimumError as error:
             self._warn(error)
             wait = RETRY_SECONDS
+        # After the work, also where it failed: a loop that cannot write lives all the same.
+        wait = min(wait, self._tell_manager(now) - self.monotonic())
         for key, _ in self.selector.select(timeout=min(max(wait, 0.0), _LONGEST_SLEEP)):
             if key.data is None:
                 self._bell.hear()
             elif self._desk is not None and isinstance(key.data, (Desk, Visitor)):
                 self._desk.handle(key.data)
+
+    def _tell_manager(self, now: float) -> float:
+        """Say that the loop turns and how the device stands; when to say it again at the latest."""
+        attempt = "" if self._plan.child is None else self._plan.child.reason
+        with contextlib.suppress(PrimumError):
+            state = None if self.journal is None else self.journal.state()
+            self._line = status_line(state, attempt=attempt, trouble=self._trouble)
+        return self.service.tell(self._line, now)
 
     def _do_what_is_due(self, now: float) -> float:
         """Do it; when to look again at the latest."""

@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ from primum_agent.layout import Layout
 from primum_agent.narrating import Narrator, last_line
 from primum_agent.remembered import last_poll
 from primum_agent.reporter import Reporter
+from primum_agent.service import ServiceManager
 from primum_agent.settings import Settings, read_settings
 from primum_agent.supervisor import make_supervisor
 from primum_agent.system_sensors import SystemSensors
@@ -80,6 +82,7 @@ def supervise(options: argparse.Namespace, *, once: bool, medium: Path | None = 
         medium=medium,
         narrator=narrator,
     )
+    supervisor.service = ServiceManager.of(os.environ)
     code = supervisor.run()
     if once and narrator is not None:
         tell_the_end(layout, narrator, code, options)
