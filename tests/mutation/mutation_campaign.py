@@ -36,7 +36,13 @@ STAGE = CHECKOUT / ".cache" / "mutation"
 SOURCE = CHECKOUT / "verifier" / "src"
 SUBJECTS = HERE / "subjects.toml"
 JUDGED = STAGE / "judged.json"
-ALSO = ("tests/unit/verifier/*.py", "docs/examples/*.json", "docs/decision-table.md")
+ALSO = (
+    "tests/unit/verifier/*.py",
+    "tests/unit/verifier/*.jsonl",
+    "docs/examples/*.json",
+    "docs/decision-table.md",
+    "docs/refusals.md",
+)
 """What tests read or share; of the test files themselves only the chosen ones are copied."""
 
 EXIT_DONE, EXIT_FOUND, EXIT_USAGE = 0, 1, 2
