@@ -13,6 +13,7 @@ import argparse
 import shutil
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from primum_agent.candidate import CandidateWork
@@ -27,12 +28,12 @@ from primum_agent.events import Entry, EventKind
 from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
-from primum_agent.judging import make_judge
+from primum_agent.judging import Judge, make_judge
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import State
 from primum_agent.locking import held
 from primum_agent.medium import settings_for
-from primum_agent.remembered import keep_last_poll
+from primum_agent.remembered import forgive_by_plan, keep_last_poll
 from primum_agent.review import review
 from primum_agent.settings import Settings, read_settings
 from primum_agent.trust_in_force import note_trust_map
@@ -47,6 +48,9 @@ from primum_verifier.core.errors import (
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE
 from primum_verifier.shell.authorities import Refreshed
+
+Work = Callable[[Device, Judge | None], int]
+"""What an attempt does with its device; it returns an exit code of the one table."""
 
 TOLD = "told before"
 """A note on an error that lasts: the journal counts it, standard error is not filled with it."""
@@ -127,10 +131,16 @@ def poll(device: Device) -> int:
     if judge is None or refreshed.assignment is None or lifecycle is State.PROVISIONAL:
         _keep(device, name="", text=text, code=code)
         return code
-    conclusion = CandidateWork(device, judge, refreshed.assignment).run()
-    collect(device, refreshed.engineering)
     assigned = refreshed.assignment
     name = f"{assigned.component} {assigned.version}"
+    forgive_by_plan(
+        device.journal,
+        release=assigned.release.sha256,
+        name=name,
+        number=refreshed.plan_number,
+    )
+    conclusion = CandidateWork(device, judge, assigned).run()
+    collect(device, refreshed.engineering)
     if conclusion.exit_code:
         code, text = conclusion.exit_code, conclusion.text
     _keep(device, name=name, text=text, code=code)
@@ -142,12 +152,13 @@ def _keep(device: Device, *, name: str, text: str, code: int) -> None:
     keep_last_poll(device.journal, time=time, name=name, text=text, code=code)
 
 
-def attempt(device: Device, *, reason: str) -> int:
+def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     """Converge what a cut left over the stored views, then do what was asked for.
 
     Args:
         device: the device.
         reason: ``resume`` stays offline: converge and review; ``poll`` goes on from there.
+        work: what is done in place of the poll, over the stored views.
 
     Returns:
         An exit code of the one table.
@@ -162,11 +173,17 @@ def attempt(device: Device, *, reason: str) -> int:
     if reason == "resume":
         review(device, judge)
         return EXIT_DONE
-    return poll(device)
+    return poll(device) if work is None else work(device, judge)
 
 
 def run_attempt(
-    *, settings: Settings, layout: Layout, clock: Clock, reason: str, ports: Ports | None = None
+    *,
+    settings: Settings,
+    layout: Layout,
+    clock: Clock,
+    reason: str,
+    work: Work | None = None,
+    ports: Ports | None = None,
 ) -> int:
     """Take the lock, open everything, attempt.
 
@@ -175,6 +192,7 @@ def run_attempt(
         layout: the state folder's names.
         clock: the clock port.
         reason: see :func:`attempt`.
+        work: see :func:`attempt`.
         ports: what the device is put together from, instead of the real ones.
 
     Returns:
@@ -203,7 +221,7 @@ def run_attempt(
                 ports=ports,
             )
             note_trust_map(journal, device.trust_map)
-            code = attempt(device, reason=reason)
+            code = attempt(device, reason=reason, work=work)
             journal.clear_problem("attempt-error")
             return code
         except PrimumError as error:

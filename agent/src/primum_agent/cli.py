@@ -28,7 +28,8 @@ COMMANDS = {
     "doctor": "look for what would keep the agent from working",
     "enroll": "make the device's key on the device",
     "approve": "record that a person agrees to a release that waits for it",
-    "retry": "let a release be tried again whose health was not proven",
+    "rollback": "go back to a release that is held here, without fetching anything",
+    "retry": "let a release be tried again that was given up or set aside",
     "poll": "ask the running supervisor to poll now",
 }
 """Each command with one line; its module is loaded only when it is called."""

@@ -123,6 +123,7 @@ def _finish_roll_back(device: Device, judge: Judge | None) -> None:
     """The intent stands in the journal; what a notice orders is asked of the core again."""
     state = device.journal.state()
     reasons = (state.leaving or str(Reason.STATE_POWER_LOSS),)
+    chosen = state.generation(state.target)
     if judge is None or state.in_use is None:
         roll_back(device, judge, reasons=reasons)
         return
@@ -131,4 +132,6 @@ def _finish_roll_back(device: Device, judge: Judge | None) -> None:
         judge,
         judge.ask(state.in_use.release, phase=Phase.CONTINUE, artifacts=ArtifactsFact.WHOLE),
         reasons=reasons,
+        # What a person had chosen, where one ordered it.
+        preferred=() if chosen is None else (chosen.release,),
     )

@@ -38,6 +38,7 @@ def roll_back(
     notice: str = "",
     preferred: Sequence[str] = (),
     suspended: str = "",
+    chosen: Generation | None = None,
 ) -> Generation | None:
     """Finish a roll-back whose intent is recorded.
 
@@ -49,6 +50,7 @@ def roll_back(
         preferred: manifests to go back to first, where a notice names them.
         suspended: which function a notice suspends, so that no release at all may be used: one
             of :data:`SUSPENDS`; empty where it suspends none.
+        chosen: a generation that was judged and proven for this roll-back already.
 
     Returns:
         The generation that runs now, or None: safe mode.
@@ -65,10 +67,10 @@ def roll_back(
         suspended=suspended,
     )
     tried: dict[str, str] = {}
-    found: Generation | None = None
-    if judge is not None and not suspended:
+    found = chosen
+    if judge is not None and not suspended and found is None:
         for held in _in_order(state, preferred):
-            obstacle = _obstacle(device, judge, held)
+            obstacle = obstacle_to(device, judge, held)
             if obstacle is None:
                 found = held
                 break
@@ -152,7 +154,12 @@ def _safe_notice(device: Device) -> str:
 
 
 def roll_back_as_ordered(
-    device: Device, judge: Judge, verdict: Verdict, *, reasons: Sequence[str]
+    device: Device,
+    judge: Judge,
+    verdict: Verdict,
+    *,
+    reasons: Sequence[str],
+    preferred: Sequence[str] = (),
 ) -> Generation | None:
     """Finish a roll-back with what the verdict on the active release says of it.
 
@@ -161,13 +168,14 @@ def roll_back_as_ordered(
         judge: the judge of this attempt.
         verdict: the verdict on the release that is being left.
         reasons: why it is left.
+        preferred: manifests to go back to first; what the verdict names comes before them.
     """
     return roll_back(
         device,
         judge,
         reasons=reasons,
         notice=verdict.user_notice,
-        preferred=verdict.fallback,
+        preferred=(*verdict.fallback, *preferred),
         suspended="" if verdict.ordered is None else SUSPENDS.get(verdict.ordered, ""),
     )
 
@@ -186,7 +194,7 @@ def _in_order(state: DeviceState, preferred: Sequence[str]) -> list[Generation]:
     return sorted(held, key=lambda item: rank.get(item.release, len(rank)))
 
 
-def _obstacle(device: Device, judge: Judge, held: Generation) -> str | None:
+def obstacle_to(device: Device, judge: Judge, held: Generation) -> str | None:
     """Why a held release may not run again; None when it may."""
     whole = device.store.generation_is_whole(held.number, release=held.release)
     artifacts = ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED

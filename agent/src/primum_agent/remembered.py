@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from primum_agent.device_state import DeviceState
+from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
 from primum_verifier.core.reasons import Reason
@@ -20,6 +21,7 @@ class Memory:
     Attributes:
         release: SHA-256 of its manifest.
         name: component and version.
+        reason: its reason code.
         text: what is remembered, for people.
         final: whether it is not tried again by itself; otherwise it is, later.
         retry: whether ``primum-agent retry`` clears it.
@@ -27,6 +29,7 @@ class Memory:
 
     release: str
     name: str
+    reason: str
     text: str
     final: bool
     retry: bool
@@ -50,10 +53,20 @@ def _memory(state: DeviceState, release: str, name: str) -> Memory:
             f"tried {tried}: health was not proven, no application opened it; "
             "it is tried again at a later poll: start the application first"
         )
-        return Memory(release=release, name=name, text=text, final=False, retry=True)
+        return Memory(
+            release=release,
+            name=name,
+            reason=str(Reason.STATE_HEALTH),
+            text=text,
+            final=False,
+            retry=True,
+        )
+    if fault == Reason.STATE_SET_ASIDE:
+        text = "set aside on this device by a person; the plan does not bring it back"
+        return Memory(release=release, name=name, reason=fault, text=text, final=True, retry=True)
     if fault != Reason.STATE_HEALTH:
         text = f"failed here by its own fault: {fault}; it is not tried again"
-        return Memory(release=release, name=name, text=text, final=True, retry=False)
+        return Memory(release=release, name=name, reason=fault, text=text, final=True, retry=False)
     count = state.setbacks.get(release, 0)
     most = next((item.max_attempts for item in state.generations if item.release == release), 0)
     if count >= most > 0:
@@ -65,10 +78,42 @@ def _memory(state: DeviceState, release: str, name: str) -> Memory:
     return Memory(
         release=release,
         name=name,
+        reason=fault,
         text=f"gave up after {attempts}: {why}",
         final=True,
         retry=True,
     )
+
+
+def forgive_by_plan(journal: JournalPort, *, release: str, name: str, number: int) -> None:
+    """Forget that the health of a release was not proven, once a later signed plan gives it again.
+
+    A failed self-test stays: the same bytes compute the same here.  So does what a person set
+    aside: engineering does not overrule the bedside.
+
+    Args:
+        journal: the open journal.
+        release: what the plan gives this device.
+        name: its component and version.
+        number: the number of the signed plan.
+    """
+    seen = int(journal.counter("plan-number", "0"))
+    if number <= seen:
+        return
+    state = journal.state()
+    not_proven = state.faults.get(release) == Reason.STATE_HEALTH or release in state.unproven
+    if seen and not_proven:
+        journal.record(
+            Entry(
+                kind=EventKind.UPDATE_FORGIVEN,
+                subject=name,
+                result="accepted",
+                reasons=(Reason.STATE_HEALTH,),
+                change={"forgiven": release},
+                detail={"by": f"rollout plan {number}"},
+            )
+        )
+    journal.set_counters(plan_number=str(number))
 
 
 def keep_last_poll(journal: JournalPort, *, time: str, name: str, text: str, code: int) -> None:

@@ -16,14 +16,13 @@ import argparse
 import re
 
 from primum_agent.clock import SystemClock
-from primum_agent.commands.shared import journal_to_read, layout_of, show, show_json
+from primum_agent.commands.shared import journal_to_read, layout_of, person_named, show, show_json
 from primum_agent.desk import ask
 from primum_agent.events import Entry, EventKind
 from primum_agent.identity import journal_owner
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
 from primum_verifier.core.errors import UsageError
-from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
@@ -37,15 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Record it, and let a running supervisor poll now."""
-    person = " ".join(options.by.split())
-    if not person or len(person) > MAX_NAME or not person.isprintable():
-        raise UsageError(
-            "An agreement names the person who agrees.",
-            reason=Reason.USAGE,
-            where="--by",
-            found=repr(options.by[:80]),
-            expected=f"a name of 1 to {MAX_NAME} characters",
-        )
+    person = person_named(options.by, where="--by")
     layout = layout_of(options)
     release, name = _find(layout, options.release)
     journal = Journal.open(

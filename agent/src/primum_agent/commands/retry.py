@@ -1,7 +1,8 @@
-"""Let a release be tried again that was given up because health was not proven.
+"""Let a release be tried again that was given up because health was not proven, or set aside.
 
-What the device remembers of it (state.health, its setbacks, a delay) is cleared, and that is an
-event in the journal.  A release whose self-test failed stays refused: it needs a new release.
+What the device remembers of it (state.health, state.set-aside, its setbacks, a delay) is cleared,
+and that is an event in the journal.  A release whose self-test failed stays refused: it needs a
+new release.
 Start the application first, or it will be rolled back again.
 
 Example:
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
                 kind=EventKind.UPDATE_FORGIVEN,
                 subject=found.name,
                 result="accepted",
-                reasons=(Reason.STATE_HEALTH,),
+                reasons=(found.reason,),
                 change={"forgiven": found.release},
                 detail={"by": "primum-agent retry", "was": found.text},
             )

@@ -11,6 +11,7 @@ from primum_agent.clock import SystemClock
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
 from primum_verifier.core.errors import UsageError
+from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
 
 
@@ -44,6 +45,28 @@ def journal_to_read(layout: Layout) -> Journal:
             remedy="Start it with `primum-agent run --state DIR --provisioning DIR`.",
         )
     return Journal.open_to_read(layout, clock=SystemClock())
+
+
+def person_named(text: str, *, where: str) -> str:
+    """A person's name as the journal keeps it.
+
+    Args:
+        text: what the caller typed.
+        where: the option it was typed for.
+
+    Raises:
+        UsageError: it is no name.
+    """
+    person = " ".join(text.split())
+    if not person or len(person) > MAX_NAME or not person.isprintable():
+        raise UsageError(
+            "The journal names the person who did this.",
+            reason=Reason.USAGE,
+            where=where,
+            found=repr(text[:80]),
+            expected=f"a name of 1 to {MAX_NAME} characters",
+        )
+    return person
 
 
 def show(text: str) -> None:

@@ -65,6 +65,7 @@ class Reason(StrEnum):
     STATE_DAMAGED = "state.damaged"
     STATE_HEALTH = "state.health"
     STATE_READ_ONLY = "state.read-only"
+    STATE_SET_ASIDE = "state.set-aside"
     FALLBACK_USED = "fallback.used"
     FALLBACK_NONE = "fallback.none"
     VALIDATION_NOT_MET = "validation.not-met"

@@ -66,6 +66,7 @@ class Refreshed:
         site: the responsible organisation's, None where the trust map names none.
         problems: by authority, why its refresh ended early.
         assignment: what the signed rollout plan gives this device, None when nothing.
+        plan_number: the number of that plan, 0 without one.
     """
 
     engineering: AuthorityView | None
@@ -73,6 +74,7 @@ class Refreshed:
     problems: Mapping[str, PrimumError]
     assignment: Assignment | None
     site: AuthorityView | None = None
+    plan_number: int = 0
 
 
 class Authorities:
@@ -185,7 +187,8 @@ class Authorities:
             if plan is None
             else assigned_release(plan, component=self._component, device_id=device_id, now=now)
         )
-        return Refreshed(engineering, views[CLINICAL], {}, assignment, views.get(SITE))
+        number = 0 if plan is None else plan.number
+        return Refreshed(engineering, views[CLINICAL], {}, assignment, views.get(SITE), number)
 
     def _load_engineering(
         self,

@@ -1,0 +1,138 @@
+"""Going back because a person says so, to a release that is held, eligible now and proven again.
+
+Nothing is fetched: it is judged over the stored views.  What is left is set aside on this device
+until a person lets it be tried again; a signed plan that still gives it does not bring it back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from primum_agent.device import Device
+from primum_agent.device_state import DeviceState, Generation
+from primum_agent.events import Entry, EventKind
+from primum_agent.fallback import obstacle_to, roll_back
+from primum_agent.gates import clinical_use
+from primum_agent.judging import Judge
+from primum_agent.lifecycle import State, Stimulus
+from primum_verifier.core.errors import RefusedError, UsageError, WaitingError
+from primum_verifier.core.question import ClinicalUse
+from primum_verifier.core.reasons import Reason
+
+AT_REST = {State.IDLE, State.WAITING, State.PROVISIONAL}
+"""States in which a person may order it; in all others an attempt is in the middle of something."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person orders.
+
+    Attributes:
+        version: the version to go back to; empty for the newest one that may run.
+        by: who orders it.
+        why: for the journal.
+        pretend: judge and test only; change nothing.
+    """
+
+    version: str
+    by: str
+    why: str
+    pretend: bool = False
+
+
+def go_back(device: Device, judge: Judge | None, order: Order) -> Generation:
+    """Go back to a held release, or refuse and leave what runs.
+
+    Args:
+        device: the device, converged.
+        judge: the judge over the stored views; None while nothing can be judged.
+        order: what is ordered.
+
+    Returns:
+        The generation that runs now, or would with ``pretend``.
+
+    Raises:
+        UsageError: there is no such release, or nothing runs that could be left.
+        RefusedError: no release that is meant may run; what runs goes on.
+        WaitingError: a patient is being served.
+    """
+    state = device.journal.state()
+    left = state.in_use
+    if left is None or state.lifecycle not in AT_REST:
+        raise UsageError(
+            "No release is in use that could be left.",
+            reason=Reason.USAGE,
+            found=f"{state.lifecycle}, {'safe mode' if left is None else left.name}",
+            remedy="`primum-agent status` shows what runs.",
+        )
+    found = _chosen(device, judge, meant=_meant(state, left, order.version))
+    if order.pretend:
+        return found
+    if clinical_use(device.layout) is not ClinicalUse.IDLE:
+        raise WaitingError(
+            "A patient may be being served: nothing is switched under an application.",
+            reason=Reason.SAFETY_IN_USE,
+            found="clinical use, or no supervisor that could say that there is none",
+            remedy="End the episode, or start `primum-agent run`, and order it again.",
+        )
+    device.journal.record(
+        Entry(
+            kind=EventKind.UPDATE_ROLLING_BACK,
+            stimulus=Stimulus.TAKEN_AWAY,
+            subject=left.name,
+            attempt=device.attempt,
+            result="accepted",
+            reasons=(Reason.STATE_SET_ASIDE,),
+            change={
+                "candidate": None,
+                "target": found.number,
+                "forgiven": found.release,
+                "fault": {left.release: str(Reason.STATE_SET_ASIDE)},
+            },
+            detail={"by": order.by, "why": order.why, "to": found.name},
+        )
+    )
+    roll_back(device, judge, reasons=(str(Reason.STATE_SET_ASIDE),), notice=order.why, chosen=found)
+    return found
+
+
+def _meant(state: DeviceState, left: Generation, version: str) -> list[Generation]:
+    """The generations that the order may mean, the newest first."""
+    set_aside = str(Reason.STATE_SET_ASIDE)
+    held = [
+        item
+        for item in reversed(state.generations)
+        if item.proven
+        and item.release != left.release
+        and state.faults.get(item.release, set_aside) == set_aside
+    ]
+    meant = [item for item in held if version in {"", item.version}]
+    if not version:
+        # Somebody set it aside by its name: only its name brings it back.
+        meant = [item for item in meant if item.release not in state.faults]
+    if not meant:
+        raise UsageError(
+            "This device holds no such release that once proved health.",
+            reason=Reason.USAGE,
+            found=version or "none",
+            expected=", ".join(item.version for item in held) or "nothing is held to go back to",
+            remedy="`primum-agent status` shows what is held.",
+        )
+    return meant
+
+
+def _chosen(device: Device, judge: Judge | None, *, meant: list[Generation]) -> Generation:
+    tried: dict[str, str] = {}
+    for held in meant if judge is not None else ():
+        obstacle = None if judge is None else obstacle_to(device, judge, held)
+        if obstacle is None:
+            return held
+        tried[held.name] = obstacle
+    raise RefusedError(
+        "No release that is meant may run here now; what runs goes on.",
+        reason=Reason.FALLBACK_NONE,
+        found="; ".join(f"{name}: {why}" for name, why in tried.items())
+        or "no trusted view of both authorities",
+        expected="a held release that is eligible now and passes its self-test",
+        remedy="`primum-agent explain VERSION` shows the rules in its way.",
+    )
