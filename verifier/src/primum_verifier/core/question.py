@@ -202,7 +202,6 @@ class Verdict:
         name: component and version, or the start of the digest when there is no manifest.
         capability: how far the device may go.
         checks: every rule in the order it was judged.
-        primary: the one reason that explains a refusal; None when nothing stands in the way.
         order: for a running release, what is to be done with it; None when nothing is.
         views: the ids of the views judged over, by authority.
         judged_at: the clock used, if it was known.
@@ -221,7 +220,6 @@ class Verdict:
     name: str
     capability: Capability
     checks: tuple[Check, ...]
-    primary: Reason | None
     order: Order | None
     views: Mapping[str, str]
     judged_at: datetime | None
@@ -238,6 +236,11 @@ class Verdict:
     def in_the_way(self) -> tuple[Check, ...]:
         """The checks that stand in the way, in order."""
         return tuple(check for check in self.checks if check.stands_in_the_way)
+
+    @property
+    def primary(self) -> Reason | None:
+        """The one reason that explains a refusal; None when nothing stands in the way."""
+        return next((check.reason for check in self.in_the_way), None)
 
     @property
     def ordered(self) -> NoticeAction | None:

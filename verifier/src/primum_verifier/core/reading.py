@@ -214,8 +214,9 @@ def read(question: Question) -> Reading:
         if _is_trusted(question, *last):
             (context, signers, threshold), trusted = last, True
     approvals = () if digest is None else _approvals(reader, question, policy, digest)
-    notices = _notices(reader, question, policy)
-    notices_there = clinical.document(NOTICES_TARGET, roles=_SAFETY) is not None
+    notices_file = clinical.document(NOTICES_TARGET, roles=_SAFETY)
+    notices = _signed_notices(reader, notices_file, policy)
+    notices_there = notices_file is not None and policy is not None
     return Reading(
         manifest=manifest,
         manifest_target=target,
@@ -236,11 +237,8 @@ def read(question: Question) -> Reading:
         approvals=approvals,
         notices=tuple(item for item in notices if item.statement.names(release)),
         ways_back=tuple(item for item in notices if item.statement.leads_back_to(release)),
-        notices_there=notices_there
-        and policy is not None
-        and NOTICES_TARGET not in reader.problems,
+        notices_there=notices_there and NOTICES_TARGET not in reader.problems,
         notices_whole=notices_there
-        and policy is not None
         and not any(where.startswith(NOTICES_TARGET) for where in reader.problems),
         acceptance=_acceptance(reader, question.site),
         problems=reader.problems,
@@ -284,22 +282,16 @@ def _approvals(
     )
 
 
-def _notices(
-    reader: _Reader, question: Question, policy: ApprovalPolicy | None
-) -> tuple[SignedNotice, ...]:
-    data = question.clinical.document(NOTICES_TARGET, roles=_SAFETY)
-    # Whoever lists a person's key elsewhere must not lift what that person stopped.
-    return _signed_notices(reader, data, () if policy is None else policy.people)
-
-
 def read_notices(data: bytes, policy: ApprovalPolicy) -> tuple[SignedNotice, ...]:
     """Every notice of a file that can be read, with the people whose signature counts."""
-    return _signed_notices(_Reader(), data, policy.people)
+    return _signed_notices(_Reader(), data, policy)
 
 
 def _signed_notices(
-    reader: _Reader, data: bytes | None, people: tuple[Person, ...]
+    reader: _Reader, data: bytes | None, policy: ApprovalPolicy | None
 ) -> tuple[SignedNotice, ...]:
+    # Whoever lists a person's key elsewhere must not lift what that person stopped.
+    people = () if policy is None else policy.people
     # A key whose owner has left signs nothing new: what is not listed as honoured is not signed.
     return tuple(
         SignedNotice(statement, tuple(item for item in signers if item.counts_for(payload)))

@@ -12,7 +12,7 @@ from datetime import timedelta
 from primum_verifier.core.approval import PersonStatus
 from primum_verifier.core.counted_approvals import missing_approvals
 from primum_verifier.core.document import sha256_hex
-from primum_verifier.core.eligibility import IndexEntry
+from primum_verifier.core.eligibility import ActionOrdered, IndexEntry
 from primum_verifier.core.question import Order
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.rules import CONTEXT, INDEX, POLICY, STATEMENT, Case, told
@@ -89,6 +89,20 @@ def _continue(reason: Reason, found: str, source: str, user_notice: str) -> Orde
     )
 
 
+def _as_signed(
+    case: Case, ordered: ActionOrdered, reason: Reason, found: str, source: str
+) -> Order:
+    """What the statement itself orders for its expiry or its withdrawal."""
+    return Order(
+        action=ordered.action,
+        reason=reason,
+        found=found,
+        source=source,
+        user_notice=case.said.fail_safe.user_notice,
+        running_episode=ordered.running_episode,
+    )
+
+
 def _by_notice(case: Case) -> Order | None:
     notices = notices_in_force(case)
     if not notices:
@@ -134,15 +148,9 @@ def _by_place(case: Case) -> Order | None:
     broken = next((check for check in checks if check.outcome == Outcome.REFUSED), None)
     if broken is None or broken.reason is None:
         return None
-    said = case.said
-    return Order(
-        action=NoticeAction.FALL_BACK,
-        reason=broken.reason,
-        found=f"{broken.name}: {broken.found}",
-        source=CONTEXT,
-        user_notice=said.fail_safe.user_notice,
-        running_episode=said.on_withdrawal.running_episode,
-    )
+    found = f"{broken.name}: {broken.found}"
+    withdrawn = _as_signed(case, case.said.on_withdrawal, broken.reason, found, CONTEXT)
+    return replace(withdrawn, action=NoticeAction.FALL_BACK)
 
 
 def _by_validity(case: Case) -> Order | None:
@@ -150,7 +158,8 @@ def _by_validity(case: Case) -> Order | None:
     if statement is None or proven is None or proven < statement.predicate.validity.not_after:
         return None
     ended = f"ended {told(statement.predicate.validity.not_after)}"
-    return _expired(case, Reason.ELIGIBILITY_EXPIRED, ended, STATEMENT)
+    on_expiry = statement.predicate.on_expiry
+    return _as_signed(case, on_expiry, Reason.ELIGIBILITY_EXPIRED, ended, STATEMENT)
 
 
 def _by_age_of_list(case: Case) -> Order | None:
@@ -163,19 +172,8 @@ def _by_age_of_list(case: Case) -> Order | None:
         return None
     if proven - issued <= allowed + timedelta(hours=validity.offline_grace_hours):
         return _continue(Reason.TRUST_STALE_INDEX, found, INDEX, _UNCHECKED)
-    return _expired(case, Reason.TRUST_STALE_INDEX, found, INDEX)
-
-
-def _expired(case: Case, reason: Reason, found: str, source: str) -> Order:
-    said = case.said
-    return Order(
-        action=said.on_expiry.action,
-        reason=reason,
-        found=found,
-        source=source,
-        user_notice=said.fail_safe.user_notice,
-        running_episode=said.on_expiry.running_episode,
-    )
+    on_expiry = statement.predicate.on_expiry
+    return _as_signed(case, on_expiry, Reason.TRUST_STALE_INDEX, found, INDEX)
 
 
 def _by_approvals(case: Case, running: Case) -> Order | None:
@@ -194,9 +192,8 @@ def _by_approvals(case: Case, running: Case) -> Order | None:
     same = case.reading.statement_digest == running.reading.statement_digest
     if not (same and _is_over(case) and lost is not None and not lost[0]):
         return _continue(Reason.ELIGIBILITY_APPROVALS, found, POLICY, _UNDER_REVIEW)
-    return _withdrawn(
-        running, Reason.ELIGIBILITY_APPROVALS, f"{found}; not approved again in time", POLICY
-    )
+    found, on_withdrawal = f"{found}; not approved again in time", running.said.on_withdrawal
+    return _as_signed(running, on_withdrawal, Reason.ELIGIBILITY_APPROVALS, found, POLICY)
 
 
 def _is_over(case: Case) -> bool:
@@ -206,18 +203,6 @@ def _is_over(case: Case) -> bool:
         person.reapprove_by is not None and person.reapprove_by <= proven
         for person in (approval.person for approval in case.reading.approvals)
         if person.status == PersonStatus.COMPROMISED
-    )
-
-
-def _withdrawn(case: Case, reason: Reason, found: str, source: str) -> Order:
-    said = case.said
-    return Order(
-        action=said.on_withdrawal.action,
-        reason=reason,
-        found=found,
-        source=source,
-        user_notice=said.fail_safe.user_notice,
-        running_episode=said.on_withdrawal.running_episode,
     )
 
 
@@ -243,7 +228,8 @@ def _by_list(case: Case, running: Case) -> Order | None:
     else:
         found = f"marked {entry.status}"
         if entry.status == IndexStatus.WITHDRAWN and _is_overdue(entry, running):
-            return _withdrawn(running, Reason.ELIGIBILITY_WITHDRAWN, found, INDEX)
+            on_withdrawal = running.said.on_withdrawal
+            return _as_signed(running, on_withdrawal, Reason.ELIGIBILITY_WITHDRAWN, found, INDEX)
     return _continue(Reason.ELIGIBILITY_HELD, found, INDEX, _UNDER_REVIEW)
 
 

@@ -153,7 +153,6 @@ def _verdict(
 ) -> Verdict:
     question, reading = case.question, case.reading
     manifest = reading.manifest
-    in_the_way = [check for check in checks if check.stands_in_the_way]
     views = (question.engineering, question.clinical, question.site)
     return Verdict(
         phase=question.phase,
@@ -161,7 +160,6 @@ def _verdict(
         name=question.release[:12] if manifest is None else manifest.name,
         capability=capability,
         checks=checks,
-        primary=in_the_way[0].reason if in_the_way else None,
         order=order,
         views={view.authority: view.view_id for view in views if view is not None},
         judged_at=question.clock,
