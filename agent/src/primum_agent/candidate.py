@@ -14,10 +14,13 @@ from primum_agent.device import Device
 from primum_agent.device_state import Candidate, DeviceState
 from primum_agent.downloading import download, is_whole
 from primum_agent.events import Entry, EventKind
+from primum_agent.gate_keeping import GateKeeper, for_report, use_of
+from primum_agent.gate_rules import Gate, Step, holding, reasons_of
 from primum_agent.gates import clinical_use
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.proving import prove
+from primum_agent.work_times import Work, activation_begins, note_time
 from primum_verifier.core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -46,13 +49,29 @@ class Conclusion:
     Attributes:
         text: one comparable line; equal texts are one and the same problem.
         exit_code: what the attempt ends with.
+        news: where gates hold it, whether that was not told yet; None where none does.
     """
 
     text: str
     exit_code: int
+    news: bool | None = None
+
+    def is_news(self, before: str | None) -> bool:
+        """Whether it has to be told, after what was concluded before."""
+        return self.text != before if self.news is None else self.news
 
 
 READY = Conclusion("ready", EXIT_DONE)
+
+_WAITS = {
+    Step.DOWNLOAD: "waiting to be fetched: ",
+    Step.TEST: "waiting to be tested: ",
+    Step.ACTIVATE: "waiting: ",
+}
+"""How a conclusion begins that gates came to."""
+
+_STIMULI = {Step.DOWNLOAD: None, Step.TEST: Stimulus.STAGED, Step.ACTIVATE: Stimulus.HELD}
+"""What a hold does in the state table: nothing was begun; kept, inactive; it goes on waiting."""
 
 
 def _obstacles(verdict: Verdict) -> dict[str, object]:
@@ -102,6 +121,7 @@ class CandidateWork:
             version=assignment.version,
             release=assignment.release.sha256,
         )
+        self._keeper = GateKeeper(device, proven=judge.proven)
         self._aloud = True
         self._unsaid: list[Entry] = []
 
@@ -111,6 +131,13 @@ class CandidateWork:
         Raises:
             FailedError: the disk did not take the activation; the old release is active.
         """
+        conclusion = self._go()
+        if conclusion.news is None:
+            # Only now: a cut before it must not ask the person anew.
+            self._keeper.end_wait()
+        return conclusion
+
+    def _go(self) -> Conclusion:
         state = self._device.journal.state()
         release = self._candidate.release
         if state.in_use is not None and state.in_use.release == release:
@@ -122,11 +149,12 @@ class CandidateWork:
         before = state.conclusions.get(release)
         if release in state.faults:
             return Conclusion(f"fault: {state.faults[release]}", EXIT_REFUSED)
-        if (later := self._not_yet(state)) is not None:
+        if (later := self._not_yet(state) or self._not_fetched_yet()) is not None:
             return later
-        self._aloud = before is None
+        # What only waited to be fetched was never begun: its steps are news.
+        self._aloud = before is None or before.startswith(_WAITS[Step.DOWNLOAD])
         conclusion = self._walk()
-        if conclusion.text == before:
+        if not conclusion.is_news(before):
             return conclusion
         self._speak_up()
         return self._pass_gates() if conclusion == READY else conclusion
@@ -138,6 +166,20 @@ class CandidateWork:
             return None
         text = f"waiting: {Reason.STATE_HEALTH}: no application opened it, {tried['times']:g}x"
         return Conclusion(text, EXIT_WAITING)
+
+    def _not_fetched_yet(self) -> Conclusion | None:
+        """A release that a gate keeps from being fetched; nothing is begun with it.
+
+        Refusing costs no download and asks no gate.
+        """
+        verdict = self._ask(ArtifactsFact.NOT_FETCHED)
+        if verdict.manifest is None or verdict.capability < Capability.STORE:
+            return None
+        gates = self._look(verdict, steps=tuple(Step))
+        held = holding(gates, Step.DOWNLOAD)
+        if not held or is_whole(verdict.manifest, device=self._device):
+            return None
+        return self._held(held, step=Step.DOWNLOAD)
 
     def _speak_up(self) -> None:
         """Take the steps that a quiet walk took; nothing is done a second time for it."""
@@ -173,13 +215,16 @@ class CandidateWork:
             return self._refused(verdict)
         if verdict.capability < Capability.SELF_TEST or _is_for_shadow(verdict):
             return self._staged(verdict)
-        self._say(EventKind.SELFTEST_STARTED, Stimulus.TESTABLE)
         return self._test(verdict)
 
     def _test(self, verdict: Verdict) -> Conclusion:
         if verdict.manifest is None:
             raise RuntimeError("a release without a manifest reached the self-test")
+        if held := holding(self._look(verdict, steps=(Step.TEST, Step.ACTIVATE)), Step.TEST):
+            return self._held(held, step=Step.TEST)
+        self._say(EventKind.SELFTEST_STARTED, Stimulus.TESTABLE)
         device = self._device
+        began = device.clock.powered_seconds()
         proof = prove(
             verdict.manifest,
             store=device.store,
@@ -187,6 +232,7 @@ class CandidateWork:
             scratch=device.layout.scratch,
         )
         if proof.fact is SelfTestFact.PASSED:
+            note_time(device.journal, Work.SELF_TEST, device.clock.powered_seconds() - began)
             tested = replace(self._candidate, tested=True)
             self._say(
                 EventKind.SELFTEST_PASSED,
@@ -220,38 +266,74 @@ class CandidateWork:
 
     def _pass_gates(self) -> Conclusion:
         """Judge once more over everything that is known, then activate or say what holds."""
-        verdict_manifest = self._ask(ArtifactsFact.WHOLE, phase=Phase.ACTIVATE).manifest
-        whole = verdict_manifest is not None and is_whole(verdict_manifest, device=self._device)
+        first = self._ask(ArtifactsFact.WHOLE, phase=Phase.ACTIVATE)
+        whole = first.manifest is not None and is_whole(first.manifest, device=self._device)
+        gates = self._look(first, steps=(Step.ACTIVATE,), ask=True)
         verdict = self._ask(
             ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED,
             phase=Phase.ACTIVATE,
             self_test=SelfTestFact.PASSED,
-            use=clinical_use(self._device.layout),
+            use=use_of(gates),
         )
+        held = holding(gates, Step.ACTIVATE)
         manifest = self._manifest_bytes()
-        if verdict.capability >= Capability.INVESTIGATIONAL and manifest is not None:
+        eligible = verdict.capability >= Capability.INVESTIGATIONAL
+        if eligible and manifest is not None and not held:
             return self._activate(verdict, manifest)
         if verdict.capability < Capability.STAGE:
             return self._refused(verdict)
         if verdict.capability in {Capability.STAGE, Capability.SHADOW}:
             return self._staged(verdict)
-        if not {check.reason for check in verdict.in_the_way} <= _WAITED_FOR:
+        if manifest is None or not {check.reason for check in verdict.in_the_way} <= _WAITED_FOR:
             return self._refused(verdict)
-        conclusion = Conclusion(f"waiting: {verdict.primary}", EXIT_WAITING)
-        known = self._device.journal.state().conclusions.get(self._candidate.release)
-        if known != conclusion.text:
+        return self._held(held, step=Step.ACTIVATE, verdict=verdict)
+
+    def _look(
+        self, verdict: Verdict, *, steps: tuple[Step, ...], ask: bool = False
+    ) -> tuple[Gate, ...]:
+        """Judge the gates and keep what they say for whoever looks."""
+        declared = clinical_use(self._device.layout)
+        gates = self._keeper.look(verdict, declared=declared, steps=steps, ask=ask)
+        self._keeper.remember(gates)
+        return gates
+
+    def _held(
+        self,
+        held: tuple[Gate, ...],
+        *,
+        step: Step,
+        verdict: Verdict | None = None,
+    ) -> Conclusion:
+        """Gates hold it: reported once for each gate, and once more when it lasts for days."""
+        release = self._candidate.release
+        codes = (*(() if verdict is None else _reasons(verdict)), *reasons_of(held))
+        reasons = tuple(dict.fromkeys(codes))
+        names = [f"gate={item.gate}" for item in held]
+        text = f"{_WAITS[step]}{', '.join((*reasons, *names))}"
+        known = self._device.journal.state().conclusions.get(release, "")
+        untold = self._keeper.begin_wait(
+            release=release, name=self._candidate.name, held=held, step=step
+        )
+        news = untold or not known.startswith(_WAITS[step])
+        # Once its steps were told it has to come back to rest, news or not.
+        if news or (step is Step.TEST and self._aloud):
+            change: dict[str, object] = {"conclusion": {release: text}}
             self._say(
                 EventKind.UPDATE_WAITING,
-                Stimulus.HELD,
+                _STIMULI[step],
                 result="waiting",
-                reasons=_reasons(verdict),
-                change={"conclusion": {self._candidate.release: conclusion.text}},
-                detail=_obstacles(verdict),
+                reasons=reasons,
+                change=change | ({"candidate": None} if step is Step.TEST else {}),
+                detail={
+                    "gates": for_report(held),
+                    **({} if verdict is None else _obstacles(verdict)),
+                },
             )
-        return conclusion
+        return Conclusion(text, EXIT_WAITING, news)
 
     def _activate(self, verdict: Verdict, manifest: bytes) -> Conclusion:
         journal, installer = self._device.journal, self._device.installer
+        activation_begins(journal, release=verdict.release)
         try:
             generation = activate(self._device, self._judge, verdict, manifest=manifest)
         except PrimumError as error:
@@ -368,7 +450,7 @@ class CandidateWork:
     def _say(
         self,
         kind: EventKind,
-        stimulus: Stimulus,
+        stimulus: Stimulus | None,
         *,
         result: str = "accepted",
         reasons: tuple[str, ...] = (),

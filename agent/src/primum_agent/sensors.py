@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:
-    """One set of readings; None where the device has no such sensor.
+    """One set of readings; None, or 0 for memory, where a sensor is absent or broken.
 
     Attributes:
         uptime: seconds since boot.

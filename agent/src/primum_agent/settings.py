@@ -13,6 +13,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from primum_agent.gate_settings import GateSettings, gate_faults
+from primum_agent.gate_window import MAX_SPANS, parse_span
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
@@ -125,6 +127,7 @@ class Settings:
     timing: Timing = field(default_factory=Timing)
     application: Application = field(default_factory=Application)
     platform: Platform = field(default_factory=Platform)
+    gates: GateSettings = field(default_factory=GateSettings)
     installed: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -224,6 +227,7 @@ def _check(settings: Settings) -> None:
     for authority in settings.repositories.all:
         _check_addresses(settings, authority)
     _check_timing(settings.timing)
+    _check_gates(settings.gates)
 
 
 def _check_installed(installed: Mapping[str, str]) -> None:
@@ -243,6 +247,33 @@ def _check_timing(timing: Timing) -> None:
     ):
         if not least <= value <= most:
             raise _wrong(where, str(value), f"{least:g} to {most:g}")
+
+
+def _check_gates(gates: GateSettings) -> None:
+    for where, found, expected in gate_faults(gates):
+        raise _wrong(f"gates.{where}", found, expected)
+    if gates.window is None:
+        return
+    if not 1 <= len(gates.window.spans) <= MAX_SPANS:
+        raise _wrong("gates.window.spans", str(len(gates.window.spans)), f"1 to {MAX_SPANS}")
+    for text in gates.window.spans:
+        try:
+            parse_span(text)
+        except ValueError as error:
+            raise _wrong("gates.window.spans", repr(text[:80]), str(error)) from error
+    _check_zone(gates.window.zone)
+
+
+def _check_zone(name: str) -> None:
+    """A mistyped zone is refused here; a device without any zones says so at the gate."""
+    import zoneinfo  # noqa: PLC0415 - only where a window is set
+
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (OSError, ValueError, KeyError) as error:
+        if any((Path(folder) / "UTC").is_file() for folder in zoneinfo.TZPATH):
+            expected = "an IANA name such as Europe/Berlin"
+            raise _wrong("gates.window.zone", repr(name[:80]), expected) from error
 
 
 def _check_addresses(settings: Settings, authority: str) -> None:

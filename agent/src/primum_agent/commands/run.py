@@ -40,7 +40,7 @@ from primum_agent.reporter import Reporter
 from primum_agent.service import ServiceManager
 from primum_agent.settings import Settings, read_settings
 from primum_agent.supervisor import make_supervisor
-from primum_agent.system_sensors import SystemSensors
+from primum_agent.system_sensors import SystemSensors, sources_of
 from primum_verifier.core.errors import PrimumError
 
 
@@ -130,7 +130,7 @@ def _reporter(settings: Settings, layout: Layout, wake: Callable[[], None]) -> R
     )
     return Reporter(
         broker=PahoBroker(address=address, client_id=device, will=will, wake=wake),
-        sensors=SystemSensors(layout.root),
+        sensors=SystemSensors(layout.root, sources_of(settings)),
         clock=SystemClock(),
         fleet=address.fleet,
         device_id=device,
