@@ -57,7 +57,8 @@ _RESULT = re.compile(r"^\s*(?P<name>\S+__mutmut_\d+): (?P<status>.+)$", re.MULTI
 _STATE = re.compile(r"(\d+)/(\d+)")
 _SETTINGS = """\
 [tool.pytest.ini_options]
-addopts = ["--strict-markers", "--import-mode=importlib", "-pno:cacheprovider", "-pno:xdist"]
+addopts = ["--strict-markers", "--import-mode=importlib", "-pno:cacheprovider", "-pno:xdist",
+    "--assert=plain"]
 filterwarnings = ["error"]
 timeout = 60
 
