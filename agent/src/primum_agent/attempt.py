@@ -25,6 +25,7 @@ from primum_agent.device import Device, Ports, open_device
 from primum_agent.durable import make_folder
 from primum_agent.equivocations import tell_equivocations
 from primum_agent.events import Entry, EventKind
+from primum_agent.gate_keeping import look_without_candidate
 from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
@@ -129,6 +130,7 @@ def poll(device: Device) -> int:
         text = f"{'refused' if refused else 'failed'}: {reasons}"
     lifecycle = device.journal.state().lifecycle
     if judge is None or refreshed.assignment is None or lifecycle is State.PROVISIONAL:
+        look_without_candidate(device, judge)
         _keep(device, name="", text=text, code=code)
         return code
     assigned = refreshed.assignment

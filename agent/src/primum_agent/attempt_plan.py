@@ -15,12 +15,13 @@ from pathlib import Path
 from primum_agent import children
 from primum_agent.children import Child, Task
 from primum_agent.events import Entry, EventKind
+from primum_agent.gate_memory import gates_of
 from primum_agent.journal_port import JournalPort
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import RESUME, Resume
 from primum_agent.settings import Settings
 from primum_agent.timing import backed_off, jittered
-from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED
+from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, EXIT_WAITING
 
 LOG = logging.getLogger("primum.supervisor")
 
@@ -154,7 +155,13 @@ class AttemptPlan:
                 draw=self.draw(),
             )
         journal.clear_problem("attempt")
-        return jittered(timing.poll_seconds, jitter=timing.poll_jitter, draw=self.draw())
+        usual = jittered(timing.poll_seconds, jitter=timing.poll_jitter, draw=self.draw())
+        wait = gates_of(journal).wait
+        if code != EXIT_WAITING or wait is None:
+            return usual
+        # A window opens for a whole fleet at once: its devices must not all ask at once.
+        spread = min(timing.poll_seconds * timing.poll_jitter, _MOST_SPREAD) * self.draw()
+        return min(usual, wait.look_seconds + spread)
 
 
 def ended_or_hung(child: Child, now: float) -> int | None:

@@ -9,6 +9,8 @@ from primum_agent.clock import Clock
 from primum_agent.device import Device, open_device
 from primum_agent.downloading import is_whole
 from primum_agent.durable import make_folder
+from primum_agent.gate_keeping import GateKeeper
+from primum_agent.gate_rules import Gate, Step, holding
 from primum_agent.gates import clinical_use
 from primum_agent.journal import Journal
 from primum_agent.judging import Judge, make_judge
@@ -33,11 +35,13 @@ class Found:
             unreachable.
         verdict: the verdict on the release that the plan gives, if it gives a new one.
         problems: by authority, why its refresh ended early.
+        gates: every gate as it is now.
     """
 
     outcome: str
     verdict: Mapping[str, object] | None
     problems: Mapping[str, PrimumError]
+    gates: tuple[Gate, ...]
 
     def as_dict(self) -> dict[str, object]:
         """The answer as JSON shows it."""
@@ -47,6 +51,7 @@ class Found:
             "message": meaning,
             "verdict": self.verdict,
             "problems": {name: error.as_dict() for name, error in self.problems.items()},
+            "gates": [item.as_dict() for item in self.gates],
         }
 
 
@@ -90,14 +95,34 @@ def _check(device: Device) -> Found:
     )
     trouble = _trouble(problems)
     assigned = refreshed.assignment
+    keeper = GateKeeper(device, proven=None if judge is None else judge.proven)
     if judge is None or assigned is None:
         none = trouble or "current: the plan gives this device no release"
-        return Found(none, None, problems)
+        return Found(none, None, problems, keeper.look(None, declared=_declared(device)))
     if state.in_use is not None and state.in_use.release == assigned.release.sha256:
-        name = f"{assigned.component} {assigned.version}"
-        return Found(trouble or f"current: {name} is active already", None, problems)
+        none = trouble or f"current: {assigned.component} {assigned.version} is active already"
+        return Found(none, None, problems, keeper.look(None, declared=_declared(device)))
     verdict = _judge(device, judge, assigned)
-    return Found(_outcome(device, verdict, trouble=trouble), verdict.as_dict(), problems)
+    steps = _steps_left(device, verdict)
+    gates = keeper.look(verdict, declared=_declared(device), steps=steps)
+    outcome = _outcome(device, verdict, trouble=trouble, gates=gates, steps=steps)
+    return Found(outcome, verdict.as_dict(), problems, gates)
+
+
+def _declared(device: Device) -> ClinicalUse:
+    """Clinical use as declared; without a supervisor no episode is: they end with its socket."""
+    running = is_held(device.layout.agent_lock)
+    return clinical_use(device.layout) if running else ClinicalUse.IDLE
+
+
+def _steps_left(device: Device, verdict: Verdict) -> tuple[Step, ...]:
+    """What an attempt would still have to do with the release."""
+    candidate = device.journal.state().candidate
+    if candidate is not None and candidate.release == verdict.release and candidate.tested:
+        return (Step.ACTIVATE,)
+    if verdict.manifest is not None and is_whole(verdict.manifest, device=device):
+        return (Step.TEST, Step.ACTIVATE)
+    return tuple(Step)
 
 
 def _trouble(problems: Mapping[str, PrimumError]) -> str:
@@ -121,7 +146,14 @@ def _judge(device: Device, judge: Judge, assigned: Assignment) -> Verdict:
     return judge.ask(release, phase=Phase.INSTALL, artifacts=ArtifactsFact.WHOLE, keep=False)
 
 
-def _outcome(device: Device, verdict: Verdict, *, trouble: str) -> str:
+def _outcome(
+    device: Device,
+    verdict: Verdict,
+    *,
+    trouble: str,
+    gates: tuple[Gate, ...],
+    steps: tuple[Step, ...],
+) -> str:
     fault = device.journal.state().faults.get(verdict.release)
     if fault is not None:
         return f"refused: {verdict.name} failed here before: {fault}"
@@ -130,19 +162,18 @@ def _outcome(device: Device, verdict: Verdict, *, trouble: str) -> str:
     statement = verdict.statement
     if statement is not None and statement.predicate.decision is Decision.SHADOW_ONLY:
         return f"refused: {verdict.name}: {Reason.ELIGIBILITY_MODE}: for shadow use only"
-    return trouble or _gate(device, verdict) or _way(device, verdict)
+    return trouble or _held(verdict, gates, steps) or _way(verdict, steps)
 
 
-def _gate(device: Device, verdict: Verdict) -> str:
-    """What would hold the switch; empty when nothing would."""
-    if any(check.reason is Reason.SAFETY_OPERATOR for check in verdict.in_the_way):
-        return f"waiting: {verdict.name} would wait for a person: primum-agent approve"
-    if is_held(device.layout.agent_lock) and clinical_use(device.layout) is ClinicalUse.IN_USE:
-        return f"waiting: {verdict.name} would wait for the end of clinical use"
+def _held(verdict: Verdict, gates: tuple[Gate, ...], steps: tuple[Step, ...]) -> str:
+    """The first step that gates would hold, and what would open them; empty when none would."""
+    for step in steps:
+        if held := holding(gates, step):
+            told = "; ".join(f"{item.gate} ({item.reading}; opens: {item.opens})" for item in held)
+            return f"waiting: {verdict.name} would wait before its {step}: {told}"
     return ""
 
 
-def _way(device: Device, verdict: Verdict) -> str:
-    held_already = verdict.manifest is not None and is_whole(verdict.manifest, device=device)
-    way = "is here" if held_already else "would be fetched"
+def _way(verdict: Verdict, steps: tuple[Step, ...]) -> str:
+    way = "would be fetched" if Step.DOWNLOAD in steps else "is here"
     return f"available: {verdict.name} {way}, tested, and activated"

@@ -83,6 +83,14 @@ def question_of(journal: JournalPort) -> Question | None:
     return question_in(journal.counter(QUESTION, ""))
 
 
+def told_question(journal: JournalPort) -> dict[str, object] | None:
+    """The question that stands, unanswered, as an application or a person is shown it."""
+    question = question_of(journal)
+    if question is None or question.release in journal.state().agreed:
+        return None
+    return question.as_dict(journal.powered_seen())
+
+
 def ask_person(
     journal: JournalPort,
     *,

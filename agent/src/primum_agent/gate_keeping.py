@@ -17,7 +17,8 @@ from primum_agent.device import Device
 from primum_agent.gate_memory import Wait, gates_of, keep_gates
 from primum_agent.gate_overrides import read_overrides
 from primum_agent.gate_rules import Asked, Gate, GateId, Step, judge_gates, look_again
-from primum_agent.gates import read_gates
+from primum_agent.gates import clinical_use, read_gates
+from primum_agent.judging import Judge
 from primum_agent.sensors import Sensors
 from primum_agent.work_times import Work, expected_time
 from primum_verifier.core.manifest import ReleaseManifest
@@ -186,6 +187,13 @@ class GateKeeper:
         if Step.TEST in steps and rule is not None:
             seconds += expected_time(journal, Work.SELF_TEST, bound=rule.expected_seconds)
         return seconds
+
+
+def look_without_candidate(device: Device, judge: Judge | None) -> None:
+    """Judge the gates where no release waits, so that they can be seen before one does."""
+    keeper = GateKeeper(device, proven=None if judge is None else judge.proven)
+    keeper.remember(keeper.look(None, declared=clinical_use(device.layout)))
+    keeper.end_wait()
 
 
 def wants_agreement(verdict: Verdict) -> bool:

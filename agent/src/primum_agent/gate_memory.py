@@ -74,6 +74,18 @@ def remembered_gates(text: str) -> GateMemory:
     return GateMemory(**content, wait=None if wait is None else Wait(**wait))
 
 
+def told_gates(memory: GateMemory) -> dict[str, object]:
+    """What ``status`` tells of the gates."""
+    wait = memory.wait
+    return {
+        "gates": list(memory.rows),
+        "gatesJudged": memory.judged,
+        "waiting": None
+        if wait is None
+        else {"release": wait.release, "name": wait.name, "since": wait.since},
+    }
+
+
 def gates_of(journal: JournalPort) -> GateMemory:
     """What is kept now."""
     return remembered_gates(journal.counter(GATES, ""))

@@ -41,6 +41,9 @@ class JournalPort(Protocol):
     def powered_total(self) -> float:
         """Seconds this device has been powered in all, over boots; it never falls."""
 
+    def powered_seen(self) -> float:
+        """The same for looking only: nothing is written."""
+
     def raise_context_floor(self, number: int) -> None:
         """Remember the highest device context number that was accepted."""
 

@@ -76,12 +76,19 @@ class JournalTables:
     def powered_total(self) -> float:
         """Seconds this device has been powered in all, over boots; it never falls."""
         boot, seconds = self._clock.boot_id(), self._clock.powered_seconds()
+        total = self._powered(boot, seconds)
+        self.set_counters(powered_total=repr(total), powered_boot=boot, powered_mark=repr(seconds))
+        return total
+
+    def powered_seen(self) -> float:
+        """The same for looking only: nothing is written."""
+        return self._powered(self._clock.boot_id(), self._clock.powered_seconds())
+
+    def _powered(self, boot: str, seconds: float) -> float:
         total = float(self.counter("powered-total", "0"))
         same = self.counter("powered-boot", "") == boot
         before = float(self.counter("powered-mark", "0")) if same else 0.0
-        total += max(0.0, seconds - before)
-        self.set_counters(powered_total=repr(total), powered_boot=boot, powered_mark=repr(seconds))
-        return total
+        return total + max(0.0, seconds - before)
 
     def note_problem(self, *, topic: str, what: str, text: str) -> bool:
         """Count a lasting trouble; whether it is new or another than before on this topic."""

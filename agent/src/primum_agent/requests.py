@@ -1,21 +1,27 @@
 """What the application and the commands may ask of the supervisor over its socket.
 
 A request carries no authority: no address, no path, no version.  It can prove health, declare
-clinical use, ask what is, and ask for a poll now.
+clinical use, ask what is, and ask for a poll now.  It can pass on a person's answer to the one
+question that stands, about the release that the question names.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from primum_agent.commands.shared import person_named
+from primum_agent.consenting import agree, asked_about, defer, told_question
 from primum_agent.desk import Visitor
 from primum_agent.fail_points import FailPoint, fail_here
+from primum_agent.gate_memory import gates_of, told_gates
 from primum_agent.health import summary_of
 from primum_agent.journal import Journal
 from primum_agent.lifecycle import State, UnlistedStimulusError
 from primum_agent.transitions import OPENED, committed, unhealthy
+from primum_agent.work_times import health_is_proven
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
 
@@ -55,6 +61,9 @@ class Requests:
             "episode-end": self._episode_end,
             "status": self._status,
             "poll": self._poll,
+            "consent": self._consent,
+            "agree": self._agree,
+            "defer": self._defer,
         }
         handler = does.get(str(request.get("do")))
         if handler is None:
@@ -95,6 +104,9 @@ class Requests:
         if state.lifecycle is State.PROVISIONAL and state.in_use is not None:
             fail_here(FailPoint.COMMIT_BEFORE_EVENT)
             journal.record(committed(state.in_use))
+            # Health is proven whether or not what it took could be noted.
+            with contextlib.suppress(PrimumError):
+                health_is_proven(journal, release=state.in_use.release)
             self.changed()
             answer["proven"] = True
         return answer
@@ -128,8 +140,35 @@ class Requests:
 
     def _status(self, _: Visitor, __: dict[str, Any]) -> dict[str, Any]:
         journal = self.journal()
-        summary = {} if journal is None else summary_of(journal.state())
-        return {"ok": True, **summary, **self.status()}
+        if journal is None:
+            return {"ok": True, **self.status()}
+        gates = {**told_gates(gates_of(journal)), "question": told_question(journal)}
+        return {"ok": True, **summary_of(journal.state()), **gates, **self.status()}
+
+    def _consent(self, _: Visitor, __: dict[str, Any]) -> dict[str, Any]:
+        """The question that stands, for the application to show."""
+        journal = self.journal()
+        return {"ok": True, "question": None if journal is None else told_question(journal)}
+
+    def _agree(self, _: Visitor, request: dict[str, Any]) -> dict[str, Any]:
+        """A person agreed at the application."""
+        journal = self.journal()
+        if journal is None:
+            return _no(Reason.STATE_READ_ONLY, "the journal cannot be written")
+        by = person_named(str(request.get("by", "")), where="by")
+        question = asked_about(journal, str(request.get("release")))
+        agree(journal, release=question.release, name=question.name, by=by, using="application")
+        self.poll_now()
+        return {"ok": True, "question": told_question(journal)}
+
+    def _defer(self, _: Visitor, request: dict[str, Any]) -> dict[str, Any]:
+        """A person said "later" at the application."""
+        journal = self.journal()
+        if journal is None:
+            return _no(Reason.STATE_READ_ONLY, "the journal cannot be written")
+        by = person_named(str(request.get("by", "")), where="by")
+        defer(journal, release=str(request.get("release")), by=by, using="application")
+        return {"ok": True, "question": told_question(journal)}
 
     def _poll(self, _: Visitor, __: dict[str, Any]) -> dict[str, Any]:
         self.poll_now()

@@ -15,12 +15,16 @@ from __future__ import annotations
 import argparse
 import re
 
-from primum_agent.clock import SystemClock
-from primum_agent.commands.shared import journal_to_read, layout_of, person_named, show, show_json
-from primum_agent.desk import ask
-from primum_agent.events import Entry, EventKind
-from primum_agent.identity import journal_owner
-from primum_agent.journal import Journal
+from primum_agent.commands.shared import (
+    journal_to_read,
+    journal_to_write,
+    layout_of,
+    person_named,
+    polls_now,
+    show,
+    show_json,
+)
+from primum_agent.consenting import agree
 from primum_agent.layout import Layout
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
@@ -39,23 +43,9 @@ def run(options: argparse.Namespace) -> int:
     person = person_named(options.by, where="--by")
     layout = layout_of(options)
     release, name = _find(layout, options.release)
-    journal = Journal.open(
-        layout, clock=SystemClock(), device_id=journal_owner(layout) or str(layout.root.name)
-    )
-    try:
-        if journal.state().agreed.get(release) != person:
-            journal.record(
-                Entry(
-                    kind=EventKind.UPDATE_AGREED,
-                    subject=name,
-                    result="accepted",
-                    change={"agreed": {release: person}},
-                    detail={"by": person, "release": release, "with": "primum-agent approve"},
-                )
-            )
-    finally:
-        journal.close()
-    polls = (ask(layout.socket, {"do": "poll"}) or {}).get("ok") is True
+    with journal_to_write(layout) as journal:
+        agree(journal, release=release, name=name, by=person, using="primum-agent approve")
+    polls = polls_now(layout)
     if options.json:
         show_json({"ok": True, "release": release, "name": name, "by": person, "polls": polls})
     else:

@@ -2,8 +2,8 @@
 
 Exit code 0: nothing is new, or the new release may be tested and activated.  1: the new release,
 or what an authority sends, is refused.  2: the provisioning folder is another device's.  3: a
-repository cannot be reached.  4: an attempt is under way.  5: clinical use in progress would hold
-the switch.
+repository cannot be reached.  4: an attempt is under way.  5: a gate would hold it: clinical use in
+progress, battery, a window, a person who is asked, and so on.
 
 What is fetched and accepted is kept, so that an older repository is refused ever after.
 
@@ -18,7 +18,13 @@ from typing import Any
 
 from primum_agent.clock import SystemClock
 from primum_agent.commands.explain import for_people
-from primum_agent.commands.shared import add_provisioning, layout_of, show, show_json
+from primum_agent.commands.shared import (
+    add_provisioning,
+    gate_table,
+    layout_of,
+    show,
+    show_json,
+)
 from primum_agent.identity import check_identity
 from primum_agent.settings import read_settings
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_WAITING
@@ -45,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
         if found.verdict is not None:
             content: dict[str, Any] = {**found.verdict, "judged": "now"}
             show(for_people(content))
+        show(gate_table([item.as_dict() for item in found.gates]))
         show(found.outcome)
     codes = {"refused": EXIT_REFUSED, "waiting": EXIT_WAITING, "unreachable": EXIT_FAILED}
     return codes.get(found.outcome.partition(":")[0], EXIT_DONE)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from primum_agent.clock import SystemClock
+from primum_agent.consenting import question_of
+from primum_agent.desk import ask
+from primum_agent.identity import journal_owner
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
 from primum_verifier.core.errors import UsageError
@@ -47,6 +52,46 @@ def journal_to_read(layout: Layout) -> Journal:
     return Journal.open_to_read(layout, clock=SystemClock())
 
 
+@contextlib.contextmanager
+def journal_to_write(layout: Layout) -> Iterator[Journal]:
+    """The journal, for the answer of a person; a running supervisor writes to it as well.
+
+    Raises:
+        UsageError: there is none: the agent never ran here.
+    """
+    journal_to_read(layout).close()
+    owner = journal_owner(layout) or str(layout.root.name)
+    journal = Journal.open(layout, clock=SystemClock(), device_id=owner)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def polls_now(layout: Layout) -> bool:
+    """Whether a running supervisor took it to poll now."""
+    return (ask(layout.socket, {"do": "poll"}) or {}).get("ok") is True
+
+
+def add_answer(parser: argparse.ArgumentParser, *, who: str) -> None:
+    """The arguments of an answer to the question that stands."""
+    parser.add_argument("release", metavar="RELEASE", nargs="?", help="such as 1.2.0")
+    parser.add_argument("--by", required=True, metavar="PERSON", help=who)
+
+
+def release_meant(journal: Journal, wanted: str | None) -> str | None:
+    """The digest that a version or the start of a digest means, where it is asked about.
+
+    Returns:
+        None where nothing was named; what was named where nobody is asked about it.
+    """
+    question = question_of(journal)
+    if wanted is None or question is None:
+        return wanted
+    meant = wanted == question.name.rpartition(" ")[2] or question.release.startswith(wanted)
+    return question.release if meant else wanted
+
+
 def person_named(text: str, *, where: str) -> str:
     """A person's name as the journal keeps it.
 
@@ -83,6 +128,21 @@ def pairs(content: Mapping[str, object]) -> str:
     """Names and values, one a line, aligned."""
     width = max(len(name) for name in content)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in content.items())
+
+
+def gate_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Every gate with its reading, since when it holds, and what opens it."""
+    cells = [
+        (
+            str(row["gate"]),
+            str(row["standing"]) + (f" until {row['until']}" if row["until"] else ""),
+            str(row["since"]),
+            str(row["reading"]),
+            str(row["opens"]),
+        )
+        for row in rows
+    ]
+    return table(("gate", "standing", "since", "reading", "opens"), cells)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

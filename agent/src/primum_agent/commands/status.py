@@ -1,5 +1,8 @@
 """What runs on this device, and how its update stands.
 
+Every gate is shown with its reading, since when it holds, and what would open it, as it was
+judged at the last poll; `primum-agent check` judges them now.
+
 Exit code 0 when a release serves, 1 in safe mode, when a trouble lasts or the last poll failed.
 
 Example:
@@ -13,13 +16,24 @@ from dataclasses import asdict
 from typing import Any
 
 from primum_agent.clock import SystemClock
-from primum_agent.commands.shared import journal_to_read, layout_of, pairs, show, show_json
+from primum_agent.commands.shared import (
+    gate_table,
+    journal_to_read,
+    layout_of,
+    pairs,
+    show,
+    show_json,
+)
+from primum_agent.consenting import told_question
 from primum_agent.desk import ask
 from primum_agent.device_state import DeviceState
+from primum_agent.gate_memory import gates_of, told_gates
 from primum_agent.health import summary_of
 from primum_agent.remembered import last_poll, memories
 from primum_agent.standing import read_standing
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED
+
+_HOUR = 3600.0
 
 
 def add_arguments(_: argparse.ArgumentParser) -> None:
@@ -32,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     journal = journal_to_read(layout)
     state, problems = journal.state(), journal.problems()
     waiting, remembered, poll = journal.waiting_count(), memories(journal), last_poll(journal)
+    gates = {**told_gates(gates_of(journal)), "question": told_question(journal)}
     journal.close()
     live = ask(layout.socket, {"do": "status"})
     standing = read_standing(layout) or {}
@@ -47,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         "reasons": standing.get("reasons", []),
         "notice": standing.get("notice", ""),
         **{name: standing.get(name) for name in ("ordered", "ending", "suspended")},
+        **gates,
         "eventsWaiting": waiting,
         "clock": str(SystemClock().quality()),
         "problems": [
@@ -59,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
         show_json(content)
     else:
         show(_for_people(content))
+        if content["gates"]:
+            show(f"\n{gate_table(content['gates'])}\nas judged {content['gatesJudged']}")
     well = state.in_use is not None and not problems and poll.get("code") != EXIT_FAILED
     return EXIT_DONE if well else EXIT_REFUSED
 
@@ -89,6 +107,7 @@ def _for_people(content: dict[str, Any]) -> str:
         "clock": content["clock"],
         "supervisor": "not running" if live is None else f"process {live['pid']}",
     }
+    lines |= _waits(content)
     if content["reasons"]:
         lines["reasons"] = ", ".join(content["reasons"])
     if content["ordered"]:
@@ -108,6 +127,30 @@ def _for_people(content: dict[str, Any]) -> str:
             why = f": {live['broker']['why']}" if live["broker"]["why"] else ""
             lines["broker"] = f"{live['broker']['link']}{why}"
     return pairs({**lines, **_troubles(content)})
+
+
+def _waits(content: dict[str, Any]) -> dict[str, str]:
+    """The release that gates hold, and what a person is asked."""
+    lines: dict[str, str] = {}
+    if content["waiting"]:
+        lines["waiting"] = f"{content['waiting']['name']}, since {content['waiting']['since']}"
+    if content["question"]:
+        lines["asked"] = _asked(content["question"])
+    return lines
+
+
+def _asked(question: dict[str, Any]) -> str:
+    """The question to a person, and what becomes of it without an answer."""
+    holds = question["holdsForSeconds"]
+    end = (
+        "it waits until somebody does"
+        if holds is None
+        else f"without an answer it holds for {holds / _HOUR:.1f} powered hours more"
+    )
+    return (
+        f"agree to {question['name']}? primum-agent consent, or defer "
+        f"({question['deferralsLeft']} left); {end}"
+    )
 
 
 def _troubles(content: dict[str, Any]) -> dict[str, str]:
