@@ -25,6 +25,7 @@ from primum_agent.device import Device, Ports, open_device
 from primum_agent.durable import make_folder
 from primum_agent.equivocations import tell_equivocations
 from primum_agent.events import Entry, EventKind
+from primum_agent.full_journal import HELD_BY_FULL_JOURNAL, is_held_by_full_journal
 from primum_agent.gate_keeping import look_without_candidate
 from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
@@ -42,6 +43,7 @@ from primum_verifier.core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_REFUSED,
+    EXIT_WAITING,
     FailedError,
     PrimumError,
     RefusedError,
@@ -141,6 +143,9 @@ def poll(device: Device) -> int:
         name=name,
         number=refreshed.plan_number,
     )
+    if is_held_by_full_journal(device.journal):
+        _keep(device, name=name, text=HELD_BY_FULL_JOURNAL, code=EXIT_WAITING)
+        return EXIT_WAITING
     conclusion = CandidateWork(device, judge, assigned).run()
     collect(device, refreshed.engineering)
     if conclusion.exit_code:
@@ -212,7 +217,9 @@ def run_attempt(
         # What a killed attempt left; this one holds the lock.
         shutil.rmtree(layout.scratch, ignore_errors=True)
         make_folder(layout.scratch, mode=0o700)
-        journal = Journal.open(layout, clock=clock, device_id=settings.device_id)
+        journal = Journal.open(
+            layout, clock=clock, device_id=settings.device_id, bounds=settings.journal
+        )
         try:
             device = open_device(
                 settings=settings,

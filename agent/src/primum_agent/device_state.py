@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from primum_agent.lifecycle import State, Stimulus
@@ -91,6 +91,8 @@ class DeviceState:
         eligibility: what the last review of the active release concluded, as one text.
         leaving: while rolling back, the reason for it.
         agreed: releases that a person agreed to, with who it was.
+        unknown: members that an agent one generation ahead stored, by the part they belong to;
+            kept for the day it runs again, and no part of what is compared.
     """
 
     lifecycle: State = State.IDLE
@@ -108,6 +110,7 @@ class DeviceState:
     eligibility: str = ""
     leaving: str = ""
     agreed: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     def generation(self, number: int | None) -> Generation | None:
         """The generation with this number, if it is still there."""
@@ -121,21 +124,51 @@ class DeviceState:
     def to_json(self) -> str:
         """The state as the journal stores it."""
         # Not sorted: the order of the memories is their age.
-        return json.dumps(asdict(self), separators=(",", ":"))
+        content = asdict(self)
+        unknown = content.pop("unknown")
+        for part in content["generations"]:
+            part.update(unknown.get(str(part["number"]), {}))
+        if content["candidate"] is not None:
+            content["candidate"].update(unknown.get("candidate", {}))
+        return json.dumps(content | unknown.get("", {}), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> DeviceState:
         """The state as the journal stored it."""
         content: dict[str, Any] = json.loads(text)
+        unknown = {"": _unknown(cls, content)}
         candidate = content["candidate"]
+        if candidate is not None:
+            unknown["candidate"] = _unknown(Candidate, candidate)
+        for part in content["generations"]:
+            unknown[str(part["number"])] = _unknown(Generation, part)
         return cls(
             **{
-                **content,
+                **_known(cls, content),
                 "lifecycle": State(content["lifecycle"]),
-                "candidate": None if candidate is None else Candidate(**candidate),
-                "generations": tuple(Generation(**item) for item in content["generations"]),
+                "candidate": (
+                    None if candidate is None else Candidate(**_known(Candidate, candidate))
+                ),
+                "generations": tuple(
+                    Generation(**_known(Generation, item)) for item in content["generations"]
+                ),
+                "unknown": {name: part for name, part in unknown.items() if part},
             }
         )
+
+
+def _names(cls: type[Any]) -> set[str]:
+    return {item.name for item in fields(cls)} - {"unknown"}
+
+
+def _known(cls: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    names = _names(cls)
+    return {name: value for name, value in content.items() if name in names}
+
+
+def _unknown(cls: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    names = _names(cls)
+    return {name: value for name, value in content.items() if name not in names}
 
 
 def _remember(known: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,9 +192,11 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
     state = _with_progress(state, data)
     if "candidate" in change:
         found = change["candidate"]
-        state = replace(state, candidate=None if found is None else Candidate(**found))
+        state = replace(
+            state, candidate=None if found is None else Candidate(**_known(Candidate, found))
+        )
     if "generation" in change:
-        state = _with_generation(state, Generation(**change["generation"]))
+        state = _with_generation(state, Generation(**_known(Generation, change["generation"])))
     if "collected" in change:
         gone = set(change["collected"])
         kept = tuple(item for item in state.generations if item.number not in gone)

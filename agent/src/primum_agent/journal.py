@@ -7,38 +7,43 @@ the step of the state table, the event and the new state commit together or not 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
 from primum_agent.clock import Clock
-from primum_agent.device_state import DeviceState, fold
-from primum_agent.events import FIRST_HASH, Entry, EventKind, Recorded, write_event
-from primum_agent.floors import SEQUENCE_RESERVE, Floors, read_floors, write_floors
-from primum_agent.journal_outbox import JournalOutbox
+from primum_agent.device_state import fold
+from primum_agent.events import Entry, EventKind, Recorded, write_event
+from primum_agent.floors import Floors, read_floors
+from primum_agent.journal_bounds import JournalBounds
+from primum_agent.journal_chain import TAIL_EVENTS, fault_in_chain
+from primum_agent.journal_checkpoints import JournalCheckpoints
+from primum_agent.journal_floors import TRUST_MAP_FLOOR, JournalFloors
+from primum_agent.journal_mark import read_mark, write_mark
 from primum_agent.journal_schema import (
     DamagedJournalError,
     check,
     connect,
     connect_to_read,
-    database_errors,
+    damaged,
+    let_it_shrink,
     set_aside,
 )
+from primum_agent.journal_tables import DEFAULT_BOUNDS
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import step
-from primum_verifier.core.errors import PrimumError, RefusedError
+from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
 
 AGENT_VERSION = "0.1.0"
 
-TRUST_MAP_FLOOR = "trust-map-floor"
-"""The counter below which no trust map is taken again."""
+DAMAGE_TOPIC = "journal"
+"""The lasting trouble by which a process that may not set the journal aside tells of damage."""
 
 
-class Journal(JournalOutbox):
+class Journal(JournalCheckpoints, JournalFloors):
     """One open journal.
 
     Args:
@@ -46,17 +51,30 @@ class Journal(JournalOutbox):
         connection: the open database, owned by the journal.
         clock: the clock port.
         device_id: whose journal it is.
+        bounds: how large and how old it may grow.
     """
 
     def __init__(
-        self, *, layout: Layout, connection: sqlite3.Connection, clock: Clock, device_id: str
+        self,
+        *,
+        layout: Layout,
+        connection: sqlite3.Connection,
+        clock: Clock,
+        device_id: str,
+        bounds: JournalBounds = DEFAULT_BOUNDS,
     ) -> None:
-        super().__init__(layout=layout, connection=connection, clock=clock)
+        super().__init__(layout=layout, connection=connection, clock=clock, bounds=bounds)
         self._device_id = device_id
-        self._unused: int | None = None
 
     @classmethod
-    def open(cls, layout: Layout, *, clock: Clock, device_id: str) -> Self:
+    def open(
+        cls,
+        layout: Layout,
+        *,
+        clock: Clock,
+        device_id: str,
+        bounds: JournalBounds = DEFAULT_BOUNDS,
+    ) -> Self:
         """Open the journal that the supervisor keeps; used by every process but the supervisor.
 
         Raises:
@@ -64,7 +82,9 @@ class Journal(JournalOutbox):
             FailedError: ``state.read-only``, ``resource.storage``.
         """
         connection = connect(layout.journal)
-        return cls(layout=layout, connection=connection, clock=clock, device_id=device_id)
+        return cls(
+            layout=layout, connection=connection, clock=clock, device_id=device_id, bounds=bounds
+        )
 
     @classmethod
     def open_or_restart(
@@ -74,8 +94,12 @@ class Journal(JournalOutbox):
         clock: Clock,
         device_id: str,
         salvage: Callable[[], Mapping[str, object]] = dict,
+        bounds: JournalBounds = DEFAULT_BOUNDS,
     ) -> Self:
-        """Open the journal, check it whole, and begin a new one where it is damaged or missing.
+        """Open the journal, check it, and begin a new one where it is damaged or missing.
+
+        Every page is checked, and the chain over its newest events; over all of them where
+        another process found it damaged before.
 
         Only the holder of the agent's lock may call this.
 
@@ -85,6 +109,7 @@ class Journal(JournalOutbox):
             device_id: whose journal it is.
             salvage: what the disk still says about generations and the active link, as members
                 of a ``change``; asked only where the journal is lost.
+            bounds: how large and how old it may grow.
 
         Raises:
             FailedError: ``state.read-only``, ``resource.storage``.
@@ -92,9 +117,11 @@ class Journal(JournalOutbox):
         aside: Path | None = None
         damage = ""
         try:
-            journal = cls.open(layout, clock=clock, device_id=device_id)
+            journal = cls.open(layout, clock=clock, device_id=device_id, bounds=bounds)
             try:
                 journal.check()
+                journal.clear_problem(DAMAGE_TOPIC)
+                let_it_shrink(journal._connection)  # noqa: SLF001 - its own class
             except PrimumError:
                 journal.close()
                 raise
@@ -102,7 +129,7 @@ class Journal(JournalOutbox):
             damage = error.found
             stamp = clock.now().strftime("%Y%m%dT%H%M%SZ")
             aside = set_aside(layout.journal, stamp=stamp)
-            journal = cls.open(layout, clock=clock, device_id=device_id)
+            journal = cls.open(layout, clock=clock, device_id=device_id, bounds=bounds)
         journal.begin(aside=aside, damage=damage, salvage=salvage)
         return journal
 
@@ -134,10 +161,7 @@ class Journal(JournalOutbox):
         return recorded
 
     def _append(self, entry: Entry, *, sequence: int | None = None) -> Recorded:
-        head = self._connection.execute(
-            "SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1"
-        ).fetchone()
-        last, previous = head if head is not None else (0, FIRST_HASH)
+        last, previous = self.head()
         number = sequence if sequence is not None else last + 1
         state = self.state()
         data: dict[str, object] = {
@@ -177,6 +201,7 @@ class Journal(JournalOutbox):
             data=data,
         )
         self._reserve(number)
+        write_mark(self._layout.journal_mark, number)
         self._connection.execute(
             "INSERT INTO events (sequence, line, hash) VALUES (?, ?, ?)",
             (number, recorded.line, recorded.hash),
@@ -188,14 +213,36 @@ class Journal(JournalOutbox):
         )
         return recorded
 
-    def check(self) -> None:
-        """Read the whole database once.
+    def check(self, *, whole: bool = False) -> None:
+        """Read every page once, and check the chain over its newest events.
+
+        Args:
+            whole: check the chain over all events, and the stored state against their sum.
 
         Raises:
-            DamagedJournalError: a page, an index or the stored state is wrong.
+            DamagedJournalError: a page, an index, an event, a signed head or checkpoint, or the
+                stored state is wrong, or the newest events are gone.
         """
-        check(self._connection, self._layout.journal)
-        self.state()
+        path = self._layout.journal
+        # Read first: whoever appends meanwhile writes the mark before the event.
+        mark = read_mark(self._layout.journal_mark)
+        check(self._connection, path)
+        with self._looking():
+            whole = whole or any(item.topic == DAMAGE_TOPIC for item in self.problems())
+            fault = fault_in_chain(self._connection, last=None if whole else TAIL_EVENTS)
+            last = self.last_sequence()
+            # A cut between mark and commit leaves the mark one ahead; an empty journal is new.
+            if not fault and 0 < last < mark - 1:
+                fault = f"the events after {last} are gone, {mark} was recorded"
+            if not fault and whole and self.state() != self.replayed():
+                fault = "the stored state is not what the events add up to"
+            if fault:
+                raise damaged(path, fault)
+            self.state()
+
+    def note_damage(self, error: DamagedJournalError) -> None:
+        """Remember damage that this process may not set aside; the next start checks all."""
+        self.note_problem(topic=DAMAGE_TOPIC, what=str(error.reason), text=error.for_people())
 
     def begin(
         self, *, aside: Path | None, damage: str, salvage: Callable[[], Mapping[str, object]]
@@ -219,14 +266,20 @@ class Journal(JournalOutbox):
     ) -> None:
         """The first event; after a loss it continues above every number ever used."""
         floors = read_floors(self._layout.floors)
-        if floors is None and aside is None:
+        mark = read_mark(self._layout.journal_mark)
+        if floors is None and aside is None and mark == 0:
             self.record(Entry(kind=EventKind.JOURNAL_BEGUN))
             return
         floors = floors or Floors()
+        first = max(floors.first_unused, mark + 1)
         change: dict[str, object] = {"counterFloor": floors.counter, **salvage()}
         if floors.faults:
             change["fault"] = dict(floors.faults)
-        gap: dict[str, object] = {"firstUnused": floors.first_unused, "damage": damage}
+        gap: dict[str, object] = {
+            "firstUnused": first,
+            "lastRecorded": mark,
+            "damage": damage or "the journal is gone",
+        }
         if aside is not None:
             gap["setAside"] = aside.name
         with self._writing():
@@ -236,7 +289,8 @@ class Journal(JournalOutbox):
             for authority, versions in floors.trust.items():
                 kept = {"floors": versions, "referenceTime": floors.reference.get(authority)}
                 self._connection.execute(
-                    "INSERT OR REPLACE INTO trust VALUES (?, 'floors', '', ?)",
+                    "INSERT OR REPLACE INTO trust (authority, kind, name, value) "
+                    "VALUES (?, 'floors', '', ?)",
                     (authority, json.dumps(kept).encode()),
                 )
             self._append(
@@ -247,143 +301,5 @@ class Journal(JournalOutbox):
                     change=change,
                     detail={"gap": gap},
                 ),
-                sequence=floors.first_unused,
+                sequence=first,
             )
-
-    # Looking
-
-    def state(self) -> DeviceState:
-        """The present state.
-
-        Raises:
-            DamagedJournalError: the stored state cannot be read.
-        """
-        with database_errors(self._layout.journal):
-            row = self._connection.execute("SELECT text FROM state").fetchone()
-        if row is None:
-            return DeviceState()
-        try:
-            return DeviceState.from_json(row[0])
-        except (ValueError, TypeError, KeyError) as error:
-            raise DamagedJournalError(
-                "The stored state cannot be read.",
-                reason=Reason.STATE_DAMAGED,
-                where=str(self._layout.journal),
-                found=type(error).__name__,
-            ) from error
-
-    def replayed(self) -> DeviceState:
-        """The state computed from the events alone; equal to :meth:`state` in a whole journal."""
-        state = DeviceState()
-        for line in self.events():
-            state = fold(state, json.loads(line)["data"])
-        return state
-
-    def events(self, *, after: int = 0) -> Iterator[bytes]:
-        """The lines of the events, in order."""
-        with database_errors(self._layout.journal):
-            rows = self._connection.execute(
-                "SELECT line FROM events WHERE sequence > ? ORDER BY sequence", (after,)
-            )
-            for (line,) in rows:
-                yield line
-
-    def history(self) -> Iterator[bytes]:
-        """Events and signed heads, each head after the event it closes."""
-        with database_errors(self._layout.journal):
-            rows = self._connection.execute(
-                "SELECT line FROM (SELECT sequence, 0 AS kind, line FROM events UNION ALL "
-                "SELECT sequence, 1, line FROM heads) ORDER BY sequence, kind"
-            )
-            for (line,) in rows:
-                yield line
-
-    def last_sequence(self) -> int:
-        """The number of the newest event; 0 in an empty journal."""
-        with database_errors(self._layout.journal):
-            row = self._connection.execute("SELECT max(sequence) FROM events").fetchone()
-        return int(row[0] or 0)
-
-    def head(self) -> tuple[int, str]:
-        """Number and hash of the newest event."""
-        with database_errors(self._layout.journal):
-            row = self._connection.execute(
-                "SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1"
-            ).fetchone()
-        return (0, FIRST_HASH) if row is None else (int(row[0]), str(row[1]))
-
-    # Floors that the small tables raise
-
-    def raise_context_floor(self, number: int) -> None:
-        """Remember the highest device context number that was accepted."""
-        if number > int(self.counter("context-floor", "0")):
-            self.set_counters(context_floor=str(number))
-            self._keep_floors()
-
-    def raise_trust_map_floor(self, number: int) -> None:
-        """Remember the newest trust map that was in force.
-
-        Raises:
-            RefusedError: ``trust.rollback``: this one is older.
-        """
-        floor = int(self.counter(TRUST_MAP_FLOOR, "0"))
-        if number < floor:
-            raise RefusedError(
-                "The trust map is older than one that was in force on this device.",
-                reason=Reason.TRUST_ROLLBACK,
-                where="trust-map.json",
-                found=f"number {number}",
-                expected=f"number {floor} or higher",
-                remedy="Put the newest trust map and its roots back; what runs keeps running.",
-            )
-        if number > floor:
-            self.set_counters(trust_map_floor=str(number))
-            self._keep_floors()
-
-    def replace_trust(self, authority: str, rows: list[tuple[str, str, bytes]]) -> None:
-        """Store the set of one authority instead of what was there, in one transaction."""
-        with self._writing():
-            self._connection.execute("DELETE FROM trust WHERE authority = ?", (authority,))
-            self._connection.executemany(
-                "INSERT INTO trust VALUES (?, ?, ?, ?)",
-                [(authority, kind, name, value) for kind, name, value in rows],
-            )
-        self._keep_floors()
-
-    # Inside
-
-    def _reserve(self, number: int) -> None:
-        """Keep the copy's unused number above every number used, before it is used."""
-        if self._unused is None:
-            found = read_floors(self._layout.floors)
-            self._unused = 0 if found is None else found.first_unused
-        if number >= self._unused:
-            self._write_floors(first_unused=number + SEQUENCE_RESERVE)
-
-    def _keep_floors(self) -> None:
-        self._write_floors(first_unused=None)
-
-    def _write_floors(self, *, first_unused: int | None) -> None:
-        old = read_floors(self._layout.floors) or Floors()
-        state = self.state()
-        trust: dict[str, Mapping[str, int]] = dict(old.trust)
-        reference = dict(old.reference)
-        rows = self._connection.execute("SELECT authority, value FROM trust WHERE kind = 'floors'")
-        for authority, value in rows:
-            content = json.loads(value)
-            trust[authority] = content["floors"]
-            reference[authority] = content["referenceTime"] or ""
-        fresh = dataclasses.replace(
-            old,
-            first_unused=max(old.first_unused, first_unused or 0),
-            counter=max(old.counter, state.counter_floor),
-            context=max(old.context, int(self.counter("context-floor", "0"))),
-            trust_map=max(old.trust_map, int(self.counter(TRUST_MAP_FLOOR, "0"))),
-            boots=max(old.boots, int(self.counter("boots", "0"))),
-            faults=dict(state.faults),
-            trust=trust,
-            reference=reference,
-        )
-        self._unused = fresh.first_unused
-        if fresh != old:
-            write_floors(self._layout.floors, fresh)

@@ -1,11 +1,14 @@
-"""The outbox: the events and heads that no broker has acknowledged yet. Nothing is deleted here."""
+"""The outbox: the events and heads that no broker has acknowledged yet. Nothing is deleted here.
+
+What was acknowledged is pruned elsewhere (:mod:`primum_agent.journal_checkpoints`), and only that.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from primum_agent.journal_schema import database_errors
-from primum_agent.journal_tables import JournalTables
+from primum_agent.journal_telemetry import JournalTelemetry
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class OutboxRow:
     line: bytes
 
 
-class JournalOutbox(JournalTables):
+class JournalOutbox(JournalTelemetry):
     """What waits to be sent, over one open database."""
 
     def waiting_events(self, limit: int) -> list[OutboxRow]:
@@ -48,9 +51,12 @@ class JournalOutbox(JournalTables):
                 )
 
     def last_head(self) -> int:
-        """The newest event that a signed head covers; 0 when none does."""
+        """The newest event that a signed head or checkpoint covers; 0 when none does."""
         with database_errors(self._layout.journal):
-            row = self._connection.execute("SELECT max(sequence) FROM heads").fetchone()
+            row = self._connection.execute(
+                "SELECT max(sequence) FROM (SELECT max(sequence) AS sequence FROM heads "
+                "UNION ALL SELECT max(sequence) FROM checkpoints)"
+            ).fetchone()
         return int(row[0] or 0)
 
     def add_head(self, *, sequence: int, line: bytes) -> None:

@@ -53,6 +53,9 @@ class JournalPort(Protocol):
     def clear_problem(self, topic: str) -> Problem | None:
         """Forget a trouble that has ended; the trouble, if there was one."""
 
+    def is_full(self) -> bool:
+        """Whether it is at its bound, because nobody acknowledged enough to be pruned."""
+
     def keep_verdict(self, *, release: str, name: str, verdict: Mapping[str, object]) -> None:
         """Keep the last verdict on a release, in full."""
 

@@ -1,44 +1,38 @@
-"""The journal's tables, and how its database is opened, checked and, when damaged, set aside."""
+"""How the journal's database is opened, checked, made smaller and, when damaged, set aside."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from primum_agent.durable import sync_folder
+from primum_agent.durable import disk_errors, sync_folder
+from primum_agent.journal_migrations import (
+    NEWEST,
+    generation_of,
+    is_understood,
+    migrate,
+    stand_in_for_missing_tables,
+)
 from primum_verifier.core.errors import BusyError, FailedError, PrimumError
 from primum_verifier.core.reasons import Reason
-
-SCHEMA_GENERATION = 1
-"""Stored as ``user_version``; a database of a newer agent is left alone (never rewritten)."""
 
 BUSY_SECONDS = 10.0
 """How long one appender waits for the other; a transaction takes milliseconds."""
 
-_TABLES = """
-CREATE TABLE events (
-    sequence INTEGER PRIMARY KEY, line BLOB NOT NULL, hash TEXT NOT NULL,
-    acked INTEGER NOT NULL DEFAULT 0) STRICT;
-CREATE INDEX events_waiting ON events (sequence) WHERE acked = 0;
-CREATE TABLE heads (
-    sequence INTEGER PRIMARY KEY, line BLOB NOT NULL, acked INTEGER NOT NULL DEFAULT 0) STRICT;
-CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT NOT NULL) STRICT;
-CREATE TABLE trust (
-    authority TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (authority, kind, name)) STRICT;
-CREATE TABLE counters (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE problems (
-    topic TEXT PRIMARY KEY, what TEXT NOT NULL, times INTEGER NOT NULL,
-    first TEXT NOT NULL, last TEXT NOT NULL, text TEXT NOT NULL) STRICT;
-CREATE TABLE verdicts (
-    release TEXT PRIMARY KEY, name TEXT NOT NULL, judged TEXT NOT NULL, text TEXT NOT NULL) STRICT;
-"""
+_VACUUM_PAGES = 1000
+"""Pages given back in one transaction: the other appender must not wait for long."""
+
+_INCREMENTAL = 2  # of PRAGMA auto_vacuum
 
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+_NOT_READ = re.compile(r"error code=(\d+)")
+"""In what the check finds: a page that could not be read, with the code of the reason."""
 
 
 class DamagedJournalError(FailedError):
@@ -70,13 +64,7 @@ def database_error(error: sqlite3.Error, path: Path) -> PrimumError:
             remedy="Try again in a few seconds.",
         )
     if code in _FULL:
-        return FailedError(
-            "The storage did not take the journal's data.",
-            reason=Reason.RESOURCE_STORAGE,
-            where=str(path),
-            found=found,
-            remedy="Free space on the file system of the state folder; nothing was changed.",
-        )
+        return _storage_failed(path, found)
     if code in _READ_ONLY:
         return FailedError(
             "The journal cannot be written.",
@@ -86,6 +74,16 @@ def database_error(error: sqlite3.Error, path: Path) -> PrimumError:
             remedy="Make the state folder writable for the agent's user; what runs keeps running.",
         )
     return damaged(path, found)
+
+
+def _storage_failed(path: Path, found: str) -> FailedError:
+    return FailedError(
+        "The storage did not take or give the journal's data.",
+        reason=Reason.RESOURCE_STORAGE,
+        where=str(path),
+        found=found,
+        remedy="Free space on, or check, the file system of the state folder; nothing was changed.",
+    )
 
 
 @contextlib.contextmanager
@@ -119,28 +117,65 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    # Asked before anything that could write: what is not understood stays as it is.
+    refuse_if_not_understood(connection, path)
+    new = generation_of(connection) == 0
+    if new:
+        # Only a database without tables takes it; pruning then makes the file smaller.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     # FULL: a commit that was reported survives the power; NORMAL loses the last ones.
     connection.execute("PRAGMA synchronous = FULL")
-    (generation,) = connection.execute("PRAGMA user_version").fetchone()
-    if generation == 0:
-        connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in _TABLES.strip().split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_GENERATION}")
-        connection.execute("COMMIT")
+    migrate(connection)
+    if new:
         sync_folder(path.parent)
-    elif generation != SCHEMA_GENERATION:
+    connection.execute("SELECT max(sequence) FROM events").fetchone()
+
+
+def refuse_if_not_understood(connection: sqlite3.Connection, path: Path) -> None:
+    """Leave a database alone that an agent too far ahead wrote.
+
+    Raises:
+        FailedError: it did.
+    """
+    generation = generation_of(connection)
+    if not is_understood(generation):
         raise FailedError(
             "The journal was written by another generation of the agent.",
             reason=Reason.STATE_DAMAGED,
             where=str(path),
             found=f"generation {generation}",
-            expected=f"generation {SCHEMA_GENERATION}",
+            expected=f"generation {NEWEST}, older, or {NEWEST + 1}",
             remedy="Run the agent that wrote it; updates do not start, what runs keeps running.",
         )
-    connection.execute("SELECT max(sequence) FROM events").fetchone()
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes of the database in use, free pages not counted."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def give_back_space(connection: sqlite3.Connection) -> None:
+    """Let the file shrink by its free pages; what is busy or full is left for another time."""
+    with contextlib.suppress(sqlite3.Error):
+        while connection.execute("PRAGMA freelist_count").fetchone()[0]:
+            # Each row that is fetched is one page that was given back.
+            connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+                break
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def let_it_shrink(connection: sqlite3.Connection) -> None:
+    """Rebuild a database of the first generation, once, so that its file can shrink later."""
+    with contextlib.suppress(sqlite3.Error):
+        if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("VACUUM")
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
@@ -148,11 +183,18 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
 
     Raises:
         DamagedJournalError: a page or an index is wrong.
+        FailedError: ``resource.storage``: a page could not be read; it may be whole.
     """
     with database_errors(path):
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise damaged(path, str(found)[:200])
+    if found == "ok":
+        return
+    text = str(found)[:200]
+    unread = _NOT_READ.search(text)
+    if unread is not None and int(unread[1]) & 0xFF in _FULL:
+        # A journal that is set aside for a bad moment of the disk would be lost for nothing.
+        raise _storage_failed(path, text)
+    raise damaged(path, text)
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -160,16 +202,26 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
     Raises:
         DamagedJournalError: it is malformed.
-        FailedError: ``state.read-only`` when it is not there or may not be read.
+        FailedError: an agent too far ahead wrote it; ``state.read-only`` when it is not there or
+            may not be read.
     """
     for options in ("mode=ro", "mode=ro&immutable=1"):
         connection = None
         try:
             connection = sqlite3.connect(
-                f"{path.resolve().as_uri()}?{options}", uri=True, timeout=BUSY_SECONDS
+                f"{path.resolve().as_uri()}?{options}",
+                uri=True,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
             )
+            refuse_if_not_understood(connection, path)
+            stand_in_for_missing_tables(connection)
             connection.execute("SELECT max(sequence) FROM events").fetchone()
             return connection
+        except FailedError:
+            if connection is not None:
+                connection.close()
+            raise
         except sqlite3.Error as error:
             if connection is not None:
                 connection.close()
@@ -180,11 +232,16 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def set_aside(path: Path, *, stamp: str) -> Path:
-    """Move a damaged database out of the way, with its side files, for a person to look at."""
+    """Move a damaged database out of the way, with its side files, for a person to look at.
+
+    Raises:
+        FailedError: the disk did not take it; the next start tries again.
+    """
     aside = path.with_name(f"journal.damaged-{stamp}")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        with contextlib.suppress(FileNotFoundError):
-            part.replace(aside.with_name(aside.name + suffix))
-    sync_folder(path.parent)
+    with disk_errors(path):
+        for suffix in ("", "-wal", "-shm"):
+            part = path.with_name(path.name + suffix)
+            with contextlib.suppress(FileNotFoundError):
+                part.replace(aside.with_name(aside.name + suffix))
+        sync_folder(path.parent)
     return aside

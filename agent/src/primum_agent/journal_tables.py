@@ -12,8 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from primum_agent.clock import Clock, plain_time
+from primum_agent.journal_bounds import JournalBounds
 from primum_agent.journal_schema import database_errors
 from primum_agent.layout import Layout
+
+DEFAULT_BOUNDS = JournalBounds()
+MAX_VERDICTS = 64
+"""Releases whose last verdict is kept; the one judged longest ago makes room."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,21 @@ class JournalTables:
         layout: the state folder's names.
         connection: the open database, owned by this object.
         clock: the clock port.
+        bounds: how large and how old the journal may grow.
     """
 
-    def __init__(self, *, layout: Layout, connection: sqlite3.Connection, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        connection: sqlite3.Connection,
+        clock: Clock,
+        bounds: JournalBounds = DEFAULT_BOUNDS,
+    ) -> None:
         self._layout = layout
         self._connection = connection
         self._clock = clock
+        self._bounds = bounds
 
     def close(self) -> None:
         """Give the database back."""
@@ -58,6 +72,19 @@ class JournalTables:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """One reading transaction: what others write meanwhile is not seen."""
+        with database_errors(self._layout.journal):
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("ROLLBACK")
 
     def counter(self, name: str, default: str) -> str:
         """One small value."""
@@ -104,7 +131,8 @@ class JournalTables:
                 )
                 return False
             self._connection.execute(
-                "INSERT OR REPLACE INTO problems VALUES (?, ?, 1, ?, ?, ?)",
+                "INSERT OR REPLACE INTO problems (topic, what, times, first, last, text) "
+                "VALUES (?, ?, 1, ?, ?, ?)",
                 (topic, what, now, now, text),
             )
             return True
@@ -120,7 +148,9 @@ class JournalTables:
     def problems(self) -> list[Problem]:
         """The troubles that last."""
         with database_errors(self._layout.journal):
-            rows = self._connection.execute("SELECT * FROM problems ORDER BY topic")
+            rows = self._connection.execute(
+                "SELECT topic, what, times, first, last, text FROM problems ORDER BY topic"
+            )
             return [Problem(*row) for row in rows]
 
     def keep_verdict(self, *, release: str, name: str, verdict: Mapping[str, object]) -> None:
@@ -128,8 +158,13 @@ class JournalTables:
         text = json.dumps(verdict, separators=(",", ":"))
         with self._writing():
             self._connection.execute(
-                "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO verdicts (release, name, judged, text) VALUES (?, ?, ?, ?)",
                 (release, name, plain_time(self._clock.now()), text),
+            )
+            self._connection.execute(
+                "DELETE FROM verdicts WHERE release != ? AND release NOT IN "
+                "(SELECT release FROM verdicts ORDER BY judged DESC LIMIT ?)",
+                (release, MAX_VERDICTS),
             )
 
     def verdicts(self) -> list[dict[str, object]]:
@@ -147,4 +182,6 @@ class JournalTables:
             return [(kind, name, value) for kind, name, value in rows]
 
     def _set_counter(self, name: str, value: str) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, value))
+        self._connection.execute(
+            "INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)", (name, value)
+        )

@@ -25,6 +25,11 @@ class Layout:
         return self.root / "journal.db"
 
     @property
+    def journal_mark(self) -> Path:
+        """The number of the newest event, so that a lost tail of the journal is noticed."""
+        return self.root / "journal.mark"
+
+    @property
     def floors(self) -> Path:
         """The small copy of what must never fall, for the day the journal is damaged."""
         return self.root / "floors.json"

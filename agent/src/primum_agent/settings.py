@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from primum_agent.gate_settings import GateSettings, gate_faults
 from primum_agent.gate_window import MAX_SPANS, parse_span
+from primum_agent.journal_bounds import MIB, JournalBounds
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
@@ -125,6 +126,7 @@ class Settings:
     transport: Transport = field(default_factory=Transport)
     broker: BrokerAddress | None = None
     timing: Timing = field(default_factory=Timing)
+    journal: JournalBounds = field(default_factory=JournalBounds)
     application: Application = field(default_factory=Application)
     platform: Platform = field(default_factory=Platform)
     gates: GateSettings = field(default_factory=GateSettings)
@@ -227,6 +229,7 @@ def _check(settings: Settings) -> None:
     for authority in settings.repositories.all:
         _check_addresses(settings, authority)
     _check_timing(settings.timing)
+    _check_journal(settings.journal)
     _check_gates(settings.gates)
 
 
@@ -274,6 +277,18 @@ def _check_zone(name: str) -> None:
         if any((Path(folder) / "UTC").is_file() for folder in zoneinfo.TZPATH):
             expected = "an IANA name such as Europe/Berlin"
             raise _wrong("gates.window.zone", repr(name[:80]), expected) from error
+
+
+def _check_journal(bounds: JournalBounds) -> None:
+    for where, value, least, most in (
+        ("journal.keep_days", bounds.keep_days, 1.0, 3650.0),
+        ("journal.keep_events", bounds.keep_events, 10, 1_000_000),
+        ("journal.max_bytes", bounds.max_bytes, 4 * MIB, 4096 * MIB),
+        ("journal.telemetry_rows", bounds.telemetry_rows, 0, 100_000),
+        ("journal.telemetry_bytes", bounds.telemetry_bytes, 0, 1024 * MIB),
+    ):
+        if not least <= value <= most:
+            raise _wrong(where, str(value), f"{least:g} to {most:g}")
 
 
 def _check_addresses(settings: Settings, authority: str) -> None:

@@ -1,6 +1,9 @@
 """A short-lived child that signs the journal's newest event and ends: one head for one batch.
 
-Usage: ``python -m primum_agent.sign_head --state DIR --device-id ID``
+The key is in memory only here, so this is also where a checkpoint is signed once events are due to
+be pruned: right after a batch was acknowledged.
+
+Usage: ``python -m primum_agent.sign_head --state DIR --device-id ID [--keep-days N …]``
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ import os
 import sys
 from pathlib import Path
 
+from primum_agent.checkpointing import prune_and_tell
 from primum_agent.clock import Clock, SystemClock, plain_time
 from primum_agent.journal import Journal
+from primum_agent.journal_bounds import add_arguments, bounds_of
 from primum_agent.layout import Layout
 from primum_agent.signer import Signer, open_device_key
 from primum_verifier.core.document import canonical_json
@@ -49,10 +54,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Sign the newest event of a journal.")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--device-id", required=True)
+    add_arguments(parser)
     arguments = parser.parse_args()
     layout, clock = Layout(arguments.state), SystemClock()
     try:
-        journal = Journal.open(layout, clock=clock, device_id=arguments.device_id)
+        journal = Journal.open(
+            layout, clock=clock, device_id=arguments.device_id, bounds=bounds_of(arguments)
+        )
         try:
             return _sign_and_tell(journal, layout, device_id=arguments.device_id, clock=clock)
         finally:
@@ -72,6 +80,7 @@ def _sign_and_tell(journal: Journal, layout: Layout, *, device_id: str, clock: C
         return error.exit_code
     sign_head(journal, signer=signer, device_id=device_id, clock=clock)
     journal.clear_problem(_TOPIC)
+    prune_and_tell(journal, signer=signer, device_id=device_id, clock=clock)
     return os.EX_OK
 
 

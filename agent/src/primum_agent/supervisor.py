@@ -38,6 +38,7 @@ from primum_agent.durable import make_folder
 from primum_agent.events import Entry, EventKind
 from primum_agent.health_window import HealthWindow
 from primum_agent.journal import Journal
+from primum_agent.journal_bounds import as_arguments
 from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import State, UnlistedStimulusError
@@ -56,6 +57,9 @@ LOG = logging.getLogger("primum.supervisor")
 
 REOPEN_SECONDS = 30.0
 """Between two looks at a state folder that could not be written."""
+
+_MOST_STUCK = 3
+"""Attempts that a single run lets end in the middle: then a person is told; the next start goes on."""
 
 _SIGNALS = 128  # the exit code of a program that a signal ended begins above it
 _LONGEST_SLEEP = 3600.0
@@ -186,6 +190,7 @@ class Supervisor:
                 clock=self.clock,
                 device_id=self.settings.device_id,
                 salvage=lambda: salvage(self.layout),
+                bounds=self.settings.journal,
             )
             if self.narrator is not None:
                 self.narrator.begin(self.journal)
@@ -348,12 +353,16 @@ class Supervisor:
 
     def _start_signing(self, deadline: float) -> Child:
         arguments = ["--state", str(self.layout.root), "--device-id", self.settings.device_id]
+        arguments += as_arguments(self.settings.journal)
         return children.start(Task.SIGN_HEAD, arguments, deadline=deadline)
 
     def _single_run_is_over(self) -> bool:
         if not self.once:
             return False
         if self.journal is None:
+            self._unusable = True
+            return True
+        if self._plan.stuck >= _MOST_STUCK:
             self._unusable = True
             return True
         at_rest = self.journal.state().lifecycle in {State.IDLE, State.WAITING}
