@@ -58,7 +58,7 @@ _STATE = re.compile(r"(\d+)/(\d+)")
 _SETTINGS = """\
 [tool.pytest.ini_options]
 addopts = ["--strict-markers", "--import-mode=importlib", "-pno:cacheprovider", "-pno:xdist",
-    "--assert=plain"]
+    "--assert=plain", "-k", "not any_bytes"]
 filterwarnings = ["error"]
 timeout = 60
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from tests.unit.verifier import bounds_of_documents, bounds_of_place
@@ -81,9 +82,13 @@ def lines_of(world: World, situation: str, phase: Phase) -> list[Line]:
     verdict = _asked(world, SITUATIONS[situation, phase], phase)
     if situation == RIGHT:
         return _lines(verdict, situation, known={})
-    right = _asked(World(), nothing, phase)
-    known = {line.rule: line for line in _lines(right, RIGHT, known={})}
-    return _lines(verdict, situation, known=known)
+    return _lines(verdict, situation, known=_right(phase))
+
+
+@cache
+def _right(phase: Phase) -> dict[str, Line]:
+    verdict = _asked(World(), nothing, phase)
+    return {line.rule: line for line in _lines(verdict, RIGHT, known={})}
 
 
 def _asked(world: World, bend: Bend, phase: Phase) -> Verdict:
