@@ -65,8 +65,12 @@ def health_message(
     waiting: int,
     restarts: int,
     problems: tuple[str, ...],
+    dropped: int = 0,
 ) -> bytes:
-    """The health report: readings, what runs, how many events wait, which troubles last."""
+    """The health report: readings, what runs, how many events wait, which troubles last.
+
+    ``dropped`` counts the earlier reports that made room for newer ones and were never sent.
+    """
     content = {
         "specversion": "1.0",
         "id": f"urn:uuid:{uuid.uuid4()}",
@@ -81,6 +85,7 @@ def health_message(
             "readings": asdict(readings),
             "eventsWaiting": waiting,
             "bootCount": restarts,
+            "reportsDropped": dropped,
             "problems": list(problems),
         },
     }

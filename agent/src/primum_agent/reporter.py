@@ -1,12 +1,14 @@
-"""The reporter: sends what the journal holds, deletes nothing, marks what was acknowledged.
+"""The reporter: sends what the journal holds, and marks what was acknowledged.
 
-The journal is the outbox.  A line is offered only while the broker is connected, few at a time,
-and is marked only when the broker answered for it with a success.  What was offered and never
-answered is offered again after the next connection: the event's id makes duplicates harmless.
+The journal is the outbox, for provenance first and then for telemetry.  A line is offered only
+while the broker is connected, few at a time, and is marked only when the broker answered for it
+with a success.  What was offered and never answered is offered again after the next connection:
+the event's id makes duplicates harmless.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,8 +18,10 @@ from primum_agent.broker import Acknowledged, Broker, Connected, Disconnected, M
 from primum_agent.clock import Clock
 from primum_agent.health import health_message, status_message, topic
 from primum_agent.journal import Journal
+from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.sensors import Sensors
 from primum_agent.timing import backed_off, jittered
+from primum_verifier.core.errors import PrimumError
 
 FIRST_BACK_OFF = 2.0
 """Seconds before the second attempt to connect."""
@@ -32,6 +36,9 @@ STABLE_SECONDS = 60.0
 REFUSED_SECONDS = 30.0
 """How long nothing is offered to a broker that answered "no"."""
 
+FRESH_SECONDS = 60.0
+"""A report of health younger than this need not be written anew when the broker comes back."""
+
 _JITTER = 0.3
 _PACKET_OVERHEAD = 64  # topic length, packet id and properties of one publish
 
@@ -45,11 +52,22 @@ class Link(StrEnum):
 
 
 class Lane(StrEnum):
-    """What a message under way is: only events and heads come from the journal."""
+    """What a message under way is: all but the status comes from the journal."""
 
     EVENT = "event"
     HEAD = "head"
+    TELEMETRY = "telemetry"
     OTHER = "other"
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """A line that waits in the journal, and the end of the topic that it goes to."""
+
+    lane: Lane
+    number: int
+    end: str
+    line: bytes
 
 
 @dataclass
@@ -80,6 +98,7 @@ class Reporter:
     refused: int = 0
     next_try: float = 0.0
     next_health: float = 0.0
+    last_health: float = -math.inf
     last_answer: float = 0.0
     risen: float = 0.0
     paused_until: float = 0.0
@@ -87,7 +106,7 @@ class Reporter:
     max_bytes: int | None = None
     reasons: tuple[str, ...] = ()
     _under_way: dict[int, tuple[Lane, int]] = field(default_factory=dict)
-    _too_large: set[int] = field(default_factory=set)
+    _too_large: set[tuple[Lane, int]] = field(default_factory=set)
     _said: bytes = b""
 
     def work(self, journal: Journal | None, *, now: float) -> float:
@@ -109,12 +128,12 @@ class Reporter:
         if self.link is Link.UP and self._under_way and now - self.last_answer > ANSWER_SECONDS:
             self._lose(now, why="the broker takes messages and never acknowledges them")
             self.broker.close(None)
+        if journal is not None:
+            self._keep_health(journal, now=now)
         if self.link is Link.UP:
             self._tell_status(journal)
-            if journal is not None:
-                self._tell_health(journal, now=now)
-                if now >= self.paused_until:
-                    self._offer(journal, now=now)
+            if journal is not None and now >= self.paused_until:
+                self._offer(journal, now=now)
             # What was handed over may already have been answered.
             self._listen(journal, now=now)
         return self._next_call(now)
@@ -150,7 +169,7 @@ class Reporter:
 
     def _next_call(self, now: float) -> float:
         if self.link is Link.DOWN:
-            return self.next_try
+            return min(self.next_try, max(self.next_health, now))
         if self.link is Link.CONNECTING:
             return now + ANSWER_SECONDS
         if self._under_way:
@@ -160,8 +179,7 @@ class Reporter:
         return self.next_health
 
     def _listen(self, journal: Journal | None, *, now: float) -> None:
-        events: list[int] = []
-        heads: list[int] = []
+        taken: dict[Lane, list[int]] = {lane: [] for lane in Lane}
         for occurrence in self.broker.poll():
             match occurrence:
                 case Connected():
@@ -173,18 +191,22 @@ class Reporter:
                     lane, number = self._under_way.pop(occurrence.ticket, (Lane.OTHER, 0))
                     if occurrence.refused:
                         self._refuse(occurrence.refused, now=now)
-                    elif lane is Lane.EVENT:
-                        events.append(number)
-                    elif lane is Lane.HEAD:
-                        heads.append(number)
-        if journal is not None and (events or heads):
-            journal.acknowledge(events=events, heads=heads)
+                    else:
+                        taken[lane].append(number)
+        if journal is None:
+            return
+        if taken[Lane.EVENT] or taken[Lane.HEAD]:
+            journal.acknowledge(events=taken[Lane.EVENT], heads=taken[Lane.HEAD])
             self.failures = 0
+        if taken[Lane.TELEMETRY]:
+            journal.forget_telemetry(taken[Lane.TELEMETRY])
 
     def _rise(self, connected: Connected, *, now: float) -> None:
         self.link, self.why = Link.UP, ""
         self.limit, self.max_bytes = connected.in_flight, connected.max_bytes
-        self.risen = self.last_answer = self.next_health = now
+        self.risen = self.last_answer = now
+        if now - self.last_health > FRESH_SECONDS:
+            self.next_health = now
         self.paused_until = 0.0
         self._under_way.clear()
         self._too_large.clear()
@@ -224,9 +246,11 @@ class Reporter:
         if payload != self._said and self._publish("status", payload, retain=True) is not None:
             self._said = payload
 
-    def _tell_health(self, journal: Journal, *, now: float) -> None:
+    def _keep_health(self, journal: Journal, *, now: float) -> None:
+        """Write a report when one is due; while the broker is away too, to be sent afterwards."""
         if now < self.next_health:
             return
+        self.last_health = now
         self.next_health = now + jittered(self.health_seconds, jitter=_JITTER, draw=self.draw())
         payload = health_message(
             device_id=self.device_id,
@@ -237,28 +261,51 @@ class Reporter:
             waiting=journal.waiting_count(),
             restarts=int(journal.counter("boots", "0")),
             problems=tuple(f"{item.topic}: {item.what}" for item in journal.problems()),
+            dropped=journal.telemetry_dropped(),
         )
-        self._publish("health", payload)
+        try:
+            journal.keep_telemetry(kind="health", line=payload)
+        except DamagedJournalError:
+            raise
+        except PrimumError:
+            # A disk that takes no report must not keep the reporter from sending provenance.
+            self._publish("health", payload)
 
     def _offer(self, journal: Journal, *, now: float) -> None:
-        """Offer the oldest lines, as many as may be under way; events before heads."""
-        for lane, end in ((Lane.EVENT, "provenance"), (Lane.HEAD, "head")):
+        """Offer the oldest lines, as many as may be under way: events, heads, then telemetry."""
+        for lane in (Lane.EVENT, Lane.HEAD, Lane.TELEMETRY):
             room = self.limit - len(self._under_way)
             if room <= 0:
                 return
-            busy = {number for kind, number in self._under_way.values() if kind is lane}
-            wanted = room + len(busy) + len(self._too_large)
-            select = journal.waiting_events if lane is Lane.EVENT else journal.waiting_heads
-            rows = [row for row in select(wanted) if row.sequence not in busy | self._too_large]
-            for row in rows[:room]:
-                if self.max_bytes is not None and len(row.line) + _PACKET_OVERHEAD > self.max_bytes:
-                    # Offered, it would end every connection; it waits for a better broker.
-                    self._too_large.add(row.sequence)
-                    self.why = f"event {row.sequence} is larger than the broker takes"
-                    continue
-                if not self._under_way:
-                    self.last_answer = now
-                ticket = self._publish(end, row.line)
-                if ticket is None:
-                    return
-                self._under_way[ticket] = (lane, row.sequence)
+            known = self._too_large | set(self._under_way.values())
+            found = self._waiting(journal, lane, room + len(known))
+            fresh = [item for item in found if (lane, item.number) not in known]
+            if not all(self._hand_over(item, now=now) for item in fresh[:room]):
+                return
+
+    def _hand_over(self, item: _Offer, *, now: float) -> bool:
+        """Whether the connection goes on taking lines."""
+        if self.max_bytes is not None and len(item.line) + _PACKET_OVERHEAD > self.max_bytes:
+            # Offered, it would end every connection; it waits for a better broker.
+            self._too_large.add((item.lane, item.number))
+            self.why = f"{item.lane} {item.number} is larger than the broker takes"
+            return True
+        if not self._under_way:
+            self.last_answer = now
+        ticket = self._publish(item.end, item.line)
+        if ticket is None:
+            return False
+        self._under_way[ticket] = (item.lane, item.number)
+        return True
+
+    @staticmethod
+    def _waiting(journal: Journal, lane: Lane, limit: int) -> list[_Offer]:
+        """The oldest lines of a lane."""
+        if lane is Lane.TELEMETRY:
+            reports = journal.waiting_telemetry(limit)
+            return [_Offer(lane, item.number, item.kind, item.line) for item in reports]
+        if lane is Lane.EVENT:
+            rows, end = journal.waiting_events(limit), "provenance"
+        else:
+            rows, end = journal.waiting_heads(limit), "head"
+        return [_Offer(lane, row.sequence, end, row.line) for row in rows]

@@ -404,4 +404,4 @@ def test_any_run_of_appends_acknowledgements_prunings_and_cuts(tmp_path: Path) -
                 suppress_health_check=[HealthCheck.too_slow],
             ),
         )
-    assert PrunedJournal.pruned > 0, f"{PrunedJournal.pruned} the runs reach what they are about"
+    assert PrunedJournal.pruned > 0, "the runs reach what they are about"

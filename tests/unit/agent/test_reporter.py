@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from primum_agent.journal import Journal
 from primum_agent.reporter import ANSWER_SECONDS, REFUSED_SECONDS, Link, Reporter
 from primum_agent.sensors import FakeSensors
 from primum_agent.system_sensors import SystemSensors
+from primum_verifier.core.errors import FailedError
+from primum_verifier.core.reasons import Reason
 
 
 @pytest.fixture
@@ -99,9 +102,9 @@ def test_an_unreachable_broker_is_tried_ever_more_rarely(
     broker.up = False
     now, waits = 0.0, []
     for _ in range(12):
-        later = reporter.work(journal, now=now)
-        waits.append(later - now)
-        now = later
+        assert now < reporter.work(journal, now=now) <= reporter.next_try
+        waits.append(reporter.next_try - now)
+        now = reporter.next_try
     assert waits[0] >= 1.0
     assert waits == sorted(waits)
     assert waits[-1] <= 900.0
@@ -156,6 +159,69 @@ def test_health_is_told_at_birth_and_then_by_its_period(
     health = json.loads(of(broker, "health")[0].payload)
     assert health["data"]["readings"]["disk_free"] == 10**9
     assert health["data"]["mode"] == "safe"
+
+
+def health_times(broker: FakeBroker) -> list[str]:
+    return [json.loads(item.payload)["time"] for item in of(broker, "health")]
+
+
+def test_reports_of_health_wait_for_the_broker_and_come_in_order(
+    reporter: Reporter, broker: FakeBroker, journal: Journal, clock: FakeClock
+) -> None:
+    """The broker is away for three hours: what the device felt meanwhile is not lost."""
+    broker.up = False
+    began = clock.moment
+    for minute in range(180):
+        clock.moment = began + timedelta(minutes=minute)
+        reporter.work(journal, now=60.0 * minute)
+    assert len(journal.waiting_telemetry(100)) == 12
+    broker.up = True
+    clock.moment = began + timedelta(minutes=200)
+    drain(reporter, journal, now=12_000.0)
+    assert health_times(broker) == sorted(health_times(broker))
+    assert len(health_times(broker)) == 13, "and one at the return"
+    assert journal.waiting_telemetry(100) == []
+    provenance_first = [item.topic.rpartition("/")[2] for item in broker.messages]
+    assert provenance_first.index("provenance") < provenance_first.index("health")
+
+
+def test_a_report_that_the_broker_refused_or_never_answered_waits(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    broker.refuses = "Quota exceeded"
+    drain(reporter, journal, now=0.0)
+    assert len(journal.waiting_telemetry(10)) == 1
+    broker.refuses, broker.silent = "", True
+    drain(reporter, journal, now=2 * REFUSED_SECONDS)
+    assert len(journal.waiting_telemetry(10)) == 1
+    broker.drop()
+    broker.silent = False
+    drain(reporter, journal, now=100.0, turns=1)
+    drain(reporter, journal, now=5000.0)
+    assert journal.waiting_telemetry(10) == []
+
+
+def test_a_flapping_connection_writes_no_report_each_time(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    for turn in range(10):
+        drain(reporter, journal, now=5.0 * turn)
+        broker.drop()
+        reporter.next_try = 0.0
+    assert len({item.payload for item in of(broker, "health")}) == 1
+
+
+def test_a_disk_that_takes_no_report_does_not_keep_provenance_from_being_sent(
+    reporter: Reporter, broker: FakeBroker, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: object) -> None:
+        raise FailedError("full", reason=Reason.RESOURCE_STORAGE)
+
+    monkeypatch.setattr(journal, "keep_telemetry", full)
+    fill(journal, 3)
+    drain(reporter, journal, now=0.0)
+    assert journal.waiting_count() == 0
+    assert len(of(broker, "health")) == 1, "told all the same, though it cannot wait"
 
 
 def test_without_a_journal_only_the_status_is_told(reporter: Reporter, broker: FakeBroker) -> None:

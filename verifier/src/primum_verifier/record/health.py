@@ -1,7 +1,8 @@
 """What a device says of itself: the retained status, and the periodic report of its health.
 
-Neither is provenance: they are not chained, and one that is lost is replaced by the next.  What
-must be proven later is an event.
+Neither is provenance: they are not chained, and one that is lost is replaced by the next.  A
+report says when it was written: it may have waited for the broker.  What must be proven later is
+an event.
 """
 
 from __future__ import annotations
@@ -73,13 +74,17 @@ class WhatRuns(Document):
 
 
 class HealthData(WhatRuns):
-    """What runs, on which agent, how the device feels, and what it has not yet sent."""
+    """What runs, on which agent, how the device feels, and what it has not yet sent.
+
+    ``reportsDropped`` counts earlier reports that made room for newer ones and were never sent.
+    """
 
     agent_version: Version
     clock: Clock
     readings: Readings
     events_waiting: Count
     boot_count: Count
+    reports_dropped: Count = 0
     problems: Annotated[tuple[_Told, ...], Field(max_length=MAX_PROBLEMS)]
 
 
