@@ -48,6 +48,7 @@ class AttemptPlan:
         due: when the next one is started, on the supervisor's clock.
         failures: polls that failed in a row.
         cuts: attempts in a row that were cut or left something in the middle.
+        stuck: those of them that no other attempt held up.
         polls: polls that ended.
         ended: when the last attempt ended.
         last_code: exit code of the last poll.
@@ -62,6 +63,7 @@ class AttemptPlan:
     due: float = 0.0
     failures: int = 0
     cuts: int = 0
+    stuck: int = 0
     polls: int = 0
     ended: float = 0.0
     last_code: int = 0
@@ -125,10 +127,11 @@ class AttemptPlan:
         left_in_the_middle = RESUME.get(journal.state().lifecycle) in _MIDDLE
         if code < 0 or code == EXIT_BUSY or left_in_the_middle:
             self.cuts += 1
+            self.stuck = 0 if code == EXIT_BUSY else self.stuck + 1
             delay = backed_off(RETRY_SECONDS, failures=self.cuts - 1, jitter=0.2, draw=self.draw())
             self.resume(now + delay)
             return
-        self.cuts = 0
+        self.cuts = self.stuck = 0
         if child.reason == "resume":
             # After a power cut in a whole house the devices must not all ask at once.
             timing = self.settings.timing

@@ -112,8 +112,10 @@ class FolderStore:
         make_folder(self._layout.generations)
         for folder in (self._files, self._layout.generations, self._layout.root):
             remove_leftovers(folder)
-        for folder in self._layout.generations.glob(".*.making"):
-            shutil.rmtree(folder, ignore_errors=True)
+        # A folder that cannot be read is left: what is wrong with it is told by whoever needs it.
+        with suppress(OSError):
+            for folder in self._layout.generations.glob(".*.making"):
+                shutil.rmtree(folder, ignore_errors=True)
 
     # Files
 

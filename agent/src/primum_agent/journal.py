@@ -7,6 +7,7 @@ the step of the state table, the event and the new state commit together or not 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -23,12 +24,14 @@ from primum_agent.journal_checkpoints import JournalCheckpoints
 from primum_agent.journal_floors import TRUST_MAP_FLOOR, JournalFloors
 from primum_agent.journal_mark import read_mark, write_mark
 from primum_agent.journal_schema import (
+    MOST_UNREAD,
     DamagedJournalError,
     check,
     connect,
     connect_to_read,
     damaged,
     let_it_shrink,
+    refuse_if_unreadable,
     set_aside,
 )
 from primum_agent.journal_tables import DEFAULT_BOUNDS
@@ -95,6 +98,7 @@ class Journal(JournalCheckpoints, JournalFloors):
         device_id: str,
         salvage: Callable[[], Mapping[str, object]] = dict,
         bounds: JournalBounds = DEFAULT_BOUNDS,
+        unread: int = 0,
     ) -> Self:
         """Open the journal, check it, and begin a new one where it is damaged or missing.
 
@@ -110,27 +114,53 @@ class Journal(JournalCheckpoints, JournalFloors):
             salvage: what the disk still says about generations and the active link, as members
                 of a ``change``; asked only where the journal is lost.
             bounds: how large and how old it may grow.
+            unread: at how many openings before this one, in a row, it could not be read.
 
         Raises:
+            UnreadableJournalError: the disk does not give it back.
             FailedError: ``state.read-only``, ``resource.storage``.
         """
         aside: Path | None = None
         damage = ""
         try:
-            journal = cls.open(layout, clock=clock, device_id=device_id, bounds=bounds)
-            try:
-                journal.check()
-                journal.clear_problem(DAMAGE_TOPIC)
-                let_it_shrink(journal._connection)  # noqa: SLF001 - its own class
-            except PrimumError:
-                journal.close()
-                raise
+            journal = cls._open_twice(layout, clock=clock, device_id=device_id, bounds=bounds)
         except DamagedJournalError as error:
+            if unread < MOST_UNREAD:
+                refuse_if_unreadable(layout.journal)
             damage = error.found
             stamp = clock.now().strftime("%Y%m%dT%H%M%SZ")
             aside = set_aside(layout.journal, stamp=stamp)
             journal = cls.open(layout, clock=clock, device_id=device_id, bounds=bounds)
         journal.begin(aside=aside, damage=damage, salvage=salvage)
+        return journal
+
+    @classmethod
+    def _open_twice(
+        cls, layout: Layout, *, clock: Clock, device_id: str, bounds: JournalBounds
+    ) -> Self:
+        """Open it and check it; damage is what is found at a second look as well.
+
+        Raises:
+            DamagedJournalError: it is damaged, or the disk failed twice.
+            FailedError: ``state.read-only``, ``resource.storage``.
+        """
+        # SQLite finds damage, too, where the disk failed to answer once.
+        with contextlib.suppress(DamagedJournalError):
+            return cls._open_whole(layout, clock=clock, device_id=device_id, bounds=bounds)
+        return cls._open_whole(layout, clock=clock, device_id=device_id, bounds=bounds)
+
+    @classmethod
+    def _open_whole(
+        cls, layout: Layout, *, clock: Clock, device_id: str, bounds: JournalBounds
+    ) -> Self:
+        journal = cls.open(layout, clock=clock, device_id=device_id, bounds=bounds)
+        try:
+            journal.check()
+            journal.clear_problem(DAMAGE_TOPIC)
+            let_it_shrink(journal._connection)  # noqa: SLF001 - its own class
+        except PrimumError:
+            journal.close()
+            raise
         return journal
 
     @classmethod

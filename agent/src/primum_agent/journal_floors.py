@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from primum_agent.floors import SEQUENCE_RESERVE, Floors, read_floors, write_floors
 from primum_agent.journal_reading import JournalReading
+from primum_agent.journal_schema import database_errors
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
 
@@ -72,7 +73,10 @@ class JournalFloors(JournalReading):
         state = self.state()
         trust: dict[str, Mapping[str, int]] = dict(old.trust)
         reference = dict(old.reference)
-        rows = self._connection.execute("SELECT authority, value FROM trust WHERE kind = 'floors'")
+        with database_errors(self._layout.journal):
+            rows = self._connection.execute(
+                "SELECT authority, value FROM trust WHERE kind = 'floors'"
+            ).fetchall()
         for authority, value in rows:
             content = json.loads(value)
             trust[authority] = content["floors"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,12 +30,18 @@ _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
-_NOT_READ = re.compile(r"error code=(\d+)")
-"""In what the check finds: a page that could not be read, with the code of the reason."""
+MOST_UNREAD = 10
+"""Openings in a row at which the disk does not give the journal back; then it counts as damaged."""
+
+_PIECE_BYTES = 1024 * 1024
 
 
 class DamagedJournalError(FailedError):
     """The database is no journal any more: malformed, foreign, or lacking its tables."""
+
+
+class UnreadableJournalError(FailedError):
+    """The disk does not give the database back; whether it is damaged cannot be said."""
 
 
 def damaged(path: Path, found: str) -> DamagedJournalError:
@@ -182,19 +187,38 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     """Read the whole database once and compare it with itself.
 
     Raises:
-        DamagedJournalError: a page or an index is wrong.
-        FailedError: ``resource.storage``: a page could not be read; it may be whole.
+        DamagedJournalError: a page or an index is wrong, or could not be read just now.
     """
     with database_errors(path):
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found == "ok":
-        return
-    text = str(found)[:200]
-    unread = _NOT_READ.search(text)
-    if unread is not None and int(unread[1]) & 0xFF in _FULL:
-        # A journal that is set aside for a bad moment of the disk would be lost for nothing.
-        raise _storage_failed(path, text)
-    raise damaged(path, text)
+    if found != "ok":
+        raise damaged(path, str(found)[:200])
+
+
+def refuse_if_unreadable(path: Path) -> None:
+    """Tell what the disk does not give back from what is damaged; SQLite says the same of both.
+
+    Raises:
+        UnreadableJournalError: the disk does not give the files back; they may be whole.
+    """
+    try:
+        for part in _files(path):
+            with contextlib.suppress(FileNotFoundError), part.open("rb") as file:
+                while file.read(_PIECE_BYTES):
+                    pass
+    except OSError as error:
+        raise UnreadableJournalError(
+            "The storage does not give the journal back.",
+            reason=Reason.RESOURCE_STORAGE,
+            where=str(path),
+            found=error.strerror or str(error),
+            expected="a file system that can be read",
+            remedy="Check the storage; the agent tries again, and what runs keeps running.",
+        ) from error
+
+
+def _files(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -239,9 +263,8 @@ def set_aside(path: Path, *, stamp: str) -> Path:
     """
     aside = path.with_name(f"journal.damaged-{stamp}")
     with disk_errors(path):
-        for suffix in ("", "-wal", "-shm"):
-            part = path.with_name(path.name + suffix)
+        for part in _files(path):
             with contextlib.suppress(FileNotFoundError):
-                part.replace(aside.with_name(aside.name + suffix))
+                part.replace(aside.with_name(aside.name + part.name.removeprefix(path.name)))
         sync_folder(path.parent)
     return aside

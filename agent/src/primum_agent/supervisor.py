@@ -39,7 +39,7 @@ from primum_agent.events import Entry, EventKind
 from primum_agent.health_window import HealthWindow
 from primum_agent.journal import Journal
 from primum_agent.journal_bounds import as_arguments
-from primum_agent.journal_schema import DamagedJournalError
+from primum_agent.journal_schema import DamagedJournalError, UnreadableJournalError
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import State, UnlistedStimulusError
 from primum_agent.locking import held
@@ -59,7 +59,7 @@ REOPEN_SECONDS = 30.0
 """Between two looks at a state folder that could not be written."""
 
 _MOST_STUCK = 3
-"""Attempts that a single run lets end in the middle: then a person is told; the next start goes on."""
+"""Attempts in a row that a single run lets end in the middle; then a person is told."""
 
 _SIGNALS = 128  # the exit code of a program that a signal ended begins above it
 _LONGEST_SLEEP = 3600.0
@@ -103,6 +103,7 @@ class Supervisor:
     _next_head: float = 0.0
     _signed: float = 0.0
     _unusable: bool = False
+    _unread: int = 0
     _warned: str = ""
     _trouble: str = ""
     _line: str = ""
@@ -191,7 +192,9 @@ class Supervisor:
                 device_id=self.settings.device_id,
                 salvage=lambda: salvage(self.layout),
                 bounds=self.settings.journal,
+                unread=self._unread,
             )
+            self._unread = 0
             if self.narrator is not None:
                 self.narrator.begin(self.journal)
             self._plan.begin(self.journal, self.monotonic())
@@ -202,6 +205,7 @@ class Supervisor:
                 self._desk = self._open_desk()
         except PrimumError as error:
             self._warn(error)
+            self._unread += isinstance(error, UnreadableJournalError)
             self._close_journal()
             self._report_reasons(str(error.reason))
             self._next_open = self.monotonic() + REOPEN_SECONDS
