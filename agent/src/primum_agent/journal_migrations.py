@@ -79,7 +79,7 @@ def migrate(connection: sqlite3.Connection) -> None:
             step = STEPS.get(generation_of(connection))
             if step is not None:
                 target, statements = step
-                for statement in statements.split(";\n"):
+                for statement in statements.strip().split(";\n"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {target}")
             connection.execute("COMMIT")
@@ -95,5 +95,5 @@ def stand_in_for_missing_tables(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
     while generation and generation in STEPS:
         generation, statements = STEPS[generation]
-        for statement in statements.split(";\n"):
+        for statement in statements.strip().split(";\n"):
             connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
