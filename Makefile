@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help environment broker demo test coverage lint check fix pins clean
-.PHONY: campaign-fuzz campaign-mutation campaign-compromise
+.PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -44,6 +44,11 @@ campaign-mutation: ## changes what decides; each change must be seen; TARGET=mod
 
 campaign-compromise: environment ## what each stolen key, pair and authority reaches; its page
 	@$(BIN)/python -m tests.scenarios.compromise.campaign
+
+campaign-crash: environment ## cuts a device at each call that changes a file; SECONDS, SEED, TARGET, AGAIN=1
+	@$(BIN)/python -m tests.campaigns.crash_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET)) $(if $(AGAIN),--again) \
+	    $(if $(WORKERS),--workers $(WORKERS)) $(if $(POINT),--point $(POINT))
 
 lint: environment ## style, types and the direction of imports
 	@$(BIN)/ruff check

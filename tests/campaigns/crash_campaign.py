@@ -1,0 +1,291 @@
+"""``make campaign-crash``: kills a device, or fails its disk, at each call that changes a file.
+
+Ten minutes (SECONDS=…) over all subjects, or one (TARGET=update|rollback|withdrawal|collection).
+The points are tried in an order drawn from SEED=…; what every start makes anew comes last.  What
+was tried on this very code is not tried again until AGAIN=1: the campaign goes on where it
+stopped.  ``--point NAME`` tries one point, as it is named in a finding.
+
+Exit: 0 every device tried recovered, 1 one did not, 2 it cannot run here or was called wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import chain, zip_longest
+from multiprocessing import get_context
+from pathlib import Path
+
+from tests.campaigns.crash_points import (
+    KINDS,
+    Known,
+    Outcome,
+    Point,
+    fresh_world,
+    known_points,
+    try_point,
+)
+from tests.campaigns.crash_tracer import cannot
+from tests.campaigns.crash_worlds import CHECKOUT, TARGETS, World
+
+CACHE = CHECKOUT / ".cache" / "crash"
+TRIED_CODE = (CHECKOUT / "agent" / "src", CHECKOUT / "verifier" / "src", Path(__file__).parent)
+EXIT_DONE, EXIT_FOUND, EXIT_USAGE = 0, 1, 2
+SECONDS = 600.0
+SHOW_EVERY = 30.0
+_ROW = "{:12} {:10} {:>7} {:>8} {:>6} {:>8}"
+
+_worlds: dict[str, World] = {}
+"""Of one worker process: each subject's world is built once."""
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal."""
+    print(text, flush=True)
+
+
+def code_digest() -> str:
+    """What the outcomes of earlier runs are about: any change to the code begins anew."""
+    seen = hashlib.sha256()
+    for folder in TRIED_CODE:
+        for path in sorted(folder.rglob("*.py")):
+            seen.update(path.relative_to(CHECKOUT).as_posix().encode() + b"\0")
+            seen.update(hashlib.sha256(path.read_bytes()).digest())
+    return seen.hexdigest()
+
+
+def in_turns(points: Iterable[Point], *, seed: int) -> list[Point]:
+    """Every kind of every subject in turn; in each, every place before any place again.
+
+    A place is a call of a role on a path: what an update does forty times to its journal shows
+    most of what it has to show the first time.
+
+    Args:
+        points: all of them.
+        seed: the same seed gives the same order.
+    """
+    groups: dict[tuple[str, str], list[Point]] = {}
+    for point in points:
+        groups.setdefault((point.subject, point.kind), []).append(point)
+    for name, group in sorted(groups.items()):
+        random.Random(f"{seed}:{name}").shuffle(group)
+        met: Counter[tuple[str, str, str]] = Counter()
+        rank: dict[Point, tuple[bool, int]] = {}
+        for point in group:
+            met[point.place] += 1
+            rank[point] = (point.matters_less, met[point.place])
+        group.sort(key=rank.__getitem__)
+    turns = zip_longest(*(group for _, group in sorted(groups.items())))
+    return [point for point in chain.from_iterable(turns) if point is not None]
+
+
+# In a worker
+
+
+def _world(subject: str, folder: str) -> World:
+    if subject not in _worlds:
+        _worlds[subject] = fresh_world(Path(folder) / str(os.getpid()) / subject, subject)
+    return _worlds[subject]
+
+
+def _know(subject: str, folder: str) -> Known:
+    return known_points(_world(subject, folder), tuple(KINDS))
+
+
+def _try(point: Point, folder: str) -> Outcome:
+    return try_point(_world(point.subject, folder), point)
+
+
+# In the campaign
+
+
+class Campaign:
+    """One campaign over some subjects.
+
+    Args:
+        subjects: their names.
+        seed: of the order.
+        seconds: when no new point is begun any more.
+        workers: devices at a time.
+        again: forget what was tried before.
+    """
+
+    def __init__(
+        self, *, subjects: Sequence[str], seed: int, seconds: float, workers: int, again: bool
+    ) -> None:
+        self._subjects = subjects
+        self._seed = seed
+        self._workers = workers
+        self._until = time.monotonic() + seconds
+        self._kept = CACHE / "tried.jsonl"
+        self._code = code_digest()
+        self._outcomes = {} if again else self._earlier()
+        self._points: list[Point] = []
+        self._instants = 0
+        self._bad_instants: list[str] = []
+
+    def _earlier(self) -> dict[str, Outcome]:
+        """What was tried on this very code; lines of other code are left out."""
+        if not self._kept.is_file():
+            return {}
+        lines = [json.loads(line) for line in self._kept.read_text("utf-8").splitlines()]
+        found = [line["outcome"] for line in lines if line["code"] == self._code]
+        return {item["name"]: Outcome(**item) for item in found}
+
+    def _keep(self) -> None:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        beside = self._kept.with_suffix(".new")
+        lines = [
+            json.dumps({"code": self._code, "outcome": item.as_dict()})
+            for item in self._outcomes.values()
+        ]
+        beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        beside.replace(self._kept)
+
+    def run(self) -> int:
+        """Try what the time allows; an exit code."""
+        with (
+            tempfile.TemporaryDirectory(prefix="primum-crash-") as folder,
+            ProcessPoolExecutor(self._workers, mp_context=get_context("spawn")) as pool,
+        ):
+            known = [pool.submit(_know, subject, folder) for subject in self._subjects]
+            for subject, future in zip(self._subjects, known, strict=True):
+                self._meet(subject, future.result())
+            left = [
+                point
+                for point in in_turns(self._points, seed=self._seed)
+                if point.name not in self._outcomes
+            ]
+            earlier = len(self._points) - len(left)
+            say(f"crash: {len(self._points)} points known, {earlier} tried before on this code")
+            self._work(pool, left, folder)
+        return self._report()
+
+    def _meet(self, subject: str, known: Known) -> None:
+        self._points += known.points
+        self._instants += known.instants
+        self._bad_instants += known.faults
+        say(f"{subject}: {known.instants} instants, {len(known.faults)} without what may run")
+        for text in known.faults:
+            say(f"    {text}")
+
+    def _work(self, pool: ProcessPoolExecutor, left: list[Point], folder: str) -> None:
+        """Keep every worker busy until the time is over; what was begun is ended."""
+        waiting = iter(left)
+        running: dict[Future[Outcome], Point] = {}
+        shown = time.monotonic()
+        while True:
+            while len(running) < self._workers and time.monotonic() < self._until:
+                point = next(waiting, None)
+                if point is None:
+                    break
+                running[pool.submit(_try, point, folder)] = point
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                point, outcome = running.pop(future), future.result()
+                self._outcomes[outcome.name] = outcome
+                self._keep()
+                if outcome.faults:
+                    say(f"BRICKED {outcome.name} ({point.call} {point.path})")
+                    for text in outcome.faults:
+                        say(f"    {text}")
+            if time.monotonic() - shown > SHOW_EVERY:
+                shown = time.monotonic()
+                say(f"crash: {len(self._outcomes)} of {len(self._points)} points tried")
+
+    def _report(self) -> int:
+        """The closing table; an exit code."""
+        known = {point.name: point for point in self._points}
+        tried = [item for name, item in self._outcomes.items() if name in known]
+        say("")
+        say(_ROW.format("subject", "kind", "points", "bricked", "known", "not met"))
+        for subject, kind in dict.fromkeys((item.subject, item.kind) for item in self._points):
+            mine = [item for item in tried if item.name.startswith(f"{subject}:{kind}:")]
+            met = [item for item in mine if item.hit]
+            count = sum((item.subject, item.kind) == (subject, kind) for item in self._points)
+            bricked = sum(bool(item.faults) for item in met)
+            missed = len(mine) - len(met)
+            say(_ROW.format(subject, kind, len(met), bricked, count, missed))
+        met = [item for item in tried if item.hit]
+        bricked = sum(bool(item.faults) for item in met)
+        share = 100 * len(met) / len(known) if known else 0.0
+        say(
+            f"\n{self._instants} instants looked at between two changes,"
+            f" {len(self._bad_instants)} without what may run"
+        )
+        say(f"{len(met)} points, {bricked} bricked; {len(known)} known, {share:.1f} % reached")
+        _say_recovery([item.recovery for item in met if item.recovery is not None])
+        say(f"seed {self._seed}; `make campaign-crash` goes on from here, AGAIN=1 begins anew")
+        return EXIT_FOUND if bricked or self._bad_instants else EXIT_DONE
+
+
+def _say_recovery(seconds: Sequence[float]) -> None:
+    if seconds:
+        say(
+            f"recovered after the next start: median {statistics.median(seconds):.2f} s,"
+            f" at most {max(seconds):.2f} s"
+        )
+
+
+def one_point(name: str) -> int:
+    """Try one point by its name; an exit code."""
+    subject = name.partition(":")[0]
+    with tempfile.TemporaryDirectory(prefix="primum-crash-") as folder:
+        world = fresh_world(Path(folder) / subject, subject)
+        kind = name.split(":")[1]
+        points = known_points(world, (kind,)).points
+        point = next((item for item in points if item.name == name), None)
+        if point is None:
+            say(f"crash: there is no point {name} in this code")
+            return EXIT_USAGE
+        outcome = try_point(world, point)
+    say(f"{outcome.name}: {outcome.hit or 'not met'}")
+    for text in outcome.faults:
+        say(f"    {text}")
+    return EXIT_FOUND if outcome.faults else EXIT_DONE
+
+
+def main(words: Sequence[str] | None = None, names: Mapping[str, Sequence[str]] = TARGETS) -> int:
+    """Run the campaign as the command line asks."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0], prog="crash")
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--target", choices=sorted(names))
+    parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--point", help="try this one alone, as subject:kind:role:number")
+    options = parser.parse_args(words)
+    if why := cannot():
+        say(f"crash: cannot run here: {why}")
+        return EXIT_USAGE
+    if options.point:
+        return one_point(options.point)
+    chosen = names[options.target] if options.target else chain.from_iterable(names.values())
+    campaign = Campaign(
+        subjects=tuple(chosen),
+        seed=options.seed,
+        seconds=options.seconds,
+        workers=options.workers,
+        again=options.again,
+    )
+    try:
+        return campaign.run()
+    except KeyboardInterrupt:
+        say("crash: interrupted; what was tried is kept")
+        return EXIT_USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
