@@ -384,7 +384,8 @@ def _consent(_: GateSettings, found: GateReadings) -> Gate:
         return _idle(gate, "nobody is asked")
     if asked.agreed:
         return _open(gate, "agreed")
-    answer = "primum-agent consent"
+    # Before the question stands only the release itself can be named.
+    answer = f"primum-agent {'approve' if asked.seconds_left is None else 'consent'}"
     if asked.mandatory:
         reading = f"not answered, and mandatory; deferrals left: {asked.deferrals_left}"
         return _holds(gate, reading, answer, Reason.SAFETY_OPERATOR)

@@ -399,6 +399,7 @@ class Field:
         approved_by: tuple[str, ...] = ("clinical", "quality", "regulatory"),
         health_window: int = 30,
         max_attempts: int = 3,
+        **members: Any,
     ) -> str:
         """Build, sign, approve, list and assign one release; its manifest's digest."""
         fixtures = fixture_bytes()
@@ -439,6 +440,7 @@ class Field:
                 "maxStage": "production",
                 "intendedUse": {"sha256": self.use},
                 "changeTier": "minor",
+                **members,
             }
         )
         self.releases[version] = sha256_hex(manifest)
