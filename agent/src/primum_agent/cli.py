@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "what runs, and how the update stands",
     "explain": "the last verdict on a release, rule by rule",
     "history": "the device's events; export them for an auditor",
+    "export": "bring the journal to a folder or a stick",
     "trust": "replace the trust map by one that both roots signed",
     "doctor": "look for what would keep the agent from working",
     "enroll": "make the device's key on the device",

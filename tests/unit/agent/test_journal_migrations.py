@@ -86,7 +86,7 @@ def first_generation(layout: Layout) -> Layout:
     """A database as the first generation wrote it, with events, and no room to shrink."""
     connection = sqlite3.connect(layout.journal)
     connection.execute("PRAGMA journal_mode = WAL")
-    for statement in STEPS[0][1].split(";\n"):
+    for statement in STEPS[0][1].strip().split(";\n"):
         connection.execute(statement)
     connection.execute("PRAGMA user_version = 1")
     connection.commit()

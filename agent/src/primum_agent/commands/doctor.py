@@ -26,14 +26,21 @@ from primum_agent.content_store import SPARE_BYTES
 from primum_agent.desk import ask
 from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
+from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.layout import Layout
 from primum_agent.remembered import memories
 from primum_agent.settings import Repository, Settings, read_settings
 from primum_verifier.core.errors import EXIT_FAILED, EXIT_USAGE, PrimumError
 from primum_verifier.core.limits import MAX_TIMESTAMP_BYTES
+from primum_verifier.record.chain import check_history
+from primum_verifier.shell.commands.history import read_device_key
 
 _CONNECT_SECONDS = 5.0
 _IDENTITY = "identity"
+_ANEW = (
+    "Stop the agent, keep a copy of journal.db for the manufacturer, and remove it: the next start "
+    "begins a new one with the gap marked, the floors stay, and what is active keeps running."
+)
 
 
 @dataclass(frozen=True)
@@ -112,20 +119,32 @@ def _journal(layout: Layout) -> Finding:
     try:
         journal = Journal.open_to_read(layout, clock=SystemClock())
         try:
-            journal.check()
-            whole = journal.state() == journal.replayed()
+            journal.check(whole=True)
+            unsigned = _not_signed_by_this_device(journal, layout)
             waiting, troubles = journal.waiting_count(), journal.problems()
         finally:
             journal.close()
+    except DamagedJournalError as error:
+        return Finding("journal", well=False, found=error.found, remedy=_ANEW)
     except PrimumError as error:
         return Finding("journal", well=False, found=error.found, remedy=error.remedy)
-    if not whole:
-        remedy = "Keep a copy for the manufacturer, then remove journal.db: floors stay."
-        return Finding("journal", well=False, found="state differs from events", remedy=remedy)
+    if unsigned:
+        return Finding("journal", well=False, found=unsigned, remedy=_ANEW)
     if troubles:
         found = "; ".join(f"{item.topic}: {item.what} ({item.times}x)" for item in troubles)
         return Finding("lasting troubles", well=False, found=found, remedy=troubles[0].text)
     return Finding("journal", well=True, found=f"whole, {waiting} events wait for the broker")
+
+
+def _not_signed_by_this_device(journal: Journal, layout: Layout) -> str:
+    """What the device's key did not sign of heads and checkpoint; empty where it signed all."""
+    if not layout.device_public.is_file():
+        return ""
+    try:
+        report = check_history(journal.history(), device_key=read_device_key(layout.device_public))
+    except PrimumError as error:
+        return f"{error.message} {error.where}"
+    return "; ".join(f"after event {gap.after}: {gap.why}" for gap in report.gaps[:3])
 
 
 def _clock() -> Finding:
