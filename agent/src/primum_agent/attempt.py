@@ -27,6 +27,7 @@ from primum_agent.equivocations import tell_equivocations
 from primum_agent.events import Entry, EventKind
 from primum_agent.full_journal import HELD_BY_FULL_JOURNAL, is_held_by_full_journal
 from primum_agent.gate_keeping import look_without_candidate
+from primum_agent.health_proof import note_reached
 from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
@@ -130,6 +131,8 @@ def poll(device: Device) -> int:
         code = EXIT_REFUSED if refused else EXIT_FAILED
         reasons = ", ".join(str(item.reason) for item in problems)
         text = f"{'refused' if refused else 'failed'}: {reasons}"
+    else:
+        note_reached(device.journal)
     lifecycle = device.journal.state().lifecycle
     if judge is None or refreshed.assignment is None or lifecycle is State.PROVISIONAL:
         look_without_candidate(device, judge)

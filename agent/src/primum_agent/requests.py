@@ -7,7 +7,6 @@ question that stands, about the release that the question names.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +14,12 @@ from typing import Any
 from primum_agent.commands.shared import person_named
 from primum_agent.consenting import agree, asked_about, defer, told_question
 from primum_agent.desk import Visitor
-from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.gate_memory import gates_of, told_gates
 from primum_agent.health import summary_of
+from primum_agent.health_proof import say_healthy
 from primum_agent.journal import Journal
 from primum_agent.lifecycle import State, UnlistedStimulusError
-from primum_agent.transitions import OPENED, committed, unhealthy
-from primum_agent.work_times import health_is_proven
+from primum_agent.transitions import OPENED, unhealthy
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
 
@@ -44,12 +42,16 @@ class Requests:
         poll_now: asks the supervisor to poll.
         status: what ``status`` adds to the present state.
         changed: tells the supervisor that the state changed.
+        reach: asks the supervisor to reach the authorities, so that health can be proven.
+        needs_repositories: whether health is proven only once both authorities were reached.
     """
 
     journal: Callable[[], Journal | None]
     poll_now: Callable[[], None]
     status: Callable[[], dict[str, Any]]
     changed: Callable[[], None]
+    reach: Callable[[], None]
+    needs_repositories: bool = False
 
     def answer(self, visitor: Visitor, request: dict[str, Any]) -> dict[str, Any]:
         """Answer one request; an error of the disk is an answer too."""
@@ -102,13 +104,14 @@ class Requests:
             return answer
         state = journal.state()
         if state.lifecycle is State.PROVISIONAL and state.in_use is not None:
-            fail_here(FailPoint.COMMIT_BEFORE_EVENT)
-            journal.record(committed(state.in_use))
-            # Health is proven whether or not what it took could be noted.
-            with contextlib.suppress(PrimumError):
-                health_is_proven(journal, release=state.in_use.release)
-            self.changed()
-            answer["proven"] = True
+            answer["proven"] = say_healthy(
+                journal, state.in_use, needs_repositories=self.needs_repositories
+            )
+            if answer["proven"]:
+                self.changed()
+            else:
+                answer["waits"] = "until both authorities are reached with it"
+                self.reach()
         return answer
 
     def _unhealthy(self, _: Visitor, request: dict[str, Any]) -> dict[str, Any]:

@@ -99,6 +99,21 @@ class Platform:
 
 
 @dataclass(frozen=True)
+class Health:
+    """How a provisional release proves that it works, besides the word of the application.
+
+    Attributes:
+        probe: a command whose exit code 0 says that it works; empty for none.
+        probe_seconds: between two of them.
+        repositories_reached: health is proven only once both authorities were read with it.
+    """
+
+    probe: tuple[str, ...] = ()
+    probe_seconds: float = 5.0
+    repositories_reached: bool = False
+
+
+@dataclass(frozen=True)
 class Timing:
     """Periods in seconds; jitter as a share of the period."""
 
@@ -126,6 +141,7 @@ class Settings:
     transport: Transport = field(default_factory=Transport)
     broker: BrokerAddress | None = None
     timing: Timing = field(default_factory=Timing)
+    health: Health = field(default_factory=Health)
     journal: JournalBounds = field(default_factory=JournalBounds)
     application: Application = field(default_factory=Application)
     platform: Platform = field(default_factory=Platform)
@@ -229,6 +245,7 @@ def _check(settings: Settings) -> None:
     for authority in settings.repositories.all:
         _check_addresses(settings, authority)
     _check_timing(settings.timing)
+    _check_health(settings.health)
     _check_journal(settings.journal)
     _check_gates(settings.gates)
 
@@ -250,6 +267,13 @@ def _check_timing(timing: Timing) -> None:
     ):
         if not least <= value <= most:
             raise _wrong(where, str(value), f"{least:g} to {most:g}")
+
+
+def _check_health(health: Health) -> None:
+    if health.probe and not health.probe[0].startswith("/"):
+        raise _wrong("health.probe", repr(health.probe[0][:80]), "the absolute path of a program")
+    if not 0.1 <= health.probe_seconds <= _DAY:  # noqa: PLR2004 - said in the message
+        raise _wrong("health.probe_seconds", str(health.probe_seconds), f"0.1 to {_DAY}")
 
 
 def _check_gates(gates: GateSettings) -> None:

@@ -33,9 +33,11 @@ from primum_agent.children import Child, Task
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
 from primum_agent.desk import Desk, Visitor
-from primum_agent.device_state import Generation
+from primum_agent.device_state import DeviceState, Generation
 from primum_agent.durable import make_folder
 from primum_agent.events import Entry, EventKind
+from primum_agent.health_probe import HealthProbe
+from primum_agent.health_proof import say_healthy, settle
 from primum_agent.health_window import HealthWindow
 from primum_agent.journal import Journal
 from primum_agent.journal_bounds import as_arguments
@@ -65,6 +67,7 @@ _SIGNALS = 128  # the exit code of a program that a signal ended begins above it
 _LONGEST_SLEEP = 3600.0
 _HEAD_SECONDS = 30.0
 _ALONE_SECONDS = 300.0  # between two signatures while no broker takes a batch
+_REACH_SECONDS = 5.0  # between two polls that a provisional release waits for
 _GOODBYE_SECONDS = 3.0
 _GOODBYE_STEP = 0.05
 _DRAIN_SECONDS = 8.0  # how long a single run waits for a broker to take its reports
@@ -100,6 +103,7 @@ class Supervisor:
     _desk: Desk | None = None
     _head: Child | None = None
     _next_open: float = 0.0
+    _next_reach: float = 0.0
     _next_head: float = 0.0
     _signed: float = 0.0
     _unusable: bool = False
@@ -111,8 +115,11 @@ class Supervisor:
     _window: HealthWindow = field(default_factory=HealthWindow)
     _episode: EpisodeWatch = field(default_factory=EpisodeWatch)
     _plan: AttemptPlan = field(init=False)
+    _probe: HealthProbe = field(init=False)
 
     def __post_init__(self) -> None:
+        health = self.settings.health
+        self._probe = HealthProbe(command=health.probe, seconds=health.probe_seconds)
         self._plan = AttemptPlan(
             settings=self.settings,
             layout=self.layout,
@@ -218,6 +225,8 @@ class Supervisor:
             poll_now=self.poll_now,
             status=self.status,
             changed=self.look_again,
+            reach=self._reach,
+            needs_repositories=self.settings.health.repositories_reached,
         )
         desk = Desk(path=self.layout.socket, selector=self.selector, answer=requests.answer)
         desk.open()
@@ -235,6 +244,7 @@ class Supervisor:
 
     def _close(self) -> None:
         self.service.stopping()
+        self._probe.stop()
         children.stop_all([one for one in (self._plan.child, self._head) if one is not None])
         if self._desk is not None:
             self._desk.close()
@@ -397,7 +407,8 @@ class Supervisor:
     def _watch_window(self, journal: Journal, now: float) -> float:
         """Roll back what does not prove health in its window; when to look again."""
         state = journal.state()
-        look_again = self._window.watch(state, now)
+        look_again = min(self._window.watch(state, now), self._probe_health(journal, state, now))
+        state = journal.state()
         if self._window.is_over(now) and state.in_use is not None:
             self._window.close()
             self._give_up(journal, state.in_use)
@@ -406,6 +417,28 @@ class Supervisor:
         if state.lifecycle is State.ROLLING_BACK and plan.child is None and plan.cuts == 0:
             plan.resume(now)
         return look_again
+
+    def _probe_health(self, journal: Journal, state: DeviceState, now: float) -> float:
+        """Let the integrator's probe speak for a provisional release; when to look again."""
+        watched = state.in_use if state.lifecycle is State.PROVISIONAL else None
+        works, look_again = self._probe.watch(watched, now)
+        needs_repositories = self.settings.health.repositories_reached
+        if works and watched is not None:
+            if say_healthy(journal, watched, needs_repositories=needs_repositories):
+                self.look_again()
+            else:
+                self._reach()
+        elif needs_repositories and self._plan.child is None and settle(journal):
+            self.look_again()
+        return look_again
+
+    def _reach(self) -> None:
+        """Ask the authorities for the sake of health, and not at every word that is said of it."""
+        now = self.monotonic()
+        if now >= self._next_reach:
+            self._next_reach = now + _REACH_SECONDS
+            self._plan.poll(now)
+            self.wake()
 
     def _watch_episode(self, journal: Journal, now: float) -> float:
         """Let what waits for the end of an episode be taken away; when to look at the latest."""

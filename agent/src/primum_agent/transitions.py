@@ -15,6 +15,9 @@ from primum_verifier.core.reasons import Reason
 OPENED = "opened-generation"
 """The counter that holds the provisional generation which an application opened last."""
 
+HEALTH_SAID = "health-said"
+"""The counter that holds the provisional generation that was said to work."""
+
 BEGUN_AFTER = "begun-after"
 """The counter that says how the supervisor before this one ended."""
 
@@ -58,6 +61,8 @@ def unhealthy(used: Generation, *, why: str) -> Entry:
 def not_proven(journal: JournalPort, used: Generation, *, why: str, poll_seconds: float) -> Entry:
     """Health was not proven in time: the roll-back is intended from here on.
 
+    Where it was said to work, only the repositories were not reached with it: that is nobody's
+    fault, and it is tried again later.
     Where an application had opened the generation it is counted against the release, and only as
     many setbacks as the release allows make it its own fault: a busy processor or a restart from
     outside must not ban a release.  Where none had, nobody could prove anything: it is tried again
@@ -71,7 +76,9 @@ def not_proven(journal: JournalPort, used: Generation, *, why: str, poll_seconds
     """
     state = journal.state()
     change: dict[str, object]
-    if journal.counter(OPENED, "") == str(used.number):
+    number = str(used.number)
+    said = journal.counter(HEALTH_SAID, "") == number
+    if journal.counter(OPENED, "") == number and not said:
         change = {"setback": used.release}
         if state.setbacks.get(used.release, 0) + 1 >= used.max_attempts:
             change["fault"] = {used.release: str(Reason.STATE_HEALTH)}
@@ -80,7 +87,8 @@ def not_proven(journal: JournalPort, used: Generation, *, why: str, poll_seconds
     periods = 2.0 ** min(times - 1, _DOUBLINGS) - 1.0
     after = journal.powered_total() + min(periods * poll_seconds, LONGEST_BACK_OFF)
     change = {"unproven": {used.release: {"times": times, "notBefore": round(after, 3)}}}
-    why = f"{why}; no application opened it"
+    found = "the repositories were not reached with it" if said else "no application opened it"
+    why = f"{why}; {found}"
     return _rolling_back(used, why=why, change=change)
 
 
