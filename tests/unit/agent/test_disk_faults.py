@@ -82,14 +82,14 @@ def test_a_journal_that_cannot_be_read_is_waited_for_and_not_for_ever(
 ) -> None:
     """A disk that is silent may be well tomorrow; a device must not wait for a bad block."""
     assert reopened(layout) == ["journal.begun"]
-    real = journal_schema._files
-    monkeypatch.setattr(journal_schema, "_files", lambda _: [UNREADABLE])
+    monkeypatch.setattr(
+        "primum_agent.journal.refuse_if_unreadable", lambda _: refuse_if_unreadable(UNREADABLE)
+    )
     found_damaged(2)
     with pytest.raises(UnreadableJournalError) as failure:
         reopened(layout, unread=MOST_UNREAD - 1)
     assert failure.value.reason is Reason.RESOURCE_STORAGE
     assert not isinstance(failure.value, DamagedJournalError)
-    monkeypatch.setattr(journal_schema, "_files", real)
     found_damaged(2)
     assert reopened(layout, unread=MOST_UNREAD) == ["journal.restarted"]
 
