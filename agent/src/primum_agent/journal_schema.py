@@ -33,6 +33,9 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 MOST_UNREAD = 10
 """Openings in a row at which the disk does not give the journal back; then it counts as damaged."""
 
+MOST_SET_ASIDE = 3
+"""Damaged journals that are kept for a person to look at."""
+
 _PIECE_BYTES = 1024 * 1024
 
 
@@ -266,5 +269,14 @@ def set_aside(path: Path, *, stamp: str) -> Path:
         for part in _files(path):
             with contextlib.suppress(FileNotFoundError):
                 part.replace(aside.with_name(aside.name + part.name.removeprefix(path.name)))
+        _make_room_for(aside)
         sync_folder(path.parent)
     return aside
+
+
+def _make_room_for(aside: Path) -> None:
+    """Keep the newest few that were set aside: failing storage must not fill itself with them."""
+    older = sorted(aside.parent.glob("journal.damaged-*Z"))
+    for path in older[:-MOST_SET_ASIDE]:
+        for part in _files(path):
+            part.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,7 @@ def test_an_older_copy_that_was_put_back_is_found(written: Layout) -> None:
 
 _DIES = """
 import os, signal, sys
+from datetime import timedelta
 from pathlib import Path
 from primum_agent.clock import FakeClock
 from primum_agent.events import Entry, EventKind
@@ -322,3 +324,15 @@ def test_a_full_disk_while_opening_loses_nothing_and_sets_nothing_aside(
     assert "primum.device.journal.restarted" not in kinds
     journal.close()
     shutil.rmtree(layout.root)
+
+
+def test_a_disk_that_damages_every_journal_does_not_fill_itself_with_them(layout: Layout) -> None:
+    clock = FakeClock()
+    for _ in range(6):
+        layout.journal.write_bytes(b"damaged" * 1000)
+        layout.journal.with_name("journal.db-wal").write_bytes(b"x")
+        clock.moment += timedelta(minutes=1)
+        Journal.open_or_restart(layout, clock=clock, device_id=DEVICE).close()
+    aside = sorted(path.name for path in layout.root.glob("journal.damaged-*Z"))
+    assert aside == [f"journal.damaged-20260601T12{minute:02}00Z" for minute in (4, 5, 6)]
+    assert len(list(layout.root.glob("journal.damaged-*"))) <= 9, "with their side files"

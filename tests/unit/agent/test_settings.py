@@ -35,6 +35,9 @@ fleet = "demo"
 [timing]
 poll_seconds = 3600
 poll_jitter = 0.2
+[journal]
+keep_days = 30
+max_bytes = 8388608
 [application]
 asks_per_episode = true
 [platform]
@@ -57,6 +60,8 @@ def test_the_settings_as_provisioned_are_read(tmp_path: Path) -> None:
     assert found.broker.port == 8883
     assert found.timing.poll_seconds == 3600.0
     assert found.trust_map == tmp_path / "trust-map.json"
+    assert (found.journal.keep_days, found.journal.max_bytes) == (30.0, 8_388_608)
+    assert found.journal.keep_events == 1000
     assert found.application.asks_per_episode
     assert found.platform.conditions_met == ("second-lead",)
     assert found.installed == {"filter": "1.2.0"}
@@ -89,6 +94,13 @@ def test_what_nobody_promises_is_not_promised(tmp_path: Path) -> None:
         ("poll_seconds = 3600", "poll_seconds = nan", "timing.poll_seconds"),
         ("poll_seconds = 3600", "poll_seconds = -1", "timing.poll_seconds"),
         ("poll_jitter = 0.2", "poll_jitter = 7.0", "timing.poll_jitter"),
+        ("keep_days = 30", "keep_days = 0.5", "journal.keep_days"),
+        ("keep_days = 30", "keep_events = 3", "journal.keep_events"),
+        ("keep_days = 30", "keep_years = 3", "journal"),
+        ("max_bytes = 8388608", "max_bytes = 1000", "journal.max_bytes"),
+        ("max_bytes = 8388608", "max_bytes = 8e6", "journal.max_bytes"),
+        ("max_bytes = 8388608", "telemetry_rows = -1", "journal.telemetry_rows"),
+        ("max_bytes = 8388608", "telemetry_bytes = -1", "journal.telemetry_bytes"),
         ('device_id = "wearable-001"', "", "device_id"),
         ("[timing]", "[timing", "agent.toml"),
         ("[transport]", "[unheard-of]", "unheard-of"),

@@ -122,6 +122,7 @@ def _journal(layout: Layout) -> Finding:
             journal.check(whole=True)
             unsigned = _not_signed_by_this_device(journal, layout)
             waiting, troubles = journal.waiting_count(), journal.problems()
+            pruned, size = journal.checkpoint(), journal.used_bytes()
         finally:
             journal.close()
     except DamagedJournalError as error:
@@ -133,7 +134,9 @@ def _journal(layout: Layout) -> Finding:
     if troubles:
         found = "; ".join(f"{item.topic}: {item.what} ({item.times}x)" for item in troubles)
         return Finding("lasting troubles", well=False, found=found, remedy=troubles[0].text)
-    return Finding("journal", well=True, found=f"whole, {waiting} events wait for the broker")
+    begins = "" if pruned is None else f", pruned to event {pruned.sequence}"
+    found = f"whole, {size} bytes{begins}, {waiting} events wait for the broker"
+    return Finding("journal", well=True, found=found)
 
 
 def _not_signed_by_this_device(journal: Journal, layout: Layout) -> str:
