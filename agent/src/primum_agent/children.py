@@ -11,6 +11,9 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
+from primum_verifier.core.errors import FailedError
+from primum_verifier.core.reasons import Reason
+
 GRACE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL."""
 
@@ -57,14 +60,28 @@ def start(task: Task, arguments: list[str], *, deadline: float, reason: str = ""
 
     A child reads nothing from the terminal and is no part of its process group, so that Ctrl-C
     reaches the supervisor alone, which then ends its children in order.
+
+    Raises:
+        FailedError: ``resource.memory``: no memory or process is left, or no interpreter; what
+            runs goes on, and a later start may succeed.
     """
     environment = {**os.environ, "PRIMUM_SUPERVISOR_PID": str(os.getpid())}
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"primum_agent.{task}", *arguments],
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        env=environment,
-    )
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"primum_agent.{task}", *arguments],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=environment,
+        )
+    except OSError as error:
+        raise FailedError(
+            "A child of the agent cannot be started.",
+            reason=Reason.RESOURCE_MEMORY,
+            where=f"{sys.executable} -m primum_agent.{task}",
+            found=error.strerror or str(error),
+            expected="a process of its own",
+            remedy="Free memory and processes, and check that the agent is installed whole.",
+        ) from error
     return Child(task=task, process=process, deadline=deadline, reason=reason)
 
 

@@ -2,7 +2,7 @@
 
 Only where ``PRIMUM_TEST_FAIL_POINTS`` is ``1`` is ``PRIMUM_FAIL_POINT`` read at all.  At the
 point that it names, the supervisor and then the process itself are killed with SIGKILL, as a cut
-would end both.
+would end both.  Where it is ``hang`` the process stops there, deaf to every other signal.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from enum import StrEnum
 ENABLE = "PRIMUM_TEST_FAIL_POINTS"
 WHERE = "PRIMUM_FAIL_POINT"
 SUPERVISOR = "PRIMUM_SUPERVISOR_PID"
+CUT, HANG = "1", "hang"
 
 
 class FailPoint(StrEnum):
@@ -34,7 +35,11 @@ class FailPoint(StrEnum):
 
 def fail_here(point: FailPoint) -> None:
     """Let the power fail here, if a test asks for it."""
-    if os.environ.get(ENABLE) != "1" or os.environ.get(WHERE) != point:
+    act = os.environ.get(ENABLE)
+    if act not in {CUT, HANG} or os.environ.get(WHERE) != point:
+        return
+    if act == HANG:
+        os.kill(os.getpid(), signal.SIGSTOP)
         return
     supervisor = os.environ.get(SUPERVISOR, "")
     if supervisor.isdigit():
