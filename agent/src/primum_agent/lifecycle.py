@@ -94,7 +94,7 @@ TABLE: Final[dict[tuple[State, Stimulus], State]] = {
     (_S.DOWNLOADING, _E.BROKEN_OFF): _S.IDLE,
     (_S.DOWNLOADING, _E.INTERRUPTED): _S.IDLE,
     (_S.VERIFYING, _E.TESTABLE): _S.TESTING,
-    # Deployable, not eligible: kept, inactive.
+    # Deployable, not eligible, or a gate (battery, temperature) holds its test: kept, inactive.
     (_S.VERIFYING, _E.STAGED): _S.IDLE,
     (_S.VERIFYING, _E.REFUSED): _S.IDLE,
     (_S.VERIFYING, _E.INTERRUPTED): _S.IDLE,

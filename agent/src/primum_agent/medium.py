@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from primum_agent.gate_settings import Probe
 from primum_agent.settings import Repositories, Repository, Settings
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
@@ -52,6 +53,8 @@ def settings_for(settings: Settings, medium: Path) -> Settings:
             clinical=_repository(roots["clinical"]),
             site=None if site is None else _repository(roots["site"]),
         ),
+        # Nothing comes over the network.
+        gates=replace(settings.gates, metered=Probe()),
     )
 
 

@@ -167,6 +167,8 @@ def test_an_answer_is_about_the_release_that_was_asked_about(
     in_the_field.release("1.1.0", counter=2)
     assert attempt_now() == WAITING
     assert serves(in_the_field) is None
+    shown = json.loads(in_the_field.agent("status", "--json").stdout)["question"]
+    assert shown["release"] == in_the_field.releases["1.1.0"]
 
 
 def test_the_application_shows_the_question_and_passes_the_answer_on(

@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from primum_agent.attempt_plan import AttemptPlan
-from primum_agent.clock import ClockQuality, FakeClock
+from primum_agent.clock import ClockQuality, FakeClock, believed
 from primum_agent.gate_keeping import TOPIC
 from primum_agent.gate_memory import GateMemory, Wait, keep_gates, remembered_gates
+from primum_agent.gate_overrides import give_override, read_overrides
+from primum_agent.gate_rules import GateId
+from primum_agent.gate_settings import GateSettings, Probe
 from primum_agent.journal import Journal
 from primum_agent.lifecycle import State
+from primum_agent.medium import settings_for
 from primum_agent.settings import read_settings
 from primum_agent.transitions import OPENED, not_proven
 from primum_agent.work_times import (
@@ -25,6 +29,7 @@ from primum_agent.work_times import (
     health_is_proven,
     note_time,
 )
+from primum_verifier.core.errors import UsageError
 from primum_verifier.record.event import parse_event
 
 Attempt = Callable[..., int]
@@ -221,6 +226,51 @@ def test_a_file_that_does_not_say_idle_holds_the_switch_alone(
     assert attempt_now() == DONE
 
 
+def test_a_metered_network_holds_nothing_that_comes_on_a_stick(
+    in_the_field: Any, gauges: Gauges
+) -> None:
+    gauges.settings('[gates]\nlook_seconds = 60\n[gates.metered]\nfile = "GAUGES/network"\n')
+    settings = read_settings(in_the_field.provisioning)
+    assert settings.gates.metered.is_set
+    from_stick = settings_for(settings, in_the_field.folder)
+    assert from_stick.gates == GateSettings(metered=Probe(), look_seconds=60.0)
+
+
+def test_the_settings_on_the_page_are_settings(in_the_field: Any) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "device.md").read_text()
+    (example,) = [part for part in page.split("```")[1::2] if part.startswith("toml\n[gates]")]
+    in_the_field.more_settings = example.removeprefix("toml\n")
+    in_the_field.write("agent.toml", in_the_field.settings().encode())
+    gates = read_settings(in_the_field.provisioning).gates
+    assert all(vars(gates).values())
+
+
+@pytest.mark.parametrize(
+    ("text", "member"),
+    [
+        ("[gates]\nlook_second = 3", "look_second"),
+        ("[gates]\nlook_seconds = 0", "gates.look_seconds"),
+        ("[gates.battery]\nreserve_percent = 101", "gates.battery.reserve_percent"),
+        ('[gates.battery]\nbattery = "BAT0"', "gates.battery.battery"),
+        ("[gates.temperature]\nleast_celsius = 1", "gates.temperature.most_celsius"),
+        (
+            "[gates.temperature]\nmost_celsius = 5\nleast_celsius = 5",
+            "gates.temperature.least_celsius",
+        ),
+        ('[gates.clinical_use]\ncommand = ["probe"]', "gates.clinical_use.command"),
+        ("[gates.clinical_use]\ncommand_seconds = 61", "gates.clinical_use.command_seconds"),
+        ("[gates.consent]\ndeferrals = 31", "gates.consent.deferrals"),
+        ("[gates.consent]\ndefer_hours = 0", "gates.consent.defer_hours"),
+    ],
+)
+def test_a_mistyped_gate_is_never_no_gate(in_the_field: Any, text: str, member: str) -> None:
+    in_the_field.more_settings = text + "\n"
+    in_the_field.write("agent.toml", in_the_field.settings().encode())
+    with pytest.raises(UsageError) as refused:
+        read_settings(in_the_field.provisioning)
+    assert member in refused.value.where + refused.value.found
+
+
 def test_room_that_is_missing_holds_before_the_download(
     in_the_field: Any, attempt_now: Attempt, gauges: Gauges
 ) -> None:
@@ -404,6 +454,29 @@ def test_an_override_lapses_and_can_be_taken_back(
     assert override(in_the_field, "battery", "--hours", 0) == DONE
     attempt_now()
     assert gate(in_the_field, "battery")["standing"] == "holds"
+
+
+def test_a_clock_that_is_set_back_or_was_never_set_prolongs_no_override(
+    journal: Journal, clock: FakeClock
+) -> None:
+    """Two bounds, whichever ends first; powered hours are the one that nobody can argue with."""
+
+    def stands() -> bool:
+        powered, now = journal.powered_total(), believed(clock)
+        return GateId.BATTERY in read_overrides(journal, powered=powered, now=now)
+
+    facts: dict[str, Any] = {"gate": "battery", "by": "R. Meyer", "why": "broken", "hours": 2.0}
+    give_override(journal, clock, **facts)
+    clock.powered += 7199.0
+    clock.moment -= timedelta(days=30)
+    assert stands()
+    clock.powered += 2.0
+    assert not stands()
+    clock.grade = ClockQuality.UNSET
+    assert give_override(journal, clock, **facts).until == ""
+    assert stands()
+    clock.powered += 7201.0
+    assert not stands()
 
 
 @pytest.mark.parametrize(
