@@ -22,7 +22,7 @@ from primum_agent.clock import Clock, SystemClock, plain_time
 from primum_agent.collecting import collect
 from primum_agent.converging import converge
 from primum_agent.device import Device, Ports, open_device
-from primum_agent.durable import make_folder
+from primum_agent.durable import make_folder, remove_leftovers
 from primum_agent.equivocations import tell_equivocations
 from primum_agent.events import Entry, EventKind
 from primum_agent.full_journal import HELD_BY_FULL_JOURNAL, is_held_by_full_journal
@@ -218,6 +218,7 @@ def run_attempt(
         remedy="Wait for it: `primum-agent status` shows how far it is.",
     ):
         # What a killed attempt left; this one holds the lock.
+        remove_leftovers(layout.run)
         shutil.rmtree(layout.scratch, ignore_errors=True)
         make_folder(layout.scratch, mode=0o700)
         journal = Journal.open(

@@ -110,7 +110,8 @@ class FolderStore:
         """
         make_folder(self._files)
         make_folder(self._layout.generations)
-        for folder in (self._files, self._layout.generations, self._layout.root):
+        made = (self.folder_of(number) for number in self.numbers())
+        for folder in (self._files, self._layout.generations, self._layout.root, *made):
             remove_leftovers(folder)
         # A folder that cannot be read is left: what is wrong with it is told by whoever needs it.
         with suppress(OSError):
@@ -261,11 +262,15 @@ class FolderStore:
         """Whether a generation holds the signed manifest, and every file that it names.
 
         The record beside it is the agent's own note and signed by nobody: it is not asked.
+        What is not whole is looked at twice: a disk that fails once takes no release away.
 
         Args:
             number: the generation.
             release: SHA-256 of the manifest, from the journal.
         """
+        return any(self._looks_whole(number, release=release) for _ in range(2))
+
+    def _looks_whole(self, number: int, *, release: str) -> bool:
         manifest = self.manifest_of(number)
         if manifest is None or hashlib.sha256(manifest).hexdigest() != release:
             return False

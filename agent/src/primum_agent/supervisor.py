@@ -61,7 +61,10 @@ REOPEN_SECONDS = 30.0
 """Between two looks at a state folder that could not be written."""
 
 _MOST_STUCK = 3
-"""Attempts in a row that a single run lets end in the middle; then a person is told."""
+"""Attempts in a row that a single run lets end in the middle; then a person is told.
+
+It bears with a supervisor that cannot do its own work for about as long.
+"""
 
 _SIGNALS = 128  # the exit code of a program that a signal ended begins above it
 _LONGEST_SLEEP = 3600.0
@@ -108,6 +111,7 @@ class Supervisor:
     _signed: float = 0.0
     _unusable: bool = False
     _unread: int = 0
+    _failing_since: float | None = None
     _warned: str = ""
     _trouble: str = ""
     _line: str = ""
@@ -295,6 +299,7 @@ class Supervisor:
             if self.journal is not None:
                 self._narrate(self.journal)
                 self._warned = ""
+            self._failing_since = None
         except DamagedJournalError as error:
             self._warn(error)
             self._close_journal()
@@ -302,6 +307,8 @@ class Supervisor:
             wait = 0.0
         except PrimumError as error:
             self._warn(error)
+            if self._failing_since is None:
+                self._failing_since = now
             wait = RETRY_SECONDS
         # After the work, also where it failed: a loop that cannot write lives all the same.
         wait = min(wait, self._tell_manager(now) - self.monotonic())
@@ -376,7 +383,9 @@ class Supervisor:
         if self.journal is None:
             self._unusable = True
             return True
-        if self._plan.stuck >= _MOST_STUCK:
+        since = self._failing_since
+        failing = since is not None and self.monotonic() - since >= _MOST_STUCK * RETRY_SECONDS
+        if failing or self._plan.stuck >= _MOST_STUCK:
             self._unusable = True
             return True
         at_rest = self.journal.state().lifecycle in {State.IDLE, State.WAITING}

@@ -15,6 +15,7 @@ import pytest
 from primum_agent import journal_schema
 from primum_agent.clock import FakeClock
 from primum_agent.content_store import FolderStore
+from primum_agent.durable import storage_error
 from primum_agent.fail_points import FailPoint
 from primum_agent.journal import Journal
 from primum_agent.journal_schema import (
@@ -26,7 +27,10 @@ from primum_agent.journal_schema import (
     set_aside,
 )
 from primum_agent.layout import Layout
-from primum_verifier.core.errors import FailedError
+from primum_agent.settings import read_settings
+from primum_agent.supervisor import make_supervisor
+from primum_verifier.core.document import sha256_hex
+from primum_verifier.core.errors import EXIT_FAILED, FailedError
 from primum_verifier.core.reasons import Reason
 
 UNREADABLE = Path("/proc/self/mem")
@@ -143,6 +147,62 @@ def test_a_folder_that_cannot_be_listed_stops_no_start(
     monkeypatch.setattr(os, "scandir", scan)
     store.prepare()
     assert store.numbers() == []
+
+
+def test_a_read_that_fails_once_takes_no_release_away(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is unreadable counts as damaged, and what is damaged is left: only at a second look."""
+    store = FolderStore(layout)
+    store.prepare()
+    manifest = b'{"items": []}'
+    store.make_generation(1, items=(), manifest=manifest, record={})
+    real, failing = FolderStore.manifest_of, iter([None])
+    monkeypatch.setattr(
+        FolderStore, "manifest_of", lambda self, number: next(failing, real(self, number))
+    )
+    assert store.generation_is_whole(1, release=sha256_hex(manifest))
+    (store.folder_of(1) / "manifest.json").write_bytes(b"{}")
+    assert not store.generation_is_whole(1, release=sha256_hex(manifest))
+
+
+def test_what_killed_writes_left_is_gone_after_the_next_start(in_the_field: Any) -> None:
+    """In the run folder and beside the record of a generation as much as anywhere else."""
+    in_the_field.release("1.0.0", counter=1)
+    layout = in_the_field.layout
+    left = [layout.run / ".one.partial", layout.generations / "1" / ".two.partial"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half a ")
+    in_the_field.write("trust-map.json", b"{}")
+    in_the_field.once()
+    assert [path for path in left if path.exists()] == []
+
+
+def test_a_single_run_whose_own_events_cannot_be_written_ends(
+    in_the_field: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody proved health, and the disk is full from the moment the roll-back is to be noted."""
+    settings = read_settings(in_the_field.provisioning)
+    now = [0.0]
+    supervisor = make_supervisor(
+        settings=settings,
+        layout=in_the_field.layout,
+        clock=FakeClock(),
+        make_reporter=lambda _: None,
+        once=True,
+    )
+    supervisor.monotonic = lambda: now[0]
+
+    def fail(_: float) -> float:
+        now[0] += 1.0
+        raise storage_error(OSError(errno.ENOSPC, "full"), in_the_field.layout.root)
+
+    monkeypatch.setattr(supervisor, "_do_what_is_due", fail)
+    monkeypatch.setattr(supervisor, "_say_goodbye", lambda _: None)
+    monkeypatch.setattr("primum_agent.supervisor.RETRY_SECONDS", 0.5)
+    assert supervisor.run() == EXIT_FAILED
+    assert now[0] < 10
 
 
 def test_a_single_run_that_cannot_converge_ends_and_says_so(
