@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -197,6 +198,54 @@ def test_a_full_journal_of_unsent_reports_holds_new_updates_and_takes_what_must_
     journal.close()
 
 
+def test_the_newest_event_stays_however_small_the_bound(layout: Layout, clock: FakeClock) -> None:
+    journal = opened(layout, clock, JournalBounds(max_bytes=1))
+    append(journal, 5)
+    acknowledge_all(journal)
+    assert prune_now(journal, clock) == 5
+    assert first_of(journal) == journal.last_sequence() == 6
+    append(journal, 1)
+    journal.check(whole=True)
+    journal.close()
+
+
+def test_what_was_drafted_over_something_else_prunes_nothing(
+    layout: Layout, clock: FakeClock
+) -> None:
+    """Between draft and signature an event turned out unsent, or the journal was begun anew."""
+    journal = opened(layout, clock)
+    append(journal, 5)
+    draft = journal.draft_checkpoint(4)
+    assert journal.prune(draft, line=b"{}") == 0, "nothing of it was acknowledged"
+    acknowledge_all(journal)
+    assert journal.prune(replace(draft, hash="0" * 64), line=b"{}") == 0
+    assert journal.prune(replace(draft, sequence=99), line=b"{}") == 0
+    assert first_of(journal) == 1
+    assert journal.checkpoint() is None
+    journal.close()
+
+
+def test_a_head_that_waits_stays_and_a_second_pruning_names_the_first_beginning(
+    layout: Layout, clock: FakeClock
+) -> None:
+    journal = opened(layout, clock)
+    append(journal, 9)
+    sign(journal, clock)
+    for _ in range(2):
+        append(journal, 10)
+        events = [row.sequence for row in journal.waiting_events(99)]
+        journal.acknowledge(events=events, heads=[])
+        clock.moment += DAYS_20
+        assert prune_now(journal, clock) > 0
+    assert [row.sequence for row in journal.waiting_heads(9)] == [10]
+    found = journal.checkpoint()
+    assert found is not None
+    assert (found.first_sequence, found.sequence) == (1, 28)
+    sign(journal, clock)
+    assert proven(*journal.history()).whole
+    journal.close()
+
+
 def test_nothing_is_signed_over_a_changed_event_and_the_next_start_sets_it_aside(
     layout: Layout, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,8 +366,8 @@ class PrunedJournal(RuleBasedStateMachine):
     def append(self, count: int, change: dict[str, Any], size: int) -> None:
         append(self.journal, count, change=change, detail={"x": "y" * size})
 
-    @rule(share=st.integers(1, 30))
     def acknowledge_some(self, share: int) -> None:
+        """The broker took the oldest of those that wait."""
         rows = self.journal.waiting_events(share)
         self.journal.acknowledge(events=[row.sequence for row in rows], heads=[])
         self.acked |= {row.sequence for row in rows}
@@ -328,16 +377,16 @@ class PrunedJournal(RuleBasedStateMachine):
         heads = [row.sequence for row in self.journal.waiting_heads(10)]
         self.journal.acknowledge(events=[], heads=heads)
 
-    @rule(days=st.integers(5, 30))
-    def time_passes(self, days: int) -> None:
-        self.clock.moment += timedelta(days=days)
-
     @rule()
     def sign(self) -> None:
         sign(self.journal, self.clock)
 
-    @rule()
-    def prune(self) -> None:
+    @rule(share=st.integers(0, 60), days=st.integers(0, 40))
+    def prune(self, share: int, days: int) -> None:
+        """Some of what waits is taken, time passes, and the child looks what is due."""
+        append(self.journal, 2)
+        self.acknowledge_some(share)
+        self.clock.moment += timedelta(days=days)
         self.look()
         PrunedJournal.pruned += prune_now(self.journal, self.clock)
 
