@@ -10,6 +10,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help environment broker demo test coverage lint check fix pins clean
+.PHONY: package
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
 
 help: ## this list
@@ -31,6 +32,9 @@ coverage: environment ## every branch of what judges, run by the verifier's own 
 	@mkdir -p .cache
 	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report= tests/unit/verifier
 	@$(BIN)/coverage report
+
+package: environment ## Debian packages of agent and bench in dist/; REVISION=1 makes 0.1.0+1
+	@$(BIN)/python -I packaging/debian/build_packages.py $(if $(REVISION),--revision $(REVISION))
 
 campaign-fuzz: ## searches every parser for faults; SECONDS=120 each, TARGET=one, AGAIN=1
 	@$(SETUP)/environment.py --with fuzz

@@ -93,8 +93,13 @@ def must(command: list[str], *, environment: dict[str, str]) -> str:
     return finished.stdout
 
 
-def install_device(folder: Path, environment: dict[str, str]) -> Path:
+def install_device(folder: Path, environment: dict[str, str], *, pins: Path = PINS) -> Path:
     """Makes the device's environment, without pip: a device has none.
+
+    Args:
+        folder: gets the environment as ``device``, and the wheels of the two parts.
+        environment: the variables that the steps run with.
+        pins: the third parties.
 
     Returns:
         The folder of its programs.
@@ -103,7 +108,7 @@ def install_device(folder: Path, environment: dict[str, str]) -> Path:
     must([sys.executable, "-m", "venv", "--without-pip", str(device)], environment=environment)
     pip = [sys.executable, "-m", "pip"]
     onto_device = [*pip, "--python", str(device / "bin" / "python"), "install", "--no-deps"]
-    pinned = ["--require-hashes", "--only-binary", ":all:", "-r", str(PINS)]
+    pinned = ["--require-hashes", "--only-binary", ":all:", "-r", str(pins)]
     must([*onto_device, *pinned], environment=environment)
     wheels = folder / "wheels"
     sources = [str(CHECKOUT / part) for part in PARTS.values()]

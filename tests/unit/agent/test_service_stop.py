@@ -41,10 +41,17 @@ def hangs(field: Any) -> bool:
     return "T" in of_this_device(field).values()
 
 
-def prove(field: Any) -> None:
+def hangs_after_health(field: Any) -> bool:
+    """Whether something hangs; until then the application proves health where it can."""
     release = field.opened()
     if release is not None:
         release.prove_health()
+    return hangs(field)
+
+
+def is_committed(field: Any) -> bool:
+    hangs_after_health(field)
+    return "update.committed" in field.kinds()
 
 
 @pytest.mark.parametrize("point", OF_AN_UPDATE)
@@ -62,7 +69,7 @@ def test_told_to_stop_while_a_roll_back_hangs_it_is_gone_in_time(
 ) -> None:
     in_the_field.release("1.0.0", counter=1)
     with in_the_field.running():
-        eventually(lambda: prove(in_the_field) or "update.committed" in in_the_field.kinds())
+        eventually(lambda: is_committed(in_the_field))
     in_the_field.withdraw("1.0.0")
     stop_and_measure(in_the_field, eventually, point)
 
@@ -70,7 +77,7 @@ def test_told_to_stop_while_a_roll_back_hangs_it_is_gone_in_time(
 def stop_and_measure(field: Any, eventually: Eventually, point: FailPoint) -> None:
     asked = {"PRIMUM_TEST_FAIL_POINTS": "hang", "PRIMUM_FAIL_POINT": str(point)}
     with field.running(**asked) as process:
-        eventually(lambda: prove(field) or hangs(field))
+        eventually(lambda: hangs_after_health(field))
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
@@ -88,7 +95,7 @@ def test_a_supervisor_that_hangs_itself_is_the_managers_to_end(
     in_the_field.release("1.0.0", counter=1)
     asked = {"PRIMUM_TEST_FAIL_POINTS": "hang", "PRIMUM_FAIL_POINT": str(OF_THE_SUPERVISOR)}
     with in_the_field.running(**asked) as process:
-        eventually(lambda: prove(in_the_field) or hangs(in_the_field))
+        eventually(lambda: hangs_after_health(in_the_field))
         process.kill()
     eventually(lambda: of_this_device(in_the_field) == {}, seconds=5)
 

@@ -112,7 +112,7 @@ def test_user_and_folders_are_made_in_an_empty_root(
         for file in ("passwd", "group"):
             (tmp_path / "etc" / file).write_text("")
     words = ["--create"] if program == "systemd-tmpfiles" else []
-    asked = [program, f"--root={tmp_path}", *words, FOLDER / name]
+    asked = [program, f"--root={tmp_path}", *words, str(FOLDER / name)]
     done = subprocess.run(asked, check=False, capture_output=True, text=True)
     if done.returncode and "ermission" in done.stderr:
         pytest.skip("needs root, to give folders to another user")
