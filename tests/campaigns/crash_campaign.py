@@ -31,6 +31,7 @@ from tests.campaigns.crash_points import (
     Known,
     Outcome,
     Point,
+    UndisturbedError,
     fresh_world,
     known_points,
     try_point,
@@ -270,6 +271,17 @@ def main(words: Sequence[str] | None = None, names: Mapping[str, Sequence[str]] 
     if why := cannot():
         say(f"crash: cannot run here: {why}")
         return EXIT_USAGE
+    try:
+        return _as_asked(options, names)
+    except UndisturbedError as error:
+        say(f"crash: {error}")
+        return EXIT_FOUND
+    except KeyboardInterrupt:
+        say("crash: interrupted; what was tried is kept")
+        return EXIT_USAGE
+
+
+def _as_asked(options: argparse.Namespace, names: Mapping[str, Sequence[str]]) -> int:
     if options.point:
         return one_point(options.point)
     chosen = names[options.target] if options.target else chain.from_iterable(names.values())
@@ -280,11 +292,7 @@ def main(words: Sequence[str] | None = None, names: Mapping[str, Sequence[str]] 
         workers=options.workers,
         again=options.again,
     )
-    try:
-        return campaign.run()
-    except KeyboardInterrupt:
-        say("crash: interrupted; what was tried is kept")
-        return EXIT_USAGE
+    return campaign.run()
 
 
 if __name__ == "__main__":

@@ -100,6 +100,10 @@ class Outcome:
         return asdict(self)
 
 
+class UndisturbedError(Exception):
+    """A run that nobody disturbed does not hold what is promised: no cut would show anything."""
+
+
 @dataclass
 class Known:
     """What an undisturbed run of a subject shows.
@@ -119,7 +123,7 @@ def known_points(world: World, kinds: Sequence[str]) -> Known:
     """Every point of a world, by one undisturbed run that is halted at each change.
 
     Raises:
-        RuntimeError: the undisturbed run itself does not hold what is promised.
+        UndisturbedError: the undisturbed run itself does not hold what is promised.
     """
     known = Known()
 
@@ -131,7 +135,7 @@ def known_points(world: World, kinds: Sequence[str]) -> Known:
     run = world.run(calls=ALL, at_each=look)
     faults = list(converged(world, run, version=world.subject.ends_with))
     if faults:
-        raise RuntimeError(f"{world.subject.name}, undisturbed: {faults}\n{run.output}")
+        raise UndisturbedError(f"{world.subject.name}, undisturbed: {faults}\n{run.output}")
     for kind in kinds:
         numbers: Counter[str] = Counter()
         for role, call, path in run.traced.calls:

@@ -402,6 +402,8 @@ def cannot() -> str:
 def main() -> int:
     """Run the plan; the tree's own exit code stands in what is printed."""
     plan = Plan(**json.loads(sys.argv[1]))
+    # Ctrl-C ends it and, with it, everything that it traces.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.stdout.write(json.dumps(asdict(Tracer(plan).run())))
     return 0
 
