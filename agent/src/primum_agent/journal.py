@@ -11,6 +11,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
@@ -41,6 +42,9 @@ from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
 
 AGENT_VERSION = "0.1.0"
+
+STATE_DIGEST = "state-digest"
+"""The counter that holds the digest of the stored state: adding all events up costs more."""
 
 DAMAGE_TOPIC = "journal"
 """The lasting trouble by which a process that may not set the journal aside tells of damage."""
@@ -241,6 +245,7 @@ class Journal(JournalCheckpoints, JournalFloors):
             "ON CONFLICT (id) DO UPDATE SET text = excluded.text",
             (folded.to_json(),),
         )
+        self._set_counter(STATE_DIGEST, sha256(folded.to_json().encode()).hexdigest())
         return recorded
 
     def check(self, *, whole: bool = False) -> None:
@@ -264,11 +269,19 @@ class Journal(JournalCheckpoints, JournalFloors):
             # A cut between mark and commit leaves the mark one ahead; an empty journal is new.
             if not fault and 0 < last < mark - 1:
                 fault = f"the events after {last} are gone, {mark} was recorded"
+            if not fault and self._state_was_changed():
+                fault = "the stored state was changed"
             if not fault and whole and self.state() != self.replayed():
                 fault = "the stored state is not what the events add up to"
             if fault:
                 raise damaged(path, fault)
             self.state()
+
+    def _state_was_changed(self) -> bool:
+        """Whether the stored state is another than the last event left."""
+        row = self._connection.execute("SELECT text FROM state").fetchone()
+        digest = self.counter(STATE_DIGEST, "")
+        return digest != "" and (row is None or sha256(row[0].encode()).hexdigest() != digest)
 
     def note_damage(self, error: DamagedJournalError) -> None:
         """Remember damage that this process may not set aside; the next start checks all."""

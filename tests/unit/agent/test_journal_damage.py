@@ -103,6 +103,8 @@ def with_sql(layout: Layout, *statements: str) -> None:
         ),
         (["UPDATE heads SET line = x'00'"], "the signed head of event 31 cannot be read"),
         (["UPDATE state SET text = '{'"], "the stored state"),
+        (["UPDATE state SET text = replace(text, 'idle', 'waiting')"], "the stored state"),
+        (["DELETE FROM state"], "the stored state"),
         (
             ["UPDATE events SET sequence = 99 WHERE sequence = 31", "DELETE FROM heads"],
             "event 99 carries the number 31",
@@ -218,6 +220,20 @@ def test_an_old_edit_is_found_by_the_whole_check_alone_and_the_tail_costs_little
     with pytest.raises(FailedError) as caught:
         journal.check(whole=True)
     assert caught.value.found == "event 3 was changed"
+    journal.close()
+
+
+def test_a_state_that_is_not_the_sum_is_found_by_the_whole_check(written: Layout) -> None:
+    """Somebody changed the state together with its digest."""
+    journal = reopen(written)
+    connection = journal._connection
+    connection.execute("UPDATE state SET text = replace(text, 'floor\":5', 'floor\":0')")
+    (text,) = connection.execute("SELECT text FROM state").fetchone()
+    journal.set_counters(state_digest=hashlib.sha256(text.encode()).hexdigest())
+    journal.check()
+    with pytest.raises(FailedError) as caught:
+        journal.check(whole=True)
+    assert caught.value.found == "the stored state is not what the events add up to"
     journal.close()
 
 

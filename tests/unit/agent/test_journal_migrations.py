@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -64,6 +65,12 @@ def reopen(layout: Layout, **bounds: int) -> Journal:
 def append(journal: Journal, count: int = 1) -> None:
     for _ in range(count):
         journal.record(Entry(kind=EventKind.ATTEMPT_FAILED, change={"counterFloor": 3}))
+
+
+def store(journal: Journal, text: str) -> None:
+    """Store a state as the agent ahead would."""
+    journal._connection.execute("UPDATE state SET text = ?", (text,))
+    journal.set_counters(state_digest=hashlib.sha256(text.encode()).hexdigest())
 
 
 def sql(layout: Layout, script: str) -> None:
@@ -219,7 +226,7 @@ def test_members_of_the_state_that_only_the_agent_ahead_knows_are_kept(layout: L
     state = json.loads(journal.state().to_json())
     state["generations"][0]["colour"] = "green"
     state["interlock"] = {"since": 7}
-    journal._connection.execute("UPDATE state SET text = ?", (json.dumps(state),))
+    store(journal, json.dumps(state))
     journal._connection.execute(f"PRAGMA user_version = {NEWEST + 1}")
     journal.close()
     journal = reopen(layout)
@@ -238,7 +245,7 @@ def test_a_state_that_only_the_agent_ahead_knows_is_not_called_damage(layout: La
     """D07: updates do not start, what runs keeps running, and nothing is rewritten."""
     journal = reopen(layout)
     text = journal.state().to_json().replace('"idle"', '"pre-warming"')
-    journal._connection.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (text,))
+    store(journal, text)
     journal._connection.execute(f"PRAGMA user_version = {NEWEST + 1}")
     journal.close()
     with pytest.raises(FailedError) as caught:
