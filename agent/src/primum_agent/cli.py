@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from primum_agent.owner import act_as_owner
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, PrimumError
 
 COMMANDS = {
@@ -104,6 +105,8 @@ def _run(words: list[str]) -> int:
         parser.print_help()
         return EXIT_USAGE
     try:
+        if words == sys.argv[1:]:
+            act_as_owner(options.state)
         return int(module.run(options) or EXIT_DONE)
     except PrimumError as error:
         if options.json:
