@@ -6,7 +6,7 @@ checkpoint), the device's public key, its enrolment, and with --provisioning its
 Exporting acknowledges nothing: what no broker took stays on the device.
 
 Example:
-  primum-agent export /media/usb --state /var/lib/primum
+  primum-agent export --state /var/lib/primum /media/usb
   primum-verify history /media/usb/wearable-001 --device-key enrolment.json
 """
 
