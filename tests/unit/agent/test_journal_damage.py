@@ -352,3 +352,12 @@ def test_a_disk_that_damages_every_journal_does_not_fill_itself_with_them(layout
     aside = sorted(path.name for path in layout.root.glob("journal.damaged-*Z"))
     assert aside == [f"journal.damaged-20260601T12{minute:02}00Z" for minute in (4, 5, 6)]
     assert len(list(layout.root.glob("journal.damaged-*"))) <= 9, "with their side files"
+
+
+def test_a_number_that_was_skipped_is_found(written: Layout) -> None:
+    """It follows by its hash, and yet an event between the two might have been."""
+    journal = Journal.open(written, clock=FakeClock(), device_id=DEVICE)
+    with journal._writing():
+        journal._append(Entry(kind=EventKind.ATTEMPT_FAILED), sequence=COUNT + 5)
+    journal.close()
+    assert f"event {COUNT + 5} does not follow event {COUNT + 1}" in gap_of(written)["damage"]
