@@ -26,6 +26,11 @@ OF_THE_SUPERVISOR = FailPoint.COMMIT_BEFORE_EVENT
 OF_AN_UPDATE = [item for item in FailPoint if item not in {*OF_A_ROLL_BACK, OF_THE_SUPERVISOR}]
 
 
+def state_of(process: Path) -> str:
+    """The letter that the kernel has for how a process is."""
+    return (process / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 def of_this_device(field: Any) -> dict[int, str]:
     """Every process that works on the device's state folder, with the state it is in."""
     found = {}
@@ -33,7 +38,7 @@ def of_this_device(field: Any) -> dict[int, str]:
         with suppress(OSError):
             words = (entry / "cmdline").read_bytes()
             if b"primum_agent" in words and str(field.state).encode() in words:
-                found[int(entry.name)] = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                found[int(entry.name)] = state_of(entry)
     return found
 
 
@@ -116,11 +121,12 @@ def test_told_to_stop_before_it_stands_it_leaves_no_trace_of_a_start(
         eventually(lambda: ask(in_the_field.layout.socket, {"do": "status"}) is not None)
 
 
-def test_children_that_do_not_answer_share_one_grace() -> None:
+def test_children_that_do_not_answer_share_one_grace(eventually: Eventually) -> None:
     """Two of them must not take twice as long as one."""
     running = [start(Task.SIGN_HEAD, ["--help"], deadline=0.0) for _ in range(3)]
     for child in running:
         os.kill(child.process.pid, signal.SIGSTOP)
+        eventually(lambda pid=child.process.pid: state_of(Path(f"/proc/{pid}")) == "T")
     began = time.monotonic()
     stop_all(running)
     assert time.monotonic() - began < GRACE_SECONDS + 1
