@@ -419,8 +419,9 @@ class Supervisor:
         look_again = min(self._window.watch(state, now), self._probe_health(journal, state, now))
         state = journal.state()
         if self._window.is_over(now) and state.in_use is not None:
-            self._window.close()
+            # Closed only once it is recorded: a full disk gives no release a second window.
             self._give_up(journal, state.in_use)
+            self._window.close()
             state = journal.state()
         plan = self._plan
         if state.lifecycle is State.ROLLING_BACK and plan.child is None and plan.cuts == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import sqlite3
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from primum_agent import journal_schema
 from primum_agent.clock import FakeClock
 from primum_agent.content_store import FolderStore
+from primum_agent.device_state import DeviceState, Generation
 from primum_agent.durable import storage_error
 from primum_agent.fail_points import FailPoint
 from primum_agent.journal import Journal
@@ -27,6 +29,7 @@ from primum_agent.journal_schema import (
     set_aside,
 )
 from primum_agent.layout import Layout
+from primum_agent.lifecycle import State
 from primum_agent.settings import read_settings
 from primum_agent.supervisor import make_supervisor
 from primum_verifier.core.document import sha256_hex
@@ -203,6 +206,42 @@ def test_a_single_run_whose_own_events_cannot_be_written_ends(
     monkeypatch.setattr("primum_agent.supervisor.RETRY_SECONDS", 0.5)
     assert supervisor.run() == EXIT_FAILED
     assert now[0] < 10
+
+
+def test_a_full_disk_gives_no_release_a_second_health_window(
+    in_the_field: Any, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window is over until that is written down, however often the disk refuses it."""
+    used = Generation(
+        number=1,
+        component="c",
+        version="1.0.0",
+        release="r",
+        counter=1,
+        floor_counter=1,
+        statement="s",
+        statement_number=1,
+        health_window=10,
+        max_attempts=3,
+    )
+    state = DeviceState(lifecycle=State.PROVISIONAL, active=1, generations=(used,))
+    monkeypatch.setattr(journal, "state", lambda: state)
+    supervisor = make_supervisor(
+        settings=read_settings(in_the_field.provisioning),
+        layout=in_the_field.layout,
+        clock=FakeClock(),
+        make_reporter=lambda _: None,
+    )
+    monkeypatch.setattr(supervisor, "_probe_health", lambda *_: math.inf)
+
+    def refuse(*_: object) -> None:
+        raise storage_error(OSError(errno.ENOSPC, "full"), in_the_field.layout.root)
+
+    monkeypatch.setattr(supervisor, "_give_up", refuse)
+    supervisor._watch_window(journal, 0.0)
+    for now in (10.0, 12.0, 14.0):
+        with pytest.raises(FailedError):
+            supervisor._watch_window(journal, now)
 
 
 def test_a_single_run_that_cannot_converge_ends_and_says_so(
