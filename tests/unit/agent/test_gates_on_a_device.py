@@ -214,6 +214,8 @@ def test_a_file_that_does_not_say_idle_holds_the_switch_alone(
     assert state(in_the_field).lifecycle is State.WAITING
     (told,) = waiting(in_the_field)
     assert told["data"]["reasons"] == ["safety.in-use"]
+    rules = [item["name"] for item in told["data"]["detail"]["checks"]]
+    assert rules == ["not-in-clinical-use"], "the core was told, too"
     check = in_the_field.agent("check", "--provisioning", in_the_field.provisioning)
     assert check.returncode == WAITING
     assert "clinical-use" in check.stdout
