@@ -25,6 +25,7 @@ import sys
 import time
 import tomllib
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -201,12 +202,21 @@ def results(pattern: str) -> dict[str, str]:
     return {name: how for name, how in found.items() if fnmatch.fnmatchcase(name, pattern)}
 
 
-def described(name: str) -> Change:
-    """A change by its place and its words, from the difference that mutmut shows."""
+def described(names: Iterable[str]) -> dict[str, Change]:
+    """Changes by their place and their words, from the differences that mutmut made."""
     finished = subprocess.run(
-        mutmut("show", name), cwd=STAGE, check=True, capture_output=True, text=True
+        [sys.executable, str(HERE / "show_changes.py")],
+        cwd=STAGE,
+        check=True,
+        capture_output=True,
+        text=True,
+        input=json.dumps(sorted(names)),
     )
-    lines = [line for line in finished.stdout.splitlines() if not line.startswith(("---", "+++"))]
+    return {name: _change(name, diff) for name, diff in json.loads(finished.stdout).items()}
+
+
+def _change(name: str, difference: str) -> Change:
+    lines = [line for line in difference.splitlines() if not line.startswith(("---", "+++"))]
     first = next(number for number, line in enumerate(lines) if line.startswith(("-", "+")))
     above = [line.strip() for line in lines[:first] if line.startswith(" ")]
     function = re.sub(r"__mutmut_\d+$", "", name)
@@ -222,7 +232,8 @@ def described(name: str) -> Change:
 
 def judge(pattern: str, found: dict[str, str]) -> list[str]:
     """What is not answered, one text for each; empty when everything is."""
-    survivors = {described(name): how for name, how in found.items() if how not in SEEN}
+    unseen = {name: how for name, how in found.items() if how not in SEEN}
+    survivors = {change: unseen[name] for name, change in described(unseen).items()}
     answers = {
         one.change: one
         for one in explanations()
