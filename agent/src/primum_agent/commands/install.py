@@ -9,7 +9,7 @@ Where a supervisor runs, this adds one attempt to it and waits until the release
 rolled back; otherwise it supervises that one update itself, as `run --once` does.
 
 Example:
-  primum-agent install /media/usb --state /var/lib/primum --provisioning /etc/primum
+  primum-agent install --state /var/lib/primum --provisioning /etc/primum /media/usb
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ that may run.  What is left is set aside on this device until `primum-agent retr
 Nothing is switched while a patient may be being served, so a supervisor has to run.
 
 Example:
-  primum-agent rollback 1.1.0 --state /var/lib/primum --provisioning /etc/primum --dry-run
+  primum-agent rollback --state /var/lib/primum --provisioning /etc/primum 1.1.0 --dry-run
       --by "R. Meyer, ward 7" --why "alarms too often since Monday"
 """
 
