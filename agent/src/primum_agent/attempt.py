@@ -10,6 +10,7 @@ Usage: ``python -m primum_agent.attempt --state DIR --provisioning DIR --reason 
 from __future__ import annotations
 
 import argparse
+import errno
 import shutil
 import sys
 import uuid
@@ -22,7 +23,7 @@ from primum_agent.clock import Clock, SystemClock, plain_time
 from primum_agent.collecting import collect
 from primum_agent.converging import converge
 from primum_agent.device import Device, Ports, open_device
-from primum_agent.durable import make_folder, remove_leftovers
+from primum_agent.durable import make_folder, remove_leftovers, storage_error
 from primum_agent.equivocations import tell_equivocations
 from primum_agent.events import Entry, EventKind
 from primum_agent.full_journal import HELD_BY_FULL_JOURNAL, is_held_by_full_journal
@@ -55,6 +56,8 @@ from primum_verifier.shell.authorities import Refreshed
 
 Work = Callable[[Device, Judge | None], int]
 """What an attempt does with its device; it returns an exit code of the one table."""
+
+_OF_THE_DISK = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 TOLD = "told before"
 """A note on an error that lasts: the journal counts it, standard error is not filled with it."""
@@ -249,7 +252,12 @@ def run_attempt(
 
 
 def unforeseen(error: Exception) -> FailedError:
-    """A fault of our own, told like any other failure, so that a person hears of it."""
+    """A fault of our own, told like any other failure, so that a person hears of it.
+
+    A disk that fails where nobody reckoned with it is no fault of ours.
+    """
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return storage_error(error, Path(error.filename or "the state folder"))
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

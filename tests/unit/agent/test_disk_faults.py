@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from primum_agent import journal_schema
+from primum_agent.attempt import unforeseen
 from primum_agent.clock import FakeClock
 from primum_agent.content_store import FolderStore
 from primum_agent.device_state import DeviceState, Generation
@@ -242,6 +243,14 @@ def test_a_full_disk_gives_no_release_a_second_health_window(
     for now in (10.0, 12.0, 14.0):
         with pytest.raises(FailedError):
             supervisor._watch_window(journal, now)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_fails_anywhere_is_not_told_as_a_fault_of_the_agent(number: int) -> None:
+    told = unforeseen(OSError(number, os.strerror(number), "scratch/some-folder"))
+    assert told.reason in {Reason.RESOURCE_STORAGE, Reason.STATE_READ_ONLY}
+    assert told.where == "scratch/some-folder"
+    assert unforeseen(OSError(errno.EBADF, "ours")).reason is Reason.INTERNAL
 
 
 def test_a_single_run_that_cannot_converge_ends_and_says_so(
