@@ -322,11 +322,11 @@ def _temperature(settings: GateSettings, found: GateReadings) -> Gate:
         return _idle(gate)
     opens = f"{rule.least_celsius:g} to {rule.most_celsius:g} degrees Celsius"
     if found.temperature is None:
-        return _holds(gate, "cannot be read", opens, Reason.STATE_BUSY)
+        return _holds(gate, "cannot be read", opens, Reason.SAFETY_TEMPERATURE)
     reading = f"{found.temperature:g} degrees Celsius"
     if rule.least_celsius <= found.temperature <= rule.most_celsius:
         return _open(gate, reading)
-    return _holds(gate, reading, opens, Reason.STATE_BUSY)
+    return _holds(gate, reading, opens, Reason.SAFETY_TEMPERATURE)
 
 
 def _disk(settings: GateSettings, found: GateReadings) -> Gate:
@@ -362,11 +362,11 @@ def _window(settings: GateSettings, found: GateReadings) -> Gate:
     begins = next_opening(spans, found.local)
     if begins is None:
         opens = f"{written} {rule.zone}; none within eight days"
-        return _holds(gate, found.time_found, opens, Reason.STATE_BUSY)
+        return _holds(gate, found.time_found, opens, Reason.SAFETY_WINDOW)
     opens = f"{begins:%a %Y-%m-%d %H:%M} {rule.zone}"
     # Two zone-aware moments of one zone are subtracted as the wall shows them: not so here.
     wait = begins.timestamp() - found.local.timestamp()
-    return _holds(gate, found.time_found, opens, Reason.STATE_BUSY, seconds=max(0.0, wait))
+    return _holds(gate, found.time_found, opens, Reason.SAFETY_WINDOW, seconds=max(0.0, wait))
 
 
 def _metered(settings: GateSettings, found: GateReadings) -> Gate:
@@ -375,7 +375,7 @@ def _metered(settings: GateSettings, found: GateReadings) -> Gate:
         return _idle(gate)
     if found.metered is False:
         return _open(gate, found.metered_found)
-    return _holds(gate, found.metered_found, "an unmetered network", Reason.STATE_BUSY)
+    return _holds(gate, found.metered_found, "an unmetered network", Reason.TRANSPORT_METERED)
 
 
 def _consent(_: GateSettings, found: GateReadings) -> Gate:
