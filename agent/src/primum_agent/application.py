@@ -26,7 +26,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +44,10 @@ __all__ = [
     "StandingError",
     "agent_is_running",
     "ask_agent",
+    "by_terms",
+    "none_begins",
     "open_active",
+    "standing_now",
 ]
 
 SCHEMA_VERSION = "0.1"
@@ -88,7 +91,7 @@ class SafeMode:
 
     def changed(self) -> bool:
         """Whether the agent has said something else since."""
-        content = _standing_now(self.state_dir)
+        content = standing_now(self.state_dir)
         return content["mode"] != "safe" or (content.get("suspended") or "") != self.suspended
 
 
@@ -150,7 +153,7 @@ class ActiveRelease:
         Another release, or none, is to be used then; or this one in another mode, at another
         operating point, under another order, or under another statement, which the stamp names.
         """
-        now = _standing_now(self.state_dir)
+        now = standing_now(self.state_dir)
         point = now.get("operatingPoint")
         return (
             (now["mode"], now.get("generation")) != (self.mode, self.generation)
@@ -186,21 +189,21 @@ class ActiveRelease:
         Returns:
             True in a condition when it may; it holds the banner to show meanwhile, or the reason.
         """
-        content = _standing_now(self.state_dir)
-        if content["mode"] == "safe":
-            return _refused(Reason.FALLBACK_NONE, "no release may be used")
-        if (content["mode"], content.get("generation")) != (self.mode, self.generation):
+        content = standing_now(self.state_dir)
+        opened = (self.mode, self.generation)
+        if content["mode"] != "safe" and (content["mode"], content.get("generation")) != opened:
             return _refused(Reason.ELIGIBILITY_SUPERSEDED, "open the active release again")
-        if content.get("ending"):
-            return _refused(_ending_reason(content), "it is taken away: no new episode begins")
+        # A refusal is false in a condition.
+        if (refusal := none_begins(content)) is not None:
+            return refusal
         if content.get("statement") != self.statement:
             return _refused(Reason.ELIGIBILITY_SUPERSEDED, "open the active release again")
-        # Terms that are missing or cannot be read permit nothing.
-        terms, known = content.get("terms") or {}, episode or Episode()
-        answer = may_use(terms, known, now=now or datetime.now(UTC))
-        if answer.reason is Reason.ELIGIBILITY_EXPIRED and agent_is_running(self.state_dir):
-            return may_use(terms, known, now=None)
-        return answer
+        return by_terms(
+            content,
+            episode or Episode(),
+            now=now or datetime.now(UTC),
+            agent_runs=lambda: agent_is_running(self.state_dir),
+        )
 
     @contextlib.contextmanager
     def episode(self) -> Iterator[None]:
@@ -309,6 +312,48 @@ def ask_agent(state_dir: Path, request: Mapping[str, object]) -> dict[str, Any]:
         return {"ok": False, "reason": "state.busy", "message": str(error)}
 
 
+def standing_now(state_dir: Path) -> dict[str, Any]:
+    """What the agent says now; unreadable is safe mode."""
+    try:
+        content = _read_standing(state_dir)
+    except StandingError:
+        return {"mode": "safe"}
+    return {**content, "mode": str(content.get("mode"))}
+
+
+def none_begins(content: Mapping[str, Any]) -> Permission | None:
+    """The refusal where no episode begins whatever its patient; None where the terms decide."""
+    if content["mode"] not in _MODES:
+        return _refused(Reason.FALLBACK_NONE, "no release may be used")
+    if content.get("ending"):
+        return _refused(_ending_reason(content), "it is taken away: no new episode begins")
+    return None
+
+
+def by_terms(
+    content: Mapping[str, Any],
+    episode: Episode,
+    *,
+    now: datetime,
+    agent_runs: Callable[[], bool],
+) -> Permission:
+    """What the terms in force say to an episode.
+
+    Args:
+        content: what the agent says now.
+        episode: what is known of it.
+        now: the device's clock.
+        agent_runs: asked only once the statement's own end has passed: where an agent runs, it
+            judges expiry by proven time and takes a lapsed release away itself.
+    """
+    # Terms that are missing or cannot be read permit nothing.
+    terms = content.get("terms") or {}
+    answer = may_use(terms, episode, now=now)
+    if answer.reason is Reason.ELIGIBILITY_EXPIRED and agent_runs():
+        return may_use(terms, episode, now=None)
+    return answer
+
+
 @contextlib.contextmanager
 def _connected(state_dir: Path) -> Iterator[socket.socket]:
     path = state_dir / SOCKET
@@ -347,15 +392,6 @@ def _read_standing(state_dir: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("schemaVersion") != SCHEMA_VERSION:
         raise StandingError(f"{path} is of another form", reason="state.damaged")
     return content
-
-
-def _standing_now(state_dir: Path) -> dict[str, Any]:
-    """What the agent says now; unreadable is safe mode."""
-    try:
-        content = _read_standing(state_dir)
-    except StandingError:
-        return {"mode": "safe"}
-    return {**content, "mode": str(content.get("mode"))}
 
 
 def _refused(reason: Reason, found: str) -> Permission:

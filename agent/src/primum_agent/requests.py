@@ -43,6 +43,7 @@ class Requests:
         status: what ``status`` adds to the present state.
         changed: tells the supervisor that the state changed.
         reach: asks the supervisor to reach the authorities, so that health can be proven.
+        may_use: answers for one episode.
         needs_repositories: whether health is proven only once both authorities were reached.
     """
 
@@ -51,6 +52,7 @@ class Requests:
     status: Callable[[], dict[str, Any]]
     changed: Callable[[], None]
     reach: Callable[[], None]
+    may_use: Callable[[dict[str, Any]], dict[str, Any]]
     needs_repositories: bool = False
 
     def answer(self, visitor: Visitor, request: dict[str, Any]) -> dict[str, Any]:
@@ -59,6 +61,7 @@ class Requests:
             "activated": self._activated,
             "healthy": self._healthy,
             "unhealthy": self._unhealthy,
+            "may-use": lambda _, asked: self.may_use(asked),
             "episode-begin": self._episode_begin,
             "episode-end": self._episode_end,
             "status": self._status,

@@ -23,6 +23,7 @@ import selectors
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from primum_agent.content_store import FolderStore
 from primum_agent.desk import Desk, Visitor
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.durable import make_folder
+from primum_agent.episode_asked import answer_may_use
 from primum_agent.events import Entry, EventKind
 from primum_agent.health_probe import HealthProbe
 from primum_agent.health_proof import say_healthy, settle
@@ -230,6 +232,7 @@ class Supervisor:
             status=self.status,
             changed=self.look_again,
             reach=self._reach,
+            may_use=partial(answer_may_use, state_dir=self.layout.root, now=self.clock.now),
             needs_repositories=self.settings.health.repositories_reached,
         )
         desk = Desk(path=self.layout.socket, selector=self.selector, answer=requests.answer)

@@ -186,7 +186,12 @@ def test_health_proven_while_an_attempt_takes_the_release_away_changes_nothing(
 
     late: Any = Late()
     requests = Requests(
-        journal=lambda: late, poll_now=lambda: None, status=dict, changed=lambda: None
+        journal=lambda: late,
+        poll_now=lambda: None,
+        status=dict,
+        changed=lambda: None,
+        reach=lambda: None,
+        may_use=dict,
     )
     visitor: Visitor = Visitor.__new__(Visitor)
     answer = requests.answer(visitor, {"do": "healthy", "generation": seen.in_use.number})
