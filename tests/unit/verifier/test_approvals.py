@@ -118,6 +118,14 @@ def test_enough_distinct_people_approved_this_very_statement(world: World, case:
     assert verdict.primary == (None if enough else Reason.ELIGIBILITY_APPROVALS)
 
 
+def test_how_many_are_missing_of_each_function_is_told(world: World) -> None:
+    """Danger: people are asked for more approvals than are needed, or for fewer."""
+    three_of_quality = needs(functions={"clinical": 2, "quality": 3, "regulatory": 1})
+    verdict = asked(world, both(three_of_quality, second_quality()))
+    check = next(check for check in verdict.checks if check.name == "approvals")
+    assert check.found == ("clinical 1, quality 2, regulatory 1; missing: clinical 1, quality 1")
+
+
 @pytest.mark.parametrize("case", [name for name, (_, enough) in ENOUGH.items() if not enough])
 def test_what_runs_goes_on_with_a_notice_while_approvals_are_missing(
     world: World, case: str

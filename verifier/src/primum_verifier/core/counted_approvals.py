@@ -38,16 +38,19 @@ def missing_approvals(case: Case, *, forgiven: bool = False) -> tuple[str, str] 
     )
     if policy is None or needed is None:
         return None
-    counting = () if digest is None else policy.approvers_of(digest)
     people: dict[Function, set[str]] = {}
     for approval in case.reading.approvals:
         words, person = approval.statement.predicate, approval.person
+        approved = approval.statement.subject[0].digest.sha256
         if (
-            (person in counting or (forgiven and person.status == PersonStatus.COMPROMISED))
+            approved == digest
+            and (
+                person.counts_for(approved)
+                or (forgiven and person.status == PersonStatus.COMPROMISED)
+            )
             and words.decision == "approve"
             and (words.function, words.person_id) == (person.function, person.person_id)
             and (words.scope.stage, words.scope.change_tier) == scope_of(case)
-            and approval.statement.subject[0].digest.sha256 == digest
         ):
             people.setdefault(person.function, set()).add(person.person_id)
     counted = {function: len(people.get(function, ())) for function in needed.functions}

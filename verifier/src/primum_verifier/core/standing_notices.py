@@ -185,7 +185,7 @@ def _answered(case: Case) -> tuple[str, ...]:
     """
     kept, listed = case.reading.kept, case.reading.statement
     answers = () if kept is None else kept.predicate.answers
-    if listed is None or listed is kept:
+    if listed is None:
         return answers
     counted = missing_approvals(case)
     return answers if counted is None or counted[0] else (*answers, *listed.predicate.answers)
@@ -222,7 +222,7 @@ def _has_ended(notice: SignedNotice, case: Case) -> bool:
         if all(_held_before(said, person.person_id, case) for person in notice.people):
             return True
         longest = said.issued_at + timedelta(hours=MAX_HOLD_HOURS)
-        ends = longest if ends is None else min(ends, longest)
+        ends = min(ends or longest, longest)
     return ends is not None and passed is not None and ends <= passed
 
 
