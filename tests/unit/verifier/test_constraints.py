@@ -121,6 +121,15 @@ def test_a_person_agrees_where_the_statement_asks_for_it(world: World, row: str)
     assert verdict.primary == expected
 
 
+@pytest.mark.parametrize(("agreed", "told"), [(True, "agreed"), (False, "not yet")])
+def test_whether_somebody_agreed_is_told(world: World, *, agreed: bool, told: str) -> None:
+    """Danger: the record of a switch says nobody agreed to it, or that somebody did."""
+    manual = statement(use={"mode": "clinical", "automation": "manual-update"})
+    verdict = asked(world, both(manual, facts(operator_agreed=agreed)))
+    check = next(check for check in verdict.checks if check.name == "operator-agreed")
+    assert (check.found, check.expected) == (told, "a person's agreement")
+
+
 def test_nobody_has_to_agree_to_the_way_back(world: World) -> None:
     manual = statement(use={"mode": "clinical", "automation": "manual-update"})
     assert granted(asked(world, manual, phase=Phase.FALL_BACK))

@@ -363,6 +363,17 @@ ORDERS: dict[str, tuple[Bend, NoticeAction | None]] = {
         noticed("clinical", "quality", kind="field-action", expiresAt=when(minutes=30)),
         NoticeAction.FALL_BACK,
     ),
+    "a restriction ends by no time": (
+        noticed(
+            "clinical",
+            "quality",
+            kind="restriction",
+            action="restrict",
+            restriction={"jurisdictions": ["DE"]},
+            expiresAt=when(minutes=30),
+        ),
+        NoticeAction.RESTRICT,
+    ),
     "words end": (
         noticed(
             "clinical",
@@ -676,3 +687,28 @@ def test_a_restriction_reaches_the_terms_of_each_episode(world: World) -> None:
     terms = asked(world, bend, phase=Phase.CONTINUE).per_episode
     assert terms["layers"] == [{"ageYearsMax": 80}, {"ageYearsMin": 18}]
     assert terms["banner"] == "Withdrawn."
+
+
+@pytest.mark.parametrize(
+    ("phase", "grace", "narrows"),
+    [
+        (Phase.CONTINUE, 1801, False),
+        (Phase.CONTINUE, 1800, True),
+        (Phase.ACTIVATE, 1801, True),
+        (Phase.ACTIVATE, 1800, True),
+    ],
+)
+def test_what_runs_is_narrowed_when_its_grace_is_over_and_what_is_new_at_once(
+    world: World, phase: Phase, grace: int, *, narrows: bool
+) -> None:
+    """Danger: patients are refused in the time of grace, or a new release takes no notice."""
+    narrowed = noticed(
+        "clinical",
+        "quality",
+        kind="restriction",
+        action="restrict",
+        restriction={"population": {"enforce": "inference", "ageYearsMin": 18}},
+        gracePeriodSeconds=grace,
+    )
+    terms = asked(world, both(narrowed, ASKS), phase=phase).per_episode
+    assert terms["layers"] == ([{"ageYearsMin": 18}] if narrows else [])

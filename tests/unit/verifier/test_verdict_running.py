@@ -16,10 +16,10 @@ from tests.unit.verifier.bending import (
 )
 from tests.unit.verifier.conftest import NOW
 
-from primum_verifier.core.question import ArtifactsFact
+from primum_verifier.core.question import ArtifactsFact, Check
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.verdict import judge
-from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
+from primum_verifier.core.vocabulary import Capability, NoticeAction, Outcome, Phase
 
 Bend = Callable[[Any], object]
 HOUR = NOW + timedelta(hours=1)
@@ -199,6 +199,31 @@ def test_what_runs_is_taken_away_only_by_what_may(world: Any, case: str) -> None
     verdict = judge(world.question())
     assert (verdict.capability, verdict.ordered) == (capability, ordered)
     assert (verdict.primary is None) == (ordered is None)
+
+
+def test_what_takes_it_away_is_told_with_the_notice_and_the_clause(world: Any) -> None:
+    """Danger: nobody can tell by which document a function was taken away."""
+    world.notice("clinical", "quality", id="urn:uuid:00000000-0000-4000-8000-000000000000")
+    world.facts["phase"] = Phase.CONTINUE
+    checks = {check.name: check for check in judge(world.question()).checks}
+    assert checks["notices"] == Check(
+        name="notices",
+        outcome=Outcome.REFUSED,
+        reason=Reason.ELIGIBILITY_WITHDRAWN,
+        found="fall-back: withdrawal: misses beats",
+        expected="nothing that orders anything",
+        source="urn:uuid:00000000-0000-4000-8000-000000000000",
+        clause="ISO 14971 7; ISO 13485 8.3.3",
+    )
+    assert checks["place"] == Check(
+        name="place",
+        outcome=Outcome.SATISFIED,
+        reason=None,
+        found="nothing takes it away",
+        expected="nothing that orders anything",
+        source="clinical authority",
+        clause="ISO 14971 7; ISO 13485 8.3.3",
+    )
 
 
 def test_damaged_bytes_stop_at_once(world: Any) -> None:
