@@ -18,6 +18,7 @@ from tests.unit.verifier import bounds_of_documents, bounds_of_place
 from tests.unit.verifier.bending import Bend, asked, nothing
 from tests.unit.verifier.conftest import World
 from tests.unit.verifier.decision_table import CELLS
+from tests.unit.verifier.situations import MORE
 from tests.unit.verifier.test_constraints import with_a_share_above_one
 from tests.unit.verifier.test_each_rule_decides import FIRST
 
@@ -33,6 +34,7 @@ _MADE_ANEW = re.compile(
 )
 """Keys are made for each run, and with them digests and what a device draws."""
 
+_SHORTEST_DIGEST = 12
 _OF_THIS_WORLD = {"release", "name", "phase", "checks", "judgedAt"}
 
 
@@ -47,12 +49,13 @@ class Line:
     reason: str
     found: str
     expected: str
+    source: str
 
     @property
     def row(self) -> str:
         """The line as the page shows it."""
         outcome = f"{self.outcome}, {self.reason}" if self.reason else self.outcome
-        cells = (self.asked, self.situation, outcome, self.found, self.expected)
+        cells = (self.asked, self.situation, outcome, self.found, self.expected, self.source)
         return f"| {' | '.join(cell.replace('|', '/') or '-' for cell in cells)} |"
 
 
@@ -68,6 +71,10 @@ def _situations() -> Iterator[tuple[str, Phase, Bend]]:
     for name, (bend, phase) in FIRST.items():
         yield f"{name}: refuses alone", phase, bend
         yield f"{name}: while it runs", Phase.CONTINUE, bend
+    for name, bend in MORE.items():
+        yield name, Phase.INSTALL, bend
+        yield name, Phase.FALL_BACK, bend
+        yield name, Phase.CONTINUE, bend
     for cell in CELLS:
         yield f"row {cell.row}: {cell.told}", cell.phase, cell.bend
 
@@ -107,6 +114,7 @@ def _lines(verdict: Verdict, situation: str, *, known: Mapping[str, Line]) -> li
             "" if check.reason is None else str(check.reason),
             _plain(check.found),
             _plain(check.expected),
+            _plain(check.source),
         )
         for check in verdict.checks
     ]
@@ -126,6 +134,7 @@ def _lines(verdict: Verdict, situation: str, *, known: Mapping[str, Line]) -> li
             str(verdict.primary or ""),
             "; ".join(told),
             "",
+            "",
         )
     )
     return [line for line in said if line.rule not in known or _differs(line, known[line.rule])]
@@ -136,7 +145,14 @@ def _differs(line: Line, other: Line) -> bool:
 
 
 def _plain(text: str) -> str:
-    return _MADE_ANEW.sub("...", text)
+    return _MADE_ANEW.sub(_told_by_length, text)
+
+
+def _told_by_length(found: re.Match[str]) -> str:
+    if len(found[0]) < _SHORTEST_DIGEST:
+        return "..."
+    # A digest of one letter is written into a situation by hand.
+    return found[0] if len(set(found[0])) == 1 else f"<{len(found[0])}>"
 
 
 def kept_lines() -> list[Line]:
@@ -161,8 +177,13 @@ def as_page(lines: list[Line]) -> str:
         "and then every situation in which it stands in the way.",
     ]
     for rule in dict.fromkeys(line.rule for line in told if line.rule != VERDICT):
-        parts += ["", f"## {rule}", "", "| asked | situation | outcome | found | expected |"]
-        parts += ["|---|---|---|---|---|"]
+        parts += [
+            "",
+            f"## {rule}",
+            "",
+            "| asked | situation | outcome | found | expected | read from |",
+        ]
+        parts += ["|---|---|---|---|---|---|"]
         parts += [line.row for line in told if line.rule == rule]
     return "\n".join(parts) + "\n"
 

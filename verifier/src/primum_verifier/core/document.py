@@ -342,11 +342,12 @@ def parse_document(
             isinstance(item.get("ctx", {}).get("error"), UnknownCriticalMemberError)
             for item in errors
         )
+        name = model.__name__.lstrip("_")
         raise RefusedError(
-            f"The document is not a valid {model.__name__}.",
+            f"The document is not a valid {name}.",
             reason=Reason.ELIGIBILITY_CRIT_UNKNOWN if unknown else Reason.DOCUMENT_INVALID,
             where=where,
             found="; ".join(problems),
-            expected=f"the members of {model.__name__} and no others",
+            expected=f"the members of {name} and no others",
             remedy="Compare with the published schema of this document.",
         ) from error
