@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 from primum_verifier.core.device import DeviceContext
 from primum_verifier.core.eligibility import Condition, Eligibility
@@ -48,7 +48,7 @@ class Case:
 
     question: Question
     reading: Reading
-    memo: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def manifest(self) -> ReleaseManifest:
@@ -75,11 +75,12 @@ class Case:
         index = self.reading.index
         return self.question.last_list_issued_at if index is None else index.issued_at
 
-    def once(self, what: str, find: Callable[[], _Found]) -> _Found:
-        """What was found for this case before, or is found now: nobody computes it twice."""
-        if what not in self.memo:
-            self.memo[what] = find()
-        return cast("_Found", self.memo[what])
+    def once(self, find: Callable[[Case], _Found]) -> _Found:
+        """What this finds for the case, or found before: nobody computes it twice."""
+        if find not in self.memo:
+            self.memo[find] = find(self)
+        found: _Found = self.memo[find]
+        return found
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

@@ -26,7 +26,7 @@ def notices_in_force(case: Case) -> tuple[SignedNotice, ...]:
     A later notice never lifts an earlier one: only a statement that answers it does.  What stops
     new activations only does not forbid the way back to what lies here already.
     """
-    return case.once("notices in force", lambda: _in_force(case))
+    return case.once(_in_force)
 
 
 def _in_force(case: Case) -> tuple[SignedNotice, ...]:
@@ -119,7 +119,7 @@ def holds_of(case: Case) -> tuple[SeenHold, ...]:
 
     What was meant for others, or was only a drill, uses up nobody's hold.
     """
-    return case.once("holds", lambda: _holds_of(case))
+    return case.once(_holds_of)
 
 
 def _holds_of(case: Case) -> tuple[SeenHold, ...]:
