@@ -178,7 +178,7 @@ def test_a_package_holds_nothing_of_the_place_it_was_built_at(packages: list[Pat
         assert not [line for line in listed if line.endswith(("/direct_url.json", "/RECORD"))]
         files = [line for line in listed if line[0] != "l"]
         assert not [line for line in files if "w" in line[5] + line[8]], "root's alone"
-    asked = ["dpkg-deb", "--fsys-tarfile", packages[0]]
+    asked = ["dpkg-deb", "--fsys-tarfile", str(packages[0])]
     whole = subprocess.run(asked, check=True, capture_output=True).stdout
     assert b"primum-package-" not in whole, "the folder it was built in"
     assert str(CHECKOUT).encode() not in whole
