@@ -43,7 +43,9 @@ static struct json *new_value(struct reader *reader, enum json_type type) {
     return value;
 }
 
-static bool is_digit(const char *at, const char *end) { return at < end && *at >= '0' && *at <= '9'; }
+static bool is_digit(const char *at, const char *end) {
+    return at < end && *at >= '0' && *at <= '9';
+}
 
 /* The end of a number that begins at `at`, by the grammar of RFC 8259 section 6, or NULL. */
 static const char *number_end(const char *at, const char *end) {
