@@ -18,6 +18,7 @@ from tests.unit.verifier.bending import (
     facts,
     held,
     manifest,
+    needs,
     noticed,
     placed,
     policy,
@@ -82,6 +83,13 @@ def other_entry(world: World) -> None:
             "effectiveAt": when(hours=-1),
         }
     )
+
+
+def activated_otherwise(world: World) -> None:
+    """What the device kept at activation is a statement about another release."""
+    world.about = "c" * 64
+    world.facts["activated_under"] = world.statement_bytes()
+    world.about = None
 
 
 def studied(world: World) -> None:
@@ -185,6 +193,36 @@ MORE: dict[str, Bend] = {
     "open issues at the limit": both(
         policy(openIssues={"critical": 0, "major": 1, "minor": 2}),
         statement(openIssues={"critical": 0, "major": 1, "minor": 2}),
+    ),
+    "the statement is no statement": within("statement", "validity.notAfter", "never"),
+    "kept under another release's statement": activated_otherwise,
+    "some entries of the list cannot be read": both(
+        attribute("listed", False), attribute("more_entries", [{"x": 1}, {"y": 2}])
+    ),
+    "documents say more than this build knows": both(
+        manifest(surprise=1),
+        policy(surprise=2),
+        statement(surprise=3),
+        lambda w: w.index.update(surprise=4) if w.index is not None else None,
+        lambda w: w.context.update(surprise=5),
+    ),
+    "the context is as old as may be": facts(context_floor=1),
+    "restricted to patients that this device is for": both(
+        restricted(patientCategories=["adult"]),
+        placed(patientCategory="adult"),
+        facts(asks_per_episode=True),
+    ),
+    "two of everything is missing": both(
+        constraint(
+            software={"requires": [{"component": "card", "least": "1.0.0"}, {"component": "mon"}]}
+        ),
+        needs(evidence=["dossier", "risk-file"], rungs=["retrospective", "prospective"]),
+        statement(
+            conditions=[
+                {"code": "one", "text": "One.", "enforce": "activation"},
+                {"code": "two", "text": "Two.", "enforce": "activation"},
+            ]
+        ),
     ),
 }
 """Each by what is the case."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,8 +27,13 @@ from tests.unit.verifier.bending import (
 from tests.unit.verifier.conftest import World, envelope
 
 from primum_verifier.core.document import canonical_json
-from primum_verifier.core.envelope import CONTEXT_PAYLOAD_TYPE, INTOTO_PAYLOAD_TYPE
+from primum_verifier.core.envelope import (
+    CONTEXT_PAYLOAD_TYPE,
+    INTOTO_PAYLOAD_TYPE,
+    public_key_of,
+)
 from primum_verifier.core.manifest import ItemKind
+from primum_verifier.core.reading import CONTEXT, read
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
 
@@ -329,3 +335,47 @@ def test_a_manifest_finds_the_items_that_it_names(world: World) -> None:
     assert found.item(found.self_test.specification).kind == ItemKind.SELF_TEST_SPECIFICATION
     assert found.item_of_kind(ItemKind.SELF_TEST_FIXTURES) == found.item("fixtures")
     assert found.item_of_kind(ItemKind.THRESHOLD_SET) is None
+
+
+def test_what_cannot_be_read_is_kept_with_its_fault(world: World) -> None:
+    world.notice("clinical", "quality")
+    world.junk = 2
+    problems = read(world.question()).problems
+    assert sorted(problems) == ["safety/notices.jsonl:2", "safety/notices.jsonl:3"]
+    assert [problems[where].where for where in sorted(problems)] == sorted(problems)
+
+
+def test_more_lines_than_are_read_at_all_are_one_fault(world: World) -> None:
+    world.junk = 10_001
+    problem = read(world.question()).problems["safety/notices.jsonl"]
+    assert problem.where == "safety/notices.jsonl"
+
+
+def test_a_context_that_is_no_envelope_is_kept_with_its_fault(world: World) -> None:
+    spoilt("context")(world)
+    assert read(world.question()).problems[CONTEXT].where == CONTEXT
+
+
+@pytest.mark.parametrize("stricter", ["engineering", "clinical"])
+def test_the_stricter_of_two_thresholds_counts_for_a_context(world: World, stricter: str) -> None:
+    asked_of = world.question()
+    name = "provisioning/keys.json"
+    view = getattr(asked_of, stricter)
+    keys = {**json.loads(view.documents[name].data), "threshold": 3}
+    third = public_key_of(world.people["clinical"].public_key)
+    keys["keys"].append(third.model_dump(mode="json", by_alias=True))
+    documents = {**view.documents, name: replace(view.documents[name], data=canonical_json(keys))}
+    changed = replace(asked_of, **{stricter: replace(view, documents=documents)})
+    assert read(changed).context_threshold == 3
+
+
+def test_another_manifest_of_the_right_role_is_passed_over(world: World) -> None:
+    asked_of = world.question()
+    view = asked_of.engineering
+    other = replace(
+        next(item for item in view.documents.values() if item.role == "model"), data=b"{}"
+    )
+    changed = replace(view, documents={"releases/a/0.0.1/manifest.json": other, **view.documents})
+    found = read(replace(asked_of, engineering=changed))
+    assert found.manifest_target == "releases/pvc-classifier/1.1.0/manifest.json"
+    assert found.problems == {}

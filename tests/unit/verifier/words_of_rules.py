@@ -35,7 +35,7 @@ _MADE_ANEW = re.compile(
 """Keys are made for each run, and with them digests and what a device draws."""
 
 _SHORTEST_DIGEST = 12
-_OF_THIS_WORLD = {"release", "name", "phase", "checks", "judgedAt"}
+_ELSEWHERE = {"phase", "checks", "judgedAt"}
 
 
 @dataclass(frozen=True, order=True)
@@ -50,6 +50,7 @@ class Line:
     found: str
     expected: str
     source: str
+    clause: str
 
     @property
     def row(self) -> str:
@@ -115,14 +116,16 @@ def _lines(verdict: Verdict, situation: str, *, known: Mapping[str, Line]) -> li
             _plain(check.found),
             _plain(check.expected),
             _plain(check.source),
+            check.clause,
         )
         for check in verdict.checks
     ]
     content = {
         name: value
         for name, value in verdict.as_dict().items()
-        if name not in _OF_THIS_WORLD and not name.endswith("View") and value not in ("", [], None)
+        if name not in _ELSEWHERE and not name.endswith("View") and value not in ("", [], None)
     }
+    content |= {"listIssuedAt": verdict.list_issued_at, "seenHolds": len(verdict.seen_holds)}
     order = {} if verdict.order is None else asdict(verdict.order)
     told = [f"{name} {_plain(str(value))}" for name, value in {**content, **order}.items()]
     said.append(
@@ -133,6 +136,7 @@ def _lines(verdict: Verdict, situation: str, *, known: Mapping[str, Line]) -> li
             verdict.capability.label,
             str(verdict.primary or ""),
             "; ".join(told),
+            "",
             "",
             "",
         )

@@ -204,7 +204,7 @@ def read(question: Question) -> Reading:
     entry = None if index is None else index.entry_for(release)
     digest = None if entry is None else entry.statement.sha256
     data = None if digest is None else _statement_bytes(clinical, digest)
-    statement = None if digest is None else reader.parse(EligibilityStatement, data, "statement")
+    statement = reader.parse(EligibilityStatement, data, "statement")
     kept = reader.parse(EligibilityStatement, question.activated_under, KEPT_STATEMENT)
     context, signers, threshold = _context(reader, question, question.device_context)
     trusted = _is_trusted(question, context, signers, threshold)
