@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.agent.conftest import AGENT
 
 from primum_agent import children
 from primum_agent.children import GRACE_SECONDS, Task, start, stop_all
@@ -111,7 +112,7 @@ def test_told_to_stop_before_it_stands_it_leaves_no_trace_of_a_start(
     """A manager may change its mind while the interpreter still loads."""
     for delay in (0.0, 0.05, 0.1, 0.2, 0.4):
         process = subprocess.Popen(
-            ["primum-agent", "run", *in_the_field.folders], stderr=subprocess.DEVNULL
+            [*AGENT, "run", *in_the_field.folders], stderr=subprocess.DEVNULL
         )
         time.sleep(delay)
         process.send_signal(signal.SIGTERM)
