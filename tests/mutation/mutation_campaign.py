@@ -289,6 +289,9 @@ def bring_up_to_date(names: list[str], *, now: dict[str, Judged], whole: bool) -
     retested = [
         name for name in names if name not in stale and before[name].tests != now[name].tests
     ]
+    if stale or retested:
+        # Which tests run through which function is asked anew, or new tests would see nothing.
+        (STAGE / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     if whole:
         # Without a name, mutmut keeps what it knows and judges the rest.
         change_and_test()
