@@ -86,10 +86,12 @@ def other_entry(world: World) -> None:
 
 
 def activated_otherwise(world: World) -> None:
-    """What the device kept at activation is a statement about another release."""
-    world.about = "c" * 64
+    """What the device kept at activation is a statement about another release, for elsewhere."""
+    constraints = world.statement["constraints"]
+    before, world.about = constraints["jurisdictions"], "c" * 64
+    constraints["jurisdictions"] = ["FR"]
     world.facts["activated_under"] = world.statement_bytes()
-    world.about = None
+    constraints["jurisdictions"], world.about = before, None
 
 
 def studied(world: World) -> None:
@@ -99,6 +101,15 @@ def studied(world: World) -> None:
 def _is(*names: str) -> Callable[[str], bool]:
     return lambda name: name in names
 
+
+_ANOTHER = {
+    "component": "pvc-classifier",
+    "version": "9.9.9",
+    "release": digest("b"),
+    "statement": digest("a"),
+    "status": "eligible",
+    "effectiveAt": when(hours=-1),
+}
 
 _DATED = both(
     constraint(market={"start": when(hours=-9), "end": when(days=9)}),
@@ -195,9 +206,14 @@ MORE: dict[str, Bend] = {
         statement(openIssues={"critical": 0, "major": 1, "minor": 2}),
     ),
     "the statement is no statement": within("statement", "validity.notAfter", "never"),
-    "kept under another release's statement": activated_otherwise,
+    "kept under another release's statement, and the listed one lacks approvals": both(
+        activated_otherwise, drop_approval("quality")
+    ),
     "some entries of the list cannot be read": both(
-        attribute("listed", False), attribute("more_entries", [{"x": 1}, {"y": 2}])
+        attribute("listed", False), attribute("more_entries", [_ANOTHER, {"x": 1}, {"y": 2}])
+    ),
+    "no list, and one was read before": both(
+        attribute("index", None), facts(last_list_issued_at=NOW)
     ),
     "documents say more than this build knows": both(
         manifest(surprise=1),
