@@ -84,10 +84,10 @@ def refresh(device: Device) -> Refreshed:
 
 
 def _tell(device: Device, authority: str, error: PrimumError | None) -> None:
-    topic = f"authority {authority}"
+    topic = f"{'medium' if device.from_medium else 'authority'} {authority}"
     if error is None:
         ended = device.journal.clear_problem(topic)
-        if ended is not None:
+        if ended is not None and not device.from_medium:
             device.journal.record(
                 Entry(
                     kind=EventKind.REPOSITORIES_REACHED,
@@ -134,7 +134,7 @@ def poll(device: Device) -> int:
         code = EXIT_REFUSED if refused else EXIT_FAILED
         reasons = ", ".join(str(item.reason) for item in problems)
         text = f"{'refused' if refused else 'failed'}: {reasons}"
-    else:
+    elif not device.from_medium:
         note_reached(device.journal)
     lifecycle = device.journal.state().lifecycle
     if judge is None or refreshed.assignment is None or lifecycle is State.PROVISIONAL:
@@ -197,6 +197,7 @@ def run_attempt(
     reason: str,
     work: Work | None = None,
     ports: Ports | None = None,
+    from_medium: bool = False,
 ) -> int:
     """Take the lock, open everything, attempt.
 
@@ -207,6 +208,7 @@ def run_attempt(
         reason: see :func:`attempt`.
         work: see :func:`attempt`.
         ports: what the device is put together from, instead of the real ones.
+        from_medium: whether the settings name copies on a medium.
 
     Returns:
         An exit code of the one table.
@@ -235,13 +237,17 @@ def run_attempt(
                 journal=journal,
                 attempt=uuid.uuid4().hex[:12],
                 ports=ports,
+                from_medium=from_medium,
             )
             note_trust_map(journal, device.trust_map)
             code = attempt(device, reason=reason, work=work)
-            journal.clear_problem("attempt-error")
+            if work is None:
+                journal.clear_problem("attempt-error")
             return code
         except PrimumError as error:
-            _record_failure(journal, error, time=plain_time(clock.now()))
+            # An order that is refused is answered to whoever gave it; no poll failed.
+            if work is None or isinstance(error, FailedError):
+                _record_failure(journal, error, time=plain_time(clock.now()))
             raise
         except Exception as error:
             _record_failure(journal, unforeseen(error), time=plain_time(clock.now()))
@@ -315,6 +321,7 @@ def main() -> int:
             layout=layout,
             clock=SystemClock(),
             reason=arguments.reason,
+            from_medium=arguments.medium is not None,
         )
     except PrimumError as error:
         if TOLD not in getattr(error, "__notes__", ()):

@@ -69,6 +69,7 @@ class AttemptPlan:
     last_code: int = 0
     _reason: str = "resume"
     _asked: bool = False
+    _reaching: bool = False
 
     def begin(self, journal: JournalPort, now: float) -> None:
         """A journal was opened: what a cut left is converged first."""
@@ -86,11 +87,16 @@ class AttemptPlan:
             return
         self.due, self._reason = now, "poll"
 
+    def reach(self, now: float) -> None:
+        """Poll for the sake of a provisional release, in a single run too."""
+        self._reaching = True
+        self.poll(now)
+
     def start_if_due(self, now: float) -> float:
         """Start the next attempt when it is due; when to look again at the latest."""
         if self.child is not None:
             return self.child.deadline
-        if self.once and self.polls and self._reason == "poll":
+        if self.once and self.polls and self._reason == "poll" and not self._reaching:
             return now + _FAR
         if now >= self.due:
             arguments = ["--state", str(self.layout.root)]
@@ -104,7 +110,7 @@ class AttemptPlan:
                 deadline=now + self.settings.timing.attempt_seconds,
                 reason=self._reason,
             )
-            self.due = now + _FAR
+            self.due, self._reaching = now + _FAR, False
         return self.due
 
     def look_after(self, journal: JournalPort | None, now: float) -> None:
@@ -120,8 +126,10 @@ class AttemptPlan:
             return
         self.child, self.ended = None, now
         if child.reason == "poll":
+            if self.polls == 0 or not self.once:
+                # A single run ends with what its own poll came to, not with one for health.
+                self.last_code = code if code >= 0 else EXIT_FAILED
             self.polls += 1
-            self.last_code = code if code >= 0 else EXIT_FAILED
         if code < 0 or code > _LAST_CODE:
             _note_crash(journal, code)
         left_in_the_middle = RESUME.get(journal.state().lifecycle) in _MIDDLE

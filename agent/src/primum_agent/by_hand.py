@@ -12,11 +12,10 @@ from primum_agent.device import Device
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fallback import obstacle_to, roll_back
-from primum_agent.gates import clinical_use
+from primum_agent.gates import is_idle
 from primum_agent.judging import Judge
-from primum_agent.lifecycle import State, Stimulus
-from primum_verifier.core.errors import RefusedError, UsageError, WaitingError
-from primum_verifier.core.question import ClinicalUse
+from primum_agent.lifecycle import State, Stimulus, UnlistedStimulusError
+from primum_verifier.core.errors import BusyError, RefusedError, UsageError, WaitingError
 from primum_verifier.core.reasons import Reason
 
 AT_REST = {State.IDLE, State.WAITING, State.PROVISIONAL}
@@ -55,6 +54,7 @@ def go_back(device: Device, judge: Judge | None, order: Order) -> Generation:
         UsageError: there is no such release, or nothing runs that could be left.
         RefusedError: no release that is meant may run; what runs goes on.
         WaitingError: a patient is being served.
+        BusyError: what runs is being left already.
     """
     state = device.journal.state()
     left = state.in_use
@@ -68,30 +68,37 @@ def go_back(device: Device, judge: Judge | None, order: Order) -> Generation:
     found = _chosen(device, judge, meant=_meant(state, left, order.version))
     if order.pretend:
         return found
-    if clinical_use(device.layout) is not ClinicalUse.IDLE:
+    if not is_idle(device.settings.gates, device.layout):
         raise WaitingError(
             "A patient may be being served: nothing is switched under an application.",
             reason=Reason.SAFETY_IN_USE,
-            found="clinical use, or no supervisor that could say that there is none",
+            found="clinical use, or somebody who could not say that there is none",
             remedy="End the episode, or start `primum-agent run`, and order it again.",
         )
-    device.journal.record(
-        Entry(
-            kind=EventKind.UPDATE_ROLLING_BACK,
-            stimulus=Stimulus.TAKEN_AWAY,
-            subject=left.name,
-            attempt=device.attempt,
-            result="accepted",
-            reasons=(Reason.STATE_SET_ASIDE,),
-            change={
-                "candidate": None,
-                "target": found.number,
-                "forgiven": found.release,
-                "fault": {left.release: str(Reason.STATE_SET_ASIDE)},
-            },
-            detail={"by": order.by, "why": order.why, "to": found.name},
-        )
+    intent = Entry(
+        kind=EventKind.UPDATE_ROLLING_BACK,
+        stimulus=Stimulus.TAKEN_AWAY,
+        subject=left.name,
+        attempt=device.attempt,
+        result="accepted",
+        reasons=(Reason.STATE_SET_ASIDE,),
+        change={
+            "candidate": None,
+            "target": found.number,
+            "forgiven": found.release,
+            "fault": {left.release: str(Reason.STATE_SET_ASIDE)},
+        },
+        detail={"by": order.by, "why": order.why, "to": found.name},
     )
+    try:
+        device.journal.record(intent)
+    except UnlistedStimulusError as error:
+        # The health window ended, or something was taken away, while this one was tested.
+        raise BusyError(
+            "What runs is being left already.",
+            reason=Reason.STATE_BUSY,
+            remedy="`primum-agent status` shows what runs then; order it again if need be.",
+        ) from error
     roll_back(device, judge, reasons=(str(Reason.STATE_SET_ASIDE),), notice=order.why, chosen=found)
     return found
 

@@ -279,6 +279,9 @@ class CandidateWork:
         manifest = self._manifest_bytes()
         eligible = verdict.capability >= Capability.INVESTIGATIONAL
         if eligible and manifest is not None and not held:
+            if clinical_use(self._device.layout) is not ClinicalUse.IDLE:
+                # An episode began while others were asked: everything is looked at again.
+                return Conclusion(f"waiting: {Reason.SAFETY_IN_USE}", EXIT_WAITING)
             return self._activate(verdict, manifest)
         if verdict.capability < Capability.STAGE:
             return self._refused(verdict)

@@ -69,6 +69,7 @@ class Device:
         site_problem: why the organisation on the trust map cannot be asked, None when it can; a
             verdict then counts it as silent.
         proofs: the versions signed with two contents, as kept for an authority, by name.
+        from_medium: whether copies on a medium are read: that reaches no authority.
     """
 
     settings: Settings
@@ -88,6 +89,7 @@ class Device:
     operating_system: str
     site_problem: PrimumError | None
     proofs: Callable[[str], Mapping[str, bytes]]
+    from_medium: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ def open_device(
     journal: Journal,
     attempt: str,
     ports: Ports | None = None,
+    from_medium: bool = False,
 ) -> Device:
     """Read trust map, roots, context and key.
 
@@ -167,6 +170,7 @@ def open_device(
         journal: the open journal; the trusted views lie in its database.
         attempt: the id of this attempt.
         ports: what to put the device together from, instead of the real ones.
+        from_medium: whether the settings name copies on a medium.
 
     Raises:
         UsageError: the device is not provisioned or not enrolled, or for another component.
@@ -205,6 +209,7 @@ def open_device(
         operating_system=operating_system(),
         site_problem=site_problem,
         proofs=lambda name: proofs_of(journal, name),
+        from_medium=from_medium,
     )
 
 

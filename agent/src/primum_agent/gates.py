@@ -128,6 +128,11 @@ def _local(
     return local, f"{local:%a %H:%M}"
 
 
+def is_idle(settings: GateSettings, layout: Layout) -> bool:
+    """Whether everybody who may know says that no patient is being served; asked now."""
+    return _use(settings.clinical_use, clinical_use(layout))[0] is Use.IDLE
+
+
 def _use(probe: Probe, declared: ClinicalUse) -> tuple[Use, str]:
     """The worst answer of all who may know, and who gave it."""
     said = [(Use.IDLE, "idle")]

@@ -79,7 +79,7 @@ class HealthProbe:
                 start_new_session=True,
                 env={**os.environ, **known},
             )
-        except OSError:
+        except (OSError, ValueError):
             # A probe that cannot be started proves nothing; it may be there the next time.
             self._due = self._deadline = now + self.seconds
 

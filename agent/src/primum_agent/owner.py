@@ -34,13 +34,14 @@ def act_as_owner(state: Path) -> None:
     if owner.st_uid == 0:
         return
     try:
-        groups = os.getgrouplist(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+        known = pwd.getpwuid(owner.st_uid)
+        group, groups = known.pw_gid, os.getgrouplist(known.pw_name, known.pw_gid)
     except KeyError:
-        groups = [owner.st_gid]
-    os.setgroups(groups)
-    os.setgid(owner.st_gid)
-    os.setuid(owner.st_uid)
+        group, groups = owner.st_gid, [owner.st_gid]
     try:
+        os.setgroups(groups)
+        os.setgid(group)
+        os.setuid(owner.st_uid)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell
     except OSError as error:
         raise UsageError(

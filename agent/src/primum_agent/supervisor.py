@@ -436,13 +436,17 @@ class Supervisor:
         watched = state.in_use if state.lifecycle is State.PROVISIONAL else None
         works, look_again = self._probe.watch(watched, now)
         needs_repositories = self.settings.health.repositories_reached
-        if works and watched is not None:
-            if say_healthy(journal, watched, needs_repositories=needs_repositories):
+        try:
+            if works and watched is not None:
+                if say_healthy(journal, watched, needs_repositories=needs_repositories):
+                    self.look_again()
+                else:
+                    self._reach()
+            elif needs_repositories and self._plan.child is None and settle(journal):
                 self.look_again()
-            else:
-                self._reach()
-        elif needs_repositories and self._plan.child is None and settle(journal):
-            self.look_again()
+        except UnlistedStimulusError:
+            # Somebody took the release away between the look and the step; nothing was recorded.
+            LOG.info("the release was left already")
         return look_again
 
     def _reach(self) -> None:
@@ -450,7 +454,7 @@ class Supervisor:
         now = self.monotonic()
         if now >= self._next_reach:
             self._next_reach = now + _REACH_SECONDS
-            self._plan.poll(now)
+            self._plan.reach(now)
             self.wake()
 
     def _watch_episode(self, journal: Journal, now: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from primum_agent.events import Entry, EventKind
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.settings import read_settings
-from primum_verifier.core.question import ClinicalUse
+from primum_verifier.core.errors import BusyError
 
 Eventually = Callable[..., Any]
 WHO = ("--by", "R. Meyer", "--why", "too many alarms")
@@ -34,7 +35,12 @@ def with_two(in_the_field: Any, attempt_now: Callable[..., int]) -> Any:
 
 
 def rollback(field: Any, *words: str) -> Any:
-    return field.agent("rollback", *words, "--provisioning", field.provisioning)
+    """Order it, and again while the supervisor itself is at an attempt."""
+    busy = 4
+    done = field.agent("rollback", *words, "--provisioning", field.provisioning)
+    while done.returncode == busy:
+        done = field.agent("rollback", *words, "--provisioning", field.provisioning)
+    return done
 
 
 def test_a_person_goes_back_without_any_server_and_it_stays_so(
@@ -44,7 +50,7 @@ def test_a_person_goes_back_without_any_server_and_it_stays_so(
     with with_two.running():
         eventually(lambda: with_two.kinds().count("agent.started") == 1 and with_two.standing())
         eventually(lambda: with_two.agent("poll").returncode == 0)
-        done = eventually(lambda: d if (d := rollback(with_two, *WHO)).returncode != 4 else None)
+        done = rollback(with_two, *WHO)
         assert done.returncode == 0, done.stderr
         assert with_two.opened().version == "1.0.0"
         (with_two.folder / "gone").rename(with_two.engineering.web)
@@ -68,7 +74,8 @@ def test_what_was_set_aside_comes_back_by_a_person_only(
     with_two: Any, attempt_now: Callable[..., int], eventually: Eventually
 ) -> None:
     with with_two.running():
-        done = eventually(lambda: d if (d := rollback(with_two, *WHO)).returncode != 4 else None)
+        eventually(lambda: with_two.agent("poll").returncode == 0)
+        done = rollback(with_two, *WHO)
         assert done.returncode == 0, done.stderr
     assert attempt_now() == 1
     assert with_two.opened().version == "1.0.0"
@@ -86,12 +93,62 @@ def test_nobody_goes_back_under_a_patient(with_two: Any, eventually: Eventually)
     with with_two.running():
         eventually(lambda: with_two.agent("poll").returncode == 0)
         with with_two.opened().episode():
-            done = eventually(
-                lambda: d if (d := rollback(with_two, *WHO)).returncode != 4 else None
-            )
+            done = rollback(with_two, *WHO)
             assert done.returncode == 5
     assert with_two.opened().version == "1.1.0"
     assert "update.rolling-back" not in with_two.kinds()[len(before) :]
+
+
+def test_nobody_goes_back_under_a_patient_that_only_the_integrator_knows_of(
+    with_two: Any, eventually: Eventually, tmp_path: Path
+) -> None:
+    said = tmp_path / "use"
+    said.write_text("in-use\n")
+    with_two.more_settings = f'[gates.clinical_use]\nfile = "{said}"\n'
+    with_two.write("agent.toml", with_two.settings().encode())
+    with with_two.running():
+        eventually(lambda: with_two.agent("poll").returncode == 0)
+        done = rollback(with_two, *WHO)
+        assert done.returncode == 5, done.stderr
+        said.write_text("idle\n")
+        done = rollback(with_two, *WHO)
+        assert done.returncode == 0, done.stderr
+    assert with_two.opened().version == "1.0.0"
+
+
+def test_an_order_that_is_refused_is_no_failed_poll(with_two: Any) -> None:
+    before = with_two.kinds(), with_two.counter("last-poll")
+    assert rollback(with_two, "0.9.0", *WHO).returncode == 2
+    assert rollback(with_two, *WHO).returncode == 5
+    assert (with_two.kinds(), with_two.counter("last-poll")) == before
+
+
+def test_an_order_that_comes_too_late_says_so(
+    with_two: Any, attempt_now: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs is taken away while the older release is tested."""
+    assert attempt_now() == 0
+    monkeypatch.setattr("primum_agent.by_hand.is_idle", lambda *_: True)
+
+    def work(device: Device, judge: Judge | None) -> int:
+        def taken_away(*_: object) -> None:
+            device.journal.record(
+                Entry(kind=EventKind.ELIGIBILITY_LOST, stimulus=Stimulus.TAKEN_AWAY)
+            )
+
+        monkeypatch.setattr("primum_agent.by_hand.obstacle_to", taken_away)
+        go_back(device, judge, Order(version="1.0.0", by="R. Meyer", why="alarms"))
+        return 0
+
+    settings = read_settings(with_two.provisioning)
+    with pytest.raises(BusyError):
+        run_attempt(
+            settings=settings,
+            layout=with_two.layout,
+            clock=SystemClock(),
+            reason="order",
+            work=work,
+        )
 
 
 def test_nobody_goes_back_to_what_was_withdrawn(
@@ -128,7 +185,7 @@ def test_a_cut_in_the_middle_ends_where_the_person_meant(
     with_two.release("1.2.0", counter=3)
     assert attempt_now() == 0
     with_two.commit()
-    monkeypatch.setattr("primum_agent.by_hand.clinical_use", lambda _: ClinicalUse.IDLE)
+    monkeypatch.setattr("primum_agent.by_hand.is_idle", lambda *_: True)
 
     def cut(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

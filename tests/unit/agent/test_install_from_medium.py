@@ -35,7 +35,12 @@ def take_the_servers_away(field: Any) -> None:
 
 
 def install(field: Any, medium: Path, *words: str) -> Any:
-    return field.agent("install", medium, "--provisioning", field.provisioning, *words)
+    """Install, and ask again while the supervisor itself is at an attempt."""
+    busy = 4
+    done = field.agent("install", medium, "--provisioning", field.provisioning, *words)
+    while done.returncode == busy:
+        done = field.agent("install", medium, "--provisioning", field.provisioning, *words)
+    return done
 
 
 def with_an_application(field: Any, eventually: Eventually) -> threading.Thread:
@@ -146,3 +151,19 @@ def test_a_folder_that_is_no_copy_starts_nothing(in_the_field: Any, tmp_path: Pa
     assert done.returncode == 2
     assert "holds no copy of the repositories" in done.stderr
     assert in_the_field.kinds() == [], "no journal was begun"
+
+
+def test_a_stick_reaches_no_repository_for_the_sake_of_health(
+    in_the_field: Any, stick: Callable[[], Path], eventually: Eventually
+) -> None:
+    in_the_field.more_settings = "[health]\nrepositories_reached = true\n"
+    in_the_field.write("agent.toml", in_the_field.settings().encode())
+    in_the_field.release("1.0.0", counter=1, health_window=6)
+    medium = stick()
+    take_the_servers_away(in_the_field)
+    application = with_an_application(in_the_field, eventually)
+    done = install(in_the_field, medium)
+    application.join()
+    assert done.returncode == 1, done.stdout
+    assert "update.committed" not in in_the_field.kinds()
+    assert "repositories.reached" not in in_the_field.kinds()

@@ -141,6 +141,20 @@ def test_a_word_and_then_the_repositories_are_enough(
     assert in_the_field.opened().version == "1.0.0"
 
 
+def test_a_single_run_reaches_the_repositories_for_the_sake_of_health(
+    in_the_field: Any, tmp_path: Path
+) -> None:
+    with_health(
+        in_the_field,
+        "repositories_reached = true",
+        f'probe = ["{program(tmp_path, "exit 0")}"]',
+        "probe_seconds = 0.2",
+    )
+    done = in_the_field.once()
+    assert done.returncode == 0, done.stdout
+    assert in_the_field.kinds().count("update.committed") == 1
+
+
 @pytest.mark.parametrize(
     "line", ['probe = ["relative"]', "probe_seconds = 0", "repositories_reached = 1", "x = 1"]
 )

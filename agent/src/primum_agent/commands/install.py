@@ -31,7 +31,7 @@ from primum_agent.lifecycle import State
 from primum_agent.medium import settings_for
 from primum_agent.narrating import Narrator
 from primum_agent.settings import Settings, read_settings
-from primum_verifier.core.errors import EXIT_FAILED, EXIT_REFUSED
+from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_WAITING
 
 _LOOK_SECONDS = 0.2
 _PATIENCE = 3
@@ -86,10 +86,13 @@ def _beside_the_supervisor(
             narrator.look(journal)
             time.sleep(_LOOK_SECONDS)
         narrator.look(journal)
+        decided = journal.state().lifecycle in {State.IDLE, State.WAITING}
     finally:
         journal.close()
+    if code == EXIT_DONE and not decided:
+        return EXIT_WAITING
     rolled_back = narrator.saw(EventKind.UPDATE_ROLLING_BACK)
-    return EXIT_REFUSED if code == 0 and rolled_back else code
+    return EXIT_REFUSED if code == EXIT_DONE and rolled_back else code
 
 
 def _ended(child: Child, look: Callable[[], None]) -> int:
