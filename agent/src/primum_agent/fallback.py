@@ -69,7 +69,7 @@ def roll_back(
     tried: dict[str, str] = {}
     found = chosen
     if judge is not None and not suspended and found is None:
-        for held in _in_order(state, preferred):
+        for held in (*_in_order(state, preferred), *_set_aside(state)):
             obstacle = obstacle_to(device, judge, held)
             if obstacle is None:
                 found = held
@@ -115,6 +115,7 @@ def roll_back(
                     "target": None,
                     "candidate": None,
                     "eligibility": "",
+                    **({"forgiven": found.release} if found is left else {}),
                 },
                 detail={**detail, "generation": found.number},
             )
@@ -192,6 +193,13 @@ def _in_order(state: DeviceState, preferred: Sequence[str]) -> list[Generation]:
         held = [item for item in held if item.release != left.release]
     rank = {release: place for place, release in enumerate(preferred)}
     return sorted(held, key=lambda item: rank.get(item.release, len(rank)))
+
+
+def _set_aside(state: DeviceState) -> tuple[Generation, ...]:
+    """What a person leaves, where nothing older may run after all: better than nothing."""
+    left = state.in_use
+    by_hand = state.leaving == Reason.STATE_SET_ASIDE
+    return (left,) if by_hand and left is not None and left.proven else ()
 
 
 def obstacle_to(device: Device, judge: Judge, held: Generation) -> str | None:

@@ -30,6 +30,7 @@ from primum_agent.work_times import (
     note_time,
 )
 from primum_verifier.core.errors import UsageError
+from primum_verifier.core.question import ClinicalUse
 from primum_verifier.record.event import parse_event
 
 Attempt = Callable[..., int]
@@ -603,3 +604,20 @@ def test_the_expected_time_is_learnt_and_bounded(journal: Journal, clock: FakeCl
     assert expected_time(journal, Work.ACTIVATION, bound=600.0) == 600.0
     health_is_proven(journal, release="a" * 64)
     assert expected_time(journal, Work.ACTIVATION, bound=600.0) == 24.0
+
+
+def test_an_episode_that_begins_while_others_are_asked_is_seen(
+    in_the_field: Any, attempt_now: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_field.release("1.0.0", counter=1)
+    answers = [ClinicalUse.IDLE, ClinicalUse.IN_USE]
+    monkeypatch.setattr(
+        "primum_agent.candidate.clinical_use",
+        lambda _: answers.pop(0) if len(answers) > 1 else answers[0],
+    )
+    assert attempt_now() == 5
+    assert in_the_field.opened() is None
+    assert "update.activating" not in in_the_field.kinds()
+    monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: ClinicalUse.IDLE)
+    assert attempt_now() == 0
+    assert in_the_field.opened().version == "1.0.0"

@@ -208,6 +208,32 @@ def test_a_cut_in_the_middle_ends_where_the_person_meant(
     assert with_two.opened().version == "1.0.0", "1.1.0 is newer, and was not meant"
 
 
+def test_a_cut_order_whose_release_may_not_run_any_more_ends_where_it_began(
+    with_two: Any, attempt_now: Callable[..., int]
+) -> None:
+    """Better the release that a person left than none at all."""
+    left, meant = with_two.releases["1.1.0"], with_two.releases["1.0.0"]
+    with with_two.journal_to_write() as journal:
+        journal.record(
+            Entry(
+                kind=EventKind.UPDATE_ROLLING_BACK,
+                stimulus=Stimulus.TAKEN_AWAY,
+                reasons=("state.set-aside",),
+                change={"target": 1, "fault": {left: "state.set-aside"}},
+            )
+        )
+    folder = with_two.layout.generations / "1"
+    (folder / "manifest.json").chmod(0o600)
+    (folder / "manifest.json").write_bytes(b"{}")
+    assert attempt_now("resume") == 0
+    assert with_two.opened().version == "1.1.0"
+    journal = with_two.journal()
+    state = journal.state()
+    journal.close()
+    assert left not in state.faults
+    assert meant not in state.faults
+
+
 def test_a_later_plan_lets_it_be_tried_again_and_the_same_plan_does_not(
     in_the_field: Any, attempt_now: Callable[..., int]
 ) -> None:
