@@ -1,6 +1,6 @@
 """One search over one parser, in its own process: ``fuzz_one.py SUBJECT [libFuzzer's options]``.
 
-The campaign starts it. Only the verifier is instrumented: the search follows our branches, not
+The campaign starts it. Only our own parts are instrumented: the search follows our branches, not
 those of the libraries below.
 """
 
@@ -11,7 +11,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["primum_verifier"]):
+with atheris.instrument_imports(include=["primum_verifier", "primum_agent"]):
     from fuzz_subjects import SUBJECTS
 
 
