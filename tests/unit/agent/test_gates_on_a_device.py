@@ -12,10 +12,10 @@ import pytest
 
 from primum_agent.attempt_plan import AttemptPlan
 from primum_agent.clock import ClockQuality, FakeClock, believed
-from primum_agent.gate_keeping import TOPIC
+from primum_agent.gate_keeping import TOPIC, GateKeeper
 from primum_agent.gate_memory import GateMemory, Wait, keep_gates, remembered_gates
 from primum_agent.gate_overrides import give_override, read_overrides
-from primum_agent.gate_rules import GateId
+from primum_agent.gate_rules import GateId, Step
 from primum_agent.gate_settings import GateSettings, Probe
 from primum_agent.journal import Journal
 from primum_agent.lifecycle import State
@@ -610,14 +610,21 @@ def test_an_episode_that_begins_while_others_are_asked_is_seen(
     in_the_field: Any, attempt_now: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_the_field.release("1.0.0", counter=1)
-    answers = [ClinicalUse.IDLE, ClinicalUse.IN_USE]
-    monkeypatch.setattr(
-        "primum_agent.candidate.clinical_use",
-        lambda _: answers.pop(0) if len(answers) > 1 else answers[0],
-    )
+    served = [ClinicalUse.IDLE]
+    look = GateKeeper.look
+
+    def slow(keeper: GateKeeper, *words: Any, **more: Any) -> Any:
+        gates = look(keeper, *words, **more)
+        if more["steps"] == (Step.ACTIVATE,):
+            served[0] = ClinicalUse.IN_USE
+        return gates
+
+    monkeypatch.setattr(GateKeeper, "look", slow)
+    monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: served[0])
     assert attempt_now() == 5
     assert in_the_field.opened() is None
     assert "update.activating" not in in_the_field.kinds()
-    monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: ClinicalUse.IDLE)
+    monkeypatch.setattr(GateKeeper, "look", look)
+    served[0] = ClinicalUse.IDLE
     assert attempt_now() == 0
     assert in_the_field.opened().version == "1.0.0"

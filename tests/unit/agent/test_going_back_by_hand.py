@@ -14,8 +14,10 @@ from primum_agent.by_hand import Order, go_back
 from primum_agent.clock import SystemClock
 from primum_agent.device import Device
 from primum_agent.events import Entry, EventKind
+from primum_agent.journal import Journal
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
+from primum_agent.remembered import forgive_by_plan
 from primum_agent.settings import read_settings
 from primum_verifier.core.errors import BusyError
 
@@ -82,6 +84,40 @@ def test_what_was_set_aside_comes_back_by_a_person_only(
     assert with_two.agent("retry", "1.1.0").returncode == 0
     assert attempt_now() == 0
     assert with_two.opened().version == "1.1.0"
+
+
+def test_what_was_set_aside_is_gone_back_to_by_its_name_only(
+    with_two: Any, eventually: Eventually
+) -> None:
+    with with_two.running():
+        eventually(lambda: with_two.agent("poll").returncode == 0)
+        assert rollback(with_two, *WHO).returncode == 0
+        assert with_two.opened().version == "1.0.0"
+        done = rollback(with_two, *WHO)
+        assert done.returncode == 2, "1.1.0 was left by its name"
+        assert "1.1.0" in done.stderr
+        assert rollback(with_two, "1.1.0", *WHO).returncode == 0
+    assert with_two.opened().version == "1.1.0"
+    journal = with_two.journal()
+    state = journal.state()
+    journal.close()
+    assert list(state.faults) == [with_two.releases["1.0.0"]], "only what is left now"
+
+
+def test_nobody_goes_back_to_what_never_proved_health(
+    with_two: Any, attempt_now: Callable[..., int]
+) -> None:
+    with_two.release("1.2.0", counter=3)
+    assert attempt_now() == 0
+    with with_two.journal_to_write() as journal:
+        journal.record(
+            Entry(kind=EventKind.UPDATE_ROLLING_BACK, stimulus=Stimulus.UNHEALTHY, change={})
+        )
+    assert attempt_now("resume") == 0
+    assert with_two.opened().version == "1.1.0"
+    done = rollback(with_two, "1.2.0", *WHO)
+    assert done.returncode == 2
+    assert "1.2.0" not in done.stderr.partition("expected:")[2]
 
 
 def test_nobody_goes_back_under_a_patient(with_two: Any, eventually: Eventually) -> None:
@@ -258,6 +294,16 @@ def test_a_later_plan_lets_it_be_tried_again_and_the_same_plan_does_not(
     assert attempt_now() == 0
     assert in_the_field.opened().version == "1.0.0"
     assert in_the_field.event("update.forgiven")["data"]["detail"]["by"].startswith("rollout plan")
+
+
+def test_the_first_plan_after_a_lost_journal_forgives_nothing(journal: Journal) -> None:
+    """What was salvaged of the faults would be gone at the first poll."""
+    fault = {"a" * 64: "state.health"}
+    journal.record(Entry(kind=EventKind.AGENT_STARTED, change={"fault": fault}))
+    forgive_by_plan(journal, release="a" * 64, name="pvc-classifier 1.0.0", number=7)
+    assert dict(journal.state().faults) == fault
+    forgive_by_plan(journal, release="a" * 64, name="pvc-classifier 1.0.0", number=8)
+    assert dict(journal.state().faults) == {}
 
 
 def test_no_plan_brings_back_a_release_whose_self_test_failed(

@@ -110,6 +110,11 @@ def test_a_probe_that_is_not_there_proves_nothing(tmp_path: Path) -> None:
     assert probe.watch(None, 2.0)[0] is False
 
 
+def test_a_probe_whose_name_is_no_name_proves_nothing() -> None:
+    probe = HealthProbe(command=("/x\0y",), seconds=1.0)
+    assert not probe.watch(generation(1), 0.0)[0]
+
+
 def test_a_version_that_reaches_no_repository_is_not_committed_and_not_banned(
     in_the_field: Any, eventually: Eventually
 ) -> None:

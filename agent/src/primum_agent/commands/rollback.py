@@ -28,7 +28,7 @@ from primum_agent.commands.shared import (
 from primum_agent.desk import ask
 from primum_agent.identity import check_identity
 from primum_agent.settings import read_settings
-from primum_verifier.core.errors import EXIT_DONE, UsageError
+from primum_verifier.core.errors import EXIT_DONE, PrimumError, UsageError
 from primum_verifier.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Go back; 0 when the device runs what was meant, 1 refused, 5 while a patient is served."""
     # Trust client and bench are heavy; only this command needs them.
-    from primum_agent.attempt import run_attempt  # noqa: PLC0415
+    from primum_agent.attempt import run_attempt, unforeseen  # noqa: PLC0415
     from primum_agent.by_hand import Order, go_back  # noqa: PLC0415
 
     order = Order(
@@ -68,7 +68,15 @@ def run(options: argparse.Namespace) -> int:
         went_to.append(go_back(device, judge, order).name)
         return EXIT_DONE
 
-    run_attempt(settings=settings, layout=layout, clock=SystemClock(), reason="order", work=work)
+    try:
+        run_attempt(
+            settings=settings, layout=layout, clock=SystemClock(), reason="order", work=work
+        )
+    except PrimumError:
+        raise
+    except Exception as error:
+        # The attempt runs in this process: what its own border would tell is told here.
+        raise unforeseen(error) from error
     # The question wakes the supervisor, so that status and reports say it now.
     ask(layout.socket, {"do": "status"})
     done = "would be" if order.pretend else "is"
