@@ -13,8 +13,9 @@ from typing import Protocol
 from primum_agent.content_store import FolderStore, StoredItem
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.served_terms import terms_of_verdict
+from primum_verifier.core.component import ItemKind
 from primum_verifier.core.errors import FailedError
-from primum_verifier.core.manifest import ItemKind, ReleaseManifest
+from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import Verdict
 from primum_verifier.core.reasons import Reason
 

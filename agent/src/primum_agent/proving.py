@@ -8,8 +8,9 @@ from pathlib import Path
 
 from primum_agent.content_store import ContentStore
 from primum_agent.fail_points import FailPoint, fail_here
+from primum_verifier.core.component import ItemKind
 from primum_verifier.core.errors import FailedError, RefusedError
-from primum_verifier.core.manifest import ItemKind, ReleaseManifest
+from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import SelfTestFact
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.bench import Bench

@@ -28,12 +28,12 @@ from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.settings import parse_settings
 from primum_repo_tools.standing_releases import check_baselines, check_counter
 from primum_repo_tools.workbench import Workbench
+from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
 from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.limits import MIB
 from primum_verifier.core.manifest import (
     MANIFEST_TYPE,
-    ItemKind,
     ReleaseManifest,
     manifest_target,
 )

@@ -19,9 +19,9 @@ from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.standing_releases import check_baselines, check_counter
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.change.comparison_report import ComparisonReport
+from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import RefusedError
-from primum_verifier.core.manifest import ItemKind
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.selftest_result import SelfTestResult
 

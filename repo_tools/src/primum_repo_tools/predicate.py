@@ -14,9 +14,10 @@ from uuid import uuid4
 from primum_repo_tools.files import digest_of
 from primum_repo_tools.peer_release import PeerRelease
 from primum_repo_tools.terms import IntendedUseTerms, LabellingTerms, Terms
+from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import Document, sha256_hex
 from primum_verifier.core.errors import UsageError
-from primum_verifier.core.manifest import ItemKind, ReleaseManifest
+from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.reasons import Reason
 
 _CONSTRAINTS = (

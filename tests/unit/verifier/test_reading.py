@@ -26,13 +26,13 @@ from tests.unit.verifier.bending import (
 )
 from tests.unit.verifier.conftest import World, envelope
 
+from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import canonical_json
 from primum_verifier.core.envelope import (
     CONTEXT_PAYLOAD_TYPE,
     INTOTO_PAYLOAD_TYPE,
     public_key_of,
 )
-from primum_verifier.core.manifest import ItemKind
 from primum_verifier.core.reading import CONTEXT, read
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase

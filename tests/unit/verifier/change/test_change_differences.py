@@ -16,8 +16,9 @@ from primum_verifier.change.differences import (
     differences,
     tier_floor,
 )
+from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import canonical_json, parse_document
-from primum_verifier.core.manifest import ItemKind, ReleaseManifest
+from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.vocabulary import ChangeTier
 
 NONE, MINOR, MODERATE, MATERIAL = ChangeTier

@@ -8,7 +8,8 @@ differs                                          at least
 ===============================================  ===============
 instructions for use, labelling text, stage      none-clinical
 model, calibration, application, runtime,        minor
-driver, self-test, monitoring, agent version
+driver, operating system, tree, self-test,
+monitoring, agent version, order of components
 preprocessing, thresholds, configuration, UDI    moderate
 label map; a part added or taken away;           material
 hardware, intended use, installer, component,
@@ -23,7 +24,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from primum_verifier.core.manifest import Item, ItemKind, ReleaseManifest
+from primum_verifier.core.component import ItemKind
+from primum_verifier.core.manifest import Item, ReleaseManifest
 from primum_verifier.core.vocabulary import ChangeTier
 
 _ITEM_TIERS: Mapping[str, ChangeTier] = {
@@ -33,6 +35,9 @@ _ITEM_TIERS: Mapping[str, ChangeTier] = {
     ItemKind.APPLICATION: ChangeTier.MINOR,
     ItemKind.RUNTIME: ChangeTier.MINOR,
     ItemKind.DRIVER: ChangeTier.MINOR,
+    ItemKind.OS_IMAGE: ChangeTier.MINOR,
+    ItemKind.TREE_LIST: ChangeTier.MINOR,
+    ItemKind.TREE_PACK: ChangeTier.MINOR,
     ItemKind.SELF_TEST_SPECIFICATION: ChangeTier.MINOR,
     ItemKind.SELF_TEST_FIXTURES: ChangeTier.MINOR,
     ItemKind.MONITORING_SPECIFICATION: ChangeTier.MINOR,
@@ -66,6 +71,7 @@ _MEMBER_TIERS: Mapping[str, ChangeTier] = {
     "activation": ChangeTier.MINOR,
     "rollback": ChangeTier.MINOR,
     "bundle.track": ChangeTier.MINOR,
+    "components": ChangeTier.MINOR,
 }
 _NAMES_THE_RELEASE = frozenset(
     {

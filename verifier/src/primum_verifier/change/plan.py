@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from primum_verifier.change.comparison_report import Baseline, Cohort, Methods, Share
+from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import (
     Country,
     Decimal,
@@ -31,7 +32,6 @@ from primum_verifier.core.document import (
     Version,
 )
 from primum_verifier.core.eligibility import RollbackCriterion
-from primum_verifier.core.manifest import ItemKind
 from primum_verifier.core.vocabulary import ON_PATIENTS, Rung
 
 PLAN_TYPE = "urn:primum:change-control-plan:v0.1"

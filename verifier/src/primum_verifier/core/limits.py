@@ -38,6 +38,18 @@ MAX_SIGNATURES: Final = 16
 MAX_ARTIFACT_BYTES: Final = 8 * 1024 * MIB
 """A single artifact; the manifest's own length is checked against free space besides."""
 
+MAX_TREE_LIST_BYTES: Final = 8 * MIB
+"""The list of a software tree; a list is read whole, the files it names are not."""
+
+MAX_TREE_FILES: Final = 20_000
+"""Files in one software tree: more would use up the inodes of a small device."""
+
+MAX_TREE_DEPTH: Final = 32
+"""Folders above a file of a tree; deeper nesting exists to exceed the longest path of a system."""
+
+MAX_TREE_BYTES: Final = 4 * 1024 * MIB
+"""All files of a tree unpacked: a small pack must not become a full disk."""
+
 MAX_ROOT_BYTES: Final = 512_000
 MAX_TIMESTAMP_BYTES: Final = 32_768
 """Room for two post-quantum signatures; the library's default of 16,384 is too small for them."""

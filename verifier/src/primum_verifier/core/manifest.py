@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from primum_verifier.core.component import Component, ItemKind, component_faults
 from primum_verifier.core.document import (
     Count,
     DigestSet,
@@ -30,24 +30,6 @@ MANIFEST_TYPE = "urn:primum:release-manifest:v0.1"
 MANIFEST_ROLE = "model"
 MANIFEST_ROLES = frozenset({"model", "software"})
 """A release of a model is signed by the role ``model``, any other by ``software``."""
-
-
-class ItemKind(StrEnum):
-    """The kinds of thing a bundle holds; a threshold stands apart, so that its change shows."""
-
-    APPLICATION = "application"
-    MODEL = "model"
-    PREPROCESSING = "preprocessing"
-    CALIBRATION = "calibration"
-    THRESHOLD_SET = "threshold-set"
-    LABEL_MAP = "label-map"
-    CONFIGURATION = "configuration"
-    RUNTIME = "runtime"
-    DRIVER = "driver"
-    SELF_TEST_SPECIFICATION = "self-test-specification"
-    SELF_TEST_FIXTURES = "self-test-fixtures"
-    MONITORING_SPECIFICATION = "monitoring-specification"
-    INSTRUCTIONS_FOR_USE = "ifu"
 
 
 class Bundle(Document):
@@ -148,9 +130,15 @@ class Activation(Document):
 
 
 class Rollback(Document):
-    """How far back a device may go: no release with a counter below the floor runs again."""
+    """How far back a device may go: no release with a counter below the floor runs again.
+
+    ``floor_counter`` holds once this release is proven; ``data_floor_counter`` from the moment it
+    came into effect, because it may have changed stored data into a form that older ones cannot
+    read.
+    """
 
     floor_counter: Count
+    data_floor_counter: Count = 0
 
 
 class Labelling(Document):
@@ -171,7 +159,9 @@ class Security(Document):
 class ReleaseManifest(OpenDocument):
     """One release of one component, signed by the engineering role ``model`` or ``software``.
 
-    ``materials`` names what it was made with and from: SBOM, ML-BOM, provenance, by digest.
+    A release of a model alone has the installer ``model``; one with further components is a
+    ``set``, which an agent that knows no sets refuses.  ``materials`` names what it was made with
+    and from: SBOM, ML-BOM, provenance, by digest.
     """
 
     type: Literal["urn:primum:release-manifest:v0.1"]
@@ -181,7 +171,8 @@ class ReleaseManifest(OpenDocument):
     bundle: Bundle
     items: tuple[Item, ...] = Field(min_length=1, max_length=100)
     compatibility: Compatibility
-    installer: Literal["model"]
+    installer: Literal["model", "set"]
+    components: tuple[Component, ...] = Field(default=(), max_length=20)
     self_test: SelfTestItems
     activation: Activation
     rollback: Rollback
@@ -210,7 +201,18 @@ class ReleaseManifest(OpenDocument):
             raise ValueError("no item of kind model")
         if (self.previous is None) != (self.original is None):
             raise ValueError("previous and original stand together, or this is a first release")
+        if (self.installer == "set") != bool(self.components):
+            raise ValueError("a set has components, and a release with components is a set")
+        if faults := component_faults(self.components, kinds, frozenset(paths)):
+            raise ValueError(faults)
+        if self.rollback.data_floor_counter > self.bundle.release_counter:
+            raise ValueError("rollback.dataFloorCounter is above the counter of this very release")
         return self
+
+    @property
+    def claimed(self) -> frozenset[str]:
+        """The ids of the items that a component claims; the others are the files of the model."""
+        return frozenset(item for component in self.components for item in component.items)
 
     def item(self, item_id: str) -> Item:
         """The item with this id; the manifest was checked to hold those it names itself."""

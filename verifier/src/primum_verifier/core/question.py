@@ -88,6 +88,7 @@ class Question:
             device kept it; by it a release ends that no list names any more.
         last_list_issued_at: the issue time of the last list that this device could read.
         installed: the versions of the other components on the device, by name.
+        installers: for each component of a set that the device takes, what brings it into effect.
         operating_system: what the device runs, as the statement would name it.
         conditions_met: the codes of the conditions that the device found to hold now.
         asks_per_episode: whether the application asks before each episode.
@@ -116,6 +117,7 @@ class Question:
     activated_under: bytes | None = None
     last_list_issued_at: datetime | None = None
     installed: Mapping[str, str] = field(default_factory=dict)
+    installers: Mapping[str, str] = field(default_factory=dict)
     operating_system: str = ""
     conditions_met: frozenset[str] = frozenset()
     asks_per_episode: bool = False

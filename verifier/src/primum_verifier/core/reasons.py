@@ -27,6 +27,7 @@ class Reason(StrEnum):
     COMPAT_HARDWARE = "compat.hardware"
     COMPAT_SOFTWARE = "compat.software"
     COMPAT_CONTRACT = "compat.contract"
+    COMPAT_INSTALLER = "compat.installer"
     TRANSPORT_UNREACHABLE = "transport.unreachable"
     TRANSPORT_INTERRUPTED = "transport.interrupted"
     TRANSPORT_INSECURE = "transport.insecure"

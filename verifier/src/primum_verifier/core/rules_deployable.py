@@ -179,6 +179,21 @@ def software_fits(case: Case) -> Finding | str:
     return Finding(not faults, faults or "all there", "what it requires, and no conflict")
 
 
+@rule("components", Reason.COMPAT_INSTALLER, source=MANIFEST, clause="IEC 62304 5.3.4, 8.1.2")
+def components_are_taken(case: Case) -> Finding | str:
+    """The device has the installer that each component of the set is meant for."""
+    components, here = case.manifest.components, case.question.installers
+    if not components:
+        return "a release of a model alone"
+    wrong = [
+        f"{item.id}: {here.get(item.id, 'none')}"
+        for item in components
+        if here.get(item.id) != item.installer
+    ]
+    expected = ", ".join(f"{item.id}: {item.installer}" for item in components)
+    return Finding(not wrong, ", ".join(wrong) or expected, expected)
+
+
 @rule(
     "release-counter",
     Reason.TRUST_ROLLBACK,
@@ -220,6 +235,7 @@ DEPLOYABLE: tuple[Rule, ...] = (
     hardware_fits,
     agent_is_new_enough,
     software_fits,
+    components_are_taken,
     counter_is_not_lower,
     artifacts_are_whole,
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from primum_verifier.core.approval import POLICY_TARGET, PersonStatus
+from primum_verifier.core.component import ItemKind
 from primum_verifier.core.counted_approvals import missing_approvals, needed_approvals, scope_of
 from primum_verifier.core.document import DigestSet
 from primum_verifier.core.eligibility import INDEX_TARGET, OpenIssues
-from primum_verifier.core.manifest import ItemKind
 from primum_verifier.core.reading import CONTEXT as CONTEXT_PLACE
 from primum_verifier.core.reading import Reading
 from primum_verifier.core.reasons import Reason

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from primum_verifier.core.component import InstallerKind
 from primum_verifier.core.device import DeviceContext
 from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.envelope import CONTEXT_PAYLOAD_TYPE, open_envelope
@@ -75,6 +76,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=VERSION",
         help="another component on the device; repeat it",
+    )
+    facts.add_argument(
+        "--installer",
+        type=_installer,
+        action="append",
+        default=[],
+        metavar="COMPONENT=KIND",
+        help="what the device brings a component of a set into effect with; repeat it",
     )
     facts.add_argument("--operating-system", default="", metavar="NAME")
     facts.add_argument(
@@ -142,6 +151,7 @@ def ask(options: argparse.Namespace, *, phase: Phase) -> Asked:
         self_test=options.self_test,
         clinical_use=ClinicalUse.IN_USE if options.in_use else ClinicalUse.IDLE,
         installed=dict(options.installed),
+        installers=dict(options.installer),
         operating_system=options.operating_system,
         conditions_met=frozenset(options.condition),
         asks_per_episode=options.asks_per_episode,
@@ -163,6 +173,13 @@ def _installed(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VERSION")
     return name, _version(found)
+
+
+def _installer(text: str) -> tuple[str, str]:
+    name, equals, kind = text.partition("=")
+    if not name or not equals or kind not in set(InstallerKind):
+        raise argparse.ArgumentTypeError(f"{text!r} is not COMPONENT={'|'.join(InstallerKind)}")
+    return name, kind
 
 
 def _artifacts(manifest_data: bytes, authorities: WebRoots) -> ArtifactsFact:
