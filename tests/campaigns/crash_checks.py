@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.campaigns.crash_tracer import KILL
-from tests.campaigns.crash_worlds import Run, Subject, World, opened
+from tests.campaigns.crash_worlds import Device, Run, Subject, opened
 
 from primum_agent.content_store import FolderStore
 from primum_agent.device_state import DeviceState
@@ -33,7 +33,7 @@ _RUN_NAMES = {"agent.lock", "standing.json", "update.lock"}
 _TRACEBACK = re.compile(r"^Traceback |Error: |^Exception ", re.MULTILINE)
 
 
-def after_fault(world: World, run: Run, *, fault: str) -> Iterator[str]:
+def after_fault(world: Device, run: Run, *, fault: str) -> Iterator[str]:
     """At the instant of the cut, or after a run that met a fault of the disk.
 
     Args:
@@ -59,9 +59,9 @@ def _ended_well(run: Run) -> Iterator[str]:
         yield f"it ended with {code} and not a word"
 
 
-def at_an_instant(world: World) -> Iterator[str]:
+def at_an_instant(world: Device) -> Iterator[str]:
     """Exactly the old or the new release is active and whole, or the declared safe mode."""
-    layout, subject = world.field.layout, world.subject
+    layout, subject = world.layout, world.subject
     content = _standing(layout)
     if content is None:
         yield "standing.json cannot be read"
@@ -92,7 +92,7 @@ def _linked(layout: Layout, subject: Subject) -> Iterator[str]:
 
 
 def converged(
-    world: World, run: Run, *, version: str | None, stored: AbstractSet[str] = frozenset()
+    world: Device, run: Run, *, version: str | None, stored: AbstractSet[str] = frozenset()
 ) -> Iterator[str]:
     """After an undisturbed run: one release, on which all agree, and nothing left behind.
 
@@ -103,9 +103,9 @@ def converged(
         stored: files of the store that were needed before the run; the next poll collects them.
     """
     yield from _ended_well(run)
-    layout = world.field.layout
+    layout = world.layout
     try:
-        journal = world.field.journal()
+        journal = world.journal()
         try:
             journal.check()
             state, replayed = journal.state(), journal.replayed()
@@ -117,7 +117,7 @@ def converged(
         return
     if state != replayed:
         yield "the stored state is not what the events add up to"
-    report = check_history(lines, device_key=world.field.device_key)
+    report = check_history(lines, device_key=world.device_key)
     # On a busy machine the last events wait for the next start's signature.
     if report.gaps or not report.proven_to:
         yield f"the chain is not whole: {report.gaps or 'no signed head'}"
@@ -135,14 +135,14 @@ def converged(
     yield from _left_behind(layout, state, stored)
 
 
-def fingerprint(world: World) -> str:
+def fingerprint(world: Device) -> str:
     """What a device that converged still remembers of what it went through.
 
     Times and random names are left out: two devices with the same fingerprint take the same input
     in the same way.
     """
-    layout = world.field.layout
-    journal = world.field.journal()
+    layout = world.layout
+    journal = world.journal()
     try:
         state = json.loads(journal.state().to_json())
         troubles = [(item.topic, item.what) for item in journal.problems()]
@@ -177,9 +177,9 @@ def _agreed(layout: Layout, state: DeviceState) -> Iterator[str]:
         yield "the application opens another release"
 
 
-def stored(world: World) -> set[str]:
+def stored(world: Device) -> set[str]:
     """The digests in the device's store."""
-    return _names(world.field.layout.store / "sha256")
+    return _names(world.layout.store / "sha256")
 
 
 def _left_behind(layout: Layout, state: DeviceState, stored: AbstractSet[str]) -> Iterator[str]:

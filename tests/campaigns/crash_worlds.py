@@ -18,10 +18,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.campaigns.crash_tracer import Plan, Traced
-from tests.unit.agent.conftest import AGENT, Field
+from tests.unit.agent.conftest import AGENT, DEVICE, Field
 
 from primum_agent.application import ActiveRelease, StandingError, open_active
+from primum_agent.clock import FakeClock
+from primum_agent.journal import Journal
+from primum_agent.layout import Layout
 from primum_agent.transitions import OPENED
+from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.errors import PrimumError
 
 NEXT = "9.0.0"
@@ -210,45 +214,42 @@ class Run:
     output: str
 
 
-class World:
-    """One device and its authorities, at the beginning of a subject as often as one likes.
+class Device:
+    """One device, and what it is given: the input that is cut, or the next good one.
 
     Args:
-        folder: an empty folder; everything lies below it.
         subject: what is going to be cut.
+        folder: an existing folder for what the runs print.
+        state: the state folder.
+        provisioning: what it is provisioned with, which leads to the input that is cut.
+        next_provisioning: the same, leading to the next good input.
+        device_key: its public key.
 
     Attributes:
         seen: fingerprints of the states from which the next good input was taken.
     """
 
-    def __init__(self, folder: Path, subject: Subject) -> None:
+    def __init__(
+        self,
+        *,
+        subject: Subject,
+        folder: Path,
+        state: Path,
+        provisioning: Path,
+        next_provisioning: Path,
+        device_key: PublicKey,
+    ) -> None:
         self.subject = subject
+        self.folder = folder
+        self.layout = Layout(state)
+        self.device_key = device_key
         self.seen: set[str] = set()
-        self.field = Field(folder)
-        self.field.enroll()
-        subject.build(self.field)
-        self._kept = folder / "kept"
-        self._kept.mkdir()
-        self._next = folder / "next"
-        for name in ("engineering", "clinical"):
-            _copy(folder / name, self._kept / name)
-        _copy(self.field.state, self._kept / "state")
-        self.field.release(NEXT, counter=99)
-        self._next.mkdir()
-        for name in ("engineering", "clinical"):
-            (folder / name).rename(self._next / name)
-            (self._kept / name).rename(folder / name)
-        _copy(self.field.provisioning, self._next / "provisioning")
-        settings = self._next / "provisioning" / "agent.toml"
-        text = settings.read_text(encoding="utf-8")
-        for name in ("engineering", "clinical"):
-            text = text.replace((folder / name).as_uri(), (self._next / name).as_uri())
-        settings.write_text(text, encoding="utf-8")
+        self._provisioning = provisioning
+        self._next_provisioning = next_provisioning
 
-    def begin(self) -> None:
-        """Put the device back to where the act begins."""
-        shutil.rmtree(self.field.state)
-        _copy(self._kept / "state", self.field.state)
+    def journal(self) -> Journal:
+        """The journal, for looking only."""
+        return Journal.open_to_read(self.layout, clock=FakeClock(), device_id=DEVICE)
 
     def run(
         self,
@@ -272,13 +273,14 @@ class World:
             next_input: take the good input that comes after.
             at_each: called before each change of a file, with its place, while nothing moves.
         """
-        provisioning = self._next / "provisioning" if next_input else self.field.provisioning
-        folders = ["--state", str(self.field.state), "--provisioning", str(provisioning)]
-        output = self.field.folder / "output.txt"
+        provisioning = self._next_provisioning if next_input else self._provisioning
+        state = self.layout.root
+        folders = ["--state", str(state), "--provisioning", str(provisioning)]
+        output = self.folder / "output.txt"
         output.unlink(missing_ok=True)
         plan = Plan(
             command=[*AGENT, "run", "--once", *folders],
-            folder=str(self.field.state),
+            folder=str(state),
             output=str(output),
             seconds=RUN_SECONDS,
             calls=sorted(calls),
@@ -288,9 +290,57 @@ class World:
             lasting=lasting,
             ask=at_each is not None,
         )
-        with Application(self.field.state, proves=self.subject.proves or next_input).running():
+        with Application(state, proves=self.subject.proves or next_input).running():
             traced = _traced(plan, at_each)
         return Run(traced, output.read_text("utf-8", errors="replace"))
+
+
+class World(Device):
+    """One device and its authorities, at the beginning of a subject as often as one likes.
+
+    Args:
+        folder: an empty folder; everything lies below it.
+        subject: what is going to be cut.
+
+    Attributes:
+        kept: the state folder as it was where the act begins.
+    """
+
+    def __init__(self, folder: Path, subject: Subject) -> None:
+        field = Field(folder)
+        field.enroll()
+        subject.build(field)
+        self.kept = folder / "kept"
+        self.kept.mkdir()
+        later = folder / "next"
+        names = ("engineering", "clinical")
+        for name in names:
+            _copy(folder / name, self.kept / name)
+        _copy(field.state, self.kept / "state")
+        field.release(NEXT, counter=99)
+        later.mkdir()
+        for name in names:
+            (folder / name).rename(later / name)
+            (self.kept / name).rename(folder / name)
+        _copy(field.provisioning, later / "provisioning")
+        settings = later / "provisioning" / "agent.toml"
+        text = settings.read_text(encoding="utf-8")
+        for name in names:
+            text = text.replace((folder / name).as_uri(), (later / name).as_uri())
+        settings.write_text(text, encoding="utf-8")
+        super().__init__(
+            subject=subject,
+            folder=folder,
+            state=field.state,
+            provisioning=field.provisioning,
+            next_provisioning=later / "provisioning",
+            device_key=field.device_key,
+        )
+
+    def begin(self) -> None:
+        """Put the device back to where the act begins."""
+        shutil.rmtree(self.layout.root)
+        _copy(self.kept / "state", self.layout.root)
 
 
 def _traced(plan: Plan, at_each: Callable[[str], None] | None) -> Traced:
