@@ -34,27 +34,23 @@ from primum_agent.children import Child, Task
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
 from primum_agent.desk import Desk, Visitor
-from primum_agent.device_state import DeviceState, Generation
 from primum_agent.durable import make_folder
 from primum_agent.episode_asked import answer_may_use
 from primum_agent.events import Entry, EventKind
-from primum_agent.health_probe import HealthProbe
-from primum_agent.health_proof import say_healthy, settle
-from primum_agent.health_window import HealthWindow
 from primum_agent.journal import Journal
 from primum_agent.journal_bounds import as_arguments
 from primum_agent.journal_schema import DamagedJournalError, UnreadableJournalError
 from primum_agent.layout import Layout
-from primum_agent.lifecycle import State, UnlistedStimulusError
+from primum_agent.lifecycle import State
 from primum_agent.locking import held
 from primum_agent.narrating import Narrator
 from primum_agent.reporter import Link, Reporter
 from primum_agent.requests import Requests
-from primum_agent.running_episode import EpisodeWatch
 from primum_agent.salvage import salvage
 from primum_agent.service import ServiceManager, status_line
 from primum_agent.settings import Settings
-from primum_agent.transitions import PLANNED_STOP, not_proven
+from primum_agent.transitions import PLANNED_STOP
+from primum_agent.watching import Watch
 from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, EXIT_REFUSED, PrimumError
 
 LOG = logging.getLogger("primum.supervisor")
@@ -72,7 +68,6 @@ _SIGNALS = 128  # the exit code of a program that a signal ended begins above it
 _LONGEST_SLEEP = 3600.0
 _HEAD_SECONDS = 30.0
 _ALONE_SECONDS = 300.0  # between two signatures while no broker takes a batch
-_REACH_SECONDS = 5.0  # between two polls that a provisional release waits for
 _GOODBYE_SECONDS = 3.0
 _GOODBYE_STEP = 0.05
 _DRAIN_SECONDS = 8.0  # how long a single run waits for a broker to take its reports
@@ -108,7 +103,6 @@ class Supervisor:
     _desk: Desk | None = None
     _head: Child | None = None
     _next_open: float = 0.0
-    _next_reach: float = 0.0
     _next_head: float = 0.0
     _signed: float = 0.0
     _unusable: bool = False
@@ -118,20 +112,23 @@ class Supervisor:
     _trouble: str = ""
     _line: str = ""
     _bell: Bell = field(default_factory=Bell)
-    _window: HealthWindow = field(default_factory=HealthWindow)
-    _episode: EpisodeWatch = field(default_factory=EpisodeWatch)
     _plan: AttemptPlan = field(init=False)
-    _probe: HealthProbe = field(init=False)
+    _watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
-        health = self.settings.health
-        self._probe = HealthProbe(command=health.probe, seconds=health.probe_seconds)
         self._plan = AttemptPlan(
             settings=self.settings,
             layout=self.layout,
             draw=self.draw,
             once=self.once,
             medium=self.medium,
+        )
+        self._watch = Watch(
+            settings=self.settings,
+            plan=self._plan,
+            wake=self.wake,
+            changed=self.look_again,
+            monotonic=self.monotonic,
         )
 
     def wake(self) -> None:
@@ -231,7 +228,7 @@ class Supervisor:
             poll_now=self.poll_now,
             status=self.status,
             changed=self.look_again,
-            reach=self._reach,
+            reach=self._watch.reach,
             may_use=partial(answer_may_use, state_dir=self.layout.root, now=self.clock.now),
             needs_repositories=self.settings.health.repositories_reached,
         )
@@ -251,7 +248,7 @@ class Supervisor:
 
     def _close(self) -> None:
         self.service.stopping()
-        self._probe.stop()
+        self._watch.stop()
         children.stop_all([one for one in (self._plan.child, self._head) if one is not None])
         if self._desk is not None:
             self._desk.close()
@@ -340,8 +337,7 @@ class Supervisor:
         if self._head is not None and ended_or_hung(self._head, now) is not None:
             self._head = None
         if self.journal is not None:
-            due.append(self._watch_window(self.journal, now))
-            due.append(self._watch_episode(self.journal, now))
+            due.append(self._watch.look(self.journal, now, episodes=self._episodes()))
             due.append(self._plan.start_if_due(now))
         if self.reporter is not None:
             due.append(self.reporter.work(self.journal, now=now))
@@ -410,69 +406,14 @@ class Supervisor:
 
     def look_again(self) -> None:
         """The application proved health, or ended an episode that an update waits for."""
-        busy = self._desk is not None and self._desk.episodes() > 0
         waits = self.journal is not None and self.journal.state().lifecycle is State.WAITING
-        if waits and not busy:
+        if waits and not self._episodes():
             self._plan.poll(self.monotonic())
         self.wake()
 
-    def _watch_window(self, journal: Journal, now: float) -> float:
-        """Roll back what does not prove health in its window; when to look again."""
-        state = journal.state()
-        look_again = min(self._window.watch(state, now), self._probe_health(journal, state, now))
-        state = journal.state()
-        if self._window.is_over(now) and state.in_use is not None:
-            # Closed only once it is recorded: a full disk gives no release a second window.
-            self._give_up(journal, state.in_use)
-            self._window.close()
-            state = journal.state()
-        plan = self._plan
-        if state.lifecycle is State.ROLLING_BACK and plan.child is None and plan.cuts == 0:
-            plan.resume(now)
-        return look_again
-
-    def _probe_health(self, journal: Journal, state: DeviceState, now: float) -> float:
-        """Let the integrator's probe speak for a provisional release; when to look again."""
-        watched = state.in_use if state.lifecycle is State.PROVISIONAL else None
-        works, look_again = self._probe.watch(watched, now)
-        needs_repositories = self.settings.health.repositories_reached
-        try:
-            if works and watched is not None:
-                if say_healthy(journal, watched, needs_repositories=needs_repositories):
-                    self.look_again()
-                else:
-                    self._reach()
-            elif needs_repositories and self._plan.child is None and settle(journal):
-                self.look_again()
-        except UnlistedStimulusError:
-            # Somebody took the release away between the look and the step; nothing was recorded.
-            LOG.info("the release was left already")
-        return look_again
-
-    def _reach(self) -> None:
-        """Ask the authorities for the sake of health, and not at every word that is said of it."""
-        now = self.monotonic()
-        if now >= self._next_reach:
-            self._next_reach = now + _REACH_SECONDS
-            self._plan.reach(now)
-            self.wake()
-
-    def _watch_episode(self, journal: Journal, now: float) -> float:
-        """Let what waits for the end of an episode be taken away; when to look at the latest."""
-        look_again = self._episode.watch(journal, now)
-        episodes = 0 if self._desk is None else self._desk.episodes()
-        if self._plan.child is None and self._episode.is_due(episodes=episodes, now=now):
-            self._plan.resume(now)
-        return look_again
-
-    def _give_up(self, journal: Journal, used: Generation) -> None:
-        why = f"no health within {used.health_window} s"
-        poll_seconds = self.settings.timing.poll_seconds
-        try:
-            journal.record(not_proven(journal, used, why=why, poll_seconds=poll_seconds))
-        except UnlistedStimulusError:
-            # An attempt took the release away between the look and the step; nothing was recorded.
-            LOG.info("the release was left already")
+    def _episodes(self) -> int:
+        """How many episodes are declared over the socket."""
+        return 0 if self._desk is None else self._desk.episodes()
 
     # What the socket tells
 
@@ -481,13 +422,13 @@ class Supervisor:
         now = self.monotonic()
         answer: dict[str, Any] = {
             "pid": os.getpid(),
-            "clinicalUse": "in-use" if self._desk and self._desk.episodes() else "idle",
+            "clinicalUse": "in-use" if self._episodes() else "idle",
             "attempt": None if self._plan.child is None else self._plan.child.reason,
             "nextPollSeconds": round(max(0.0, self._plan.due - now), 1),
             "pollFailures": self._plan.failures,
             "clock": str(self.clock.quality()),
         }
-        left = self._window.seconds_left(now)
+        left = self._watch.window.seconds_left(now)
         if left is not None:
             answer["healthWindowSeconds"] = round(left, 1)
         if self.reporter is not None:

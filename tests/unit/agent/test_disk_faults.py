@@ -233,16 +233,16 @@ def test_a_full_disk_gives_no_release_a_second_health_window(
         clock=FakeClock(),
         make_reporter=lambda _: None,
     )
-    monkeypatch.setattr(supervisor, "_probe_health", lambda *_: math.inf)
+    monkeypatch.setattr(supervisor._watch, "_probe_health", lambda *_: math.inf)
 
     def refuse(*_: object) -> None:
         raise storage_error(OSError(errno.ENOSPC, "full"), in_the_field.layout.root)
 
-    monkeypatch.setattr(supervisor, "_give_up", refuse)
-    supervisor._watch_window(journal, 0.0)
+    monkeypatch.setattr(supervisor._watch, "_give_up", refuse)
+    supervisor._watch.watch_window(journal, 0.0)
     for now in (10.0, 12.0, 14.0):
         with pytest.raises(FailedError):
-            supervisor._watch_window(journal, now)
+            supervisor._watch.watch_window(journal, now)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS])

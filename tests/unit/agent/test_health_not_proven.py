@@ -173,15 +173,15 @@ def test_a_release_that_left_while_its_window_ended_does_not_end_the_supervisor(
     )
     used = generation(1)
     activated(journal, used)
-    supervisor._window.watch(journal.state(), 0.0)
+    supervisor._watch.window.watch(journal.state(), 0.0)
     before = journal.state()
     entry = not_proven(journal, used, why="first", poll_seconds=POLL)
     journal.record(entry)
     # The look came before the attempt's step, the step after it.
     monkeypatch.setattr(journal, "state", lambda: before)
     monkeypatch.setattr(journal, "record", _unlisted)
-    supervisor._watch_window(journal, 10.0)
-    assert supervisor._window == HealthWindow()
+    supervisor._watch.watch_window(journal, 10.0)
+    assert supervisor._watch.window == HealthWindow()
     supervisor.selector.close()
 
 

@@ -1,0 +1,128 @@
+"""What the supervisor watches between attempts: the health window, and the end of an episode.
+
+It hashes nothing and judges no release.  What has to be done about a release is an attempt's to
+do; here stands only when one is due.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from primum_agent.attempt_plan import AttemptPlan
+from primum_agent.device_state import DeviceState, Generation
+from primum_agent.health_probe import HealthProbe
+from primum_agent.health_proof import say_healthy, settle
+from primum_agent.health_window import HealthWindow
+from primum_agent.journal import Journal
+from primum_agent.lifecycle import State, UnlistedStimulusError
+from primum_agent.running_episode import EpisodeWatch
+from primum_agent.settings import Settings
+from primum_agent.transitions import not_proven
+
+LOG = logging.getLogger("primum.supervisor")
+
+_REACH_SECONDS = 5.0  # between two polls that a provisional release waits for
+
+
+@dataclass(eq=False, kw_only=True)
+class Watch:
+    """The watch of one supervisor.
+
+    Attributes:
+        settings: the device's settings.
+        plan: the attempts that it asks for.
+        wake: lets the loop look again.
+        changed: tells the supervisor that health was proven.
+        monotonic: seconds of a clock that never goes back.
+    """
+
+    settings: Settings
+    plan: AttemptPlan
+    wake: Callable[[], None]
+    changed: Callable[[], None]
+    monotonic: Callable[[], float] = time.monotonic
+    window: HealthWindow = field(default_factory=HealthWindow)
+    _episode: EpisodeWatch = field(default_factory=EpisodeWatch)
+    _probe: HealthProbe = field(init=False)
+    _next_reach: float = 0.0
+
+    def __post_init__(self) -> None:
+        health = self.settings.health
+        self._probe = HealthProbe(command=health.probe, seconds=health.probe_seconds)
+
+    def stop(self) -> None:
+        """End what was started."""
+        self._probe.stop()
+
+    def look(self, journal: Journal, now: float, *, episodes: int) -> float:
+        """Do what is due, and ask for the attempts that are; when to look again at the latest.
+
+        Args:
+            journal: the open journal.
+            now: seconds of a clock that never goes back.
+            episodes: how many episodes are declared over the socket.
+        """
+        return min(
+            self.watch_window(journal, now),
+            self._watch_episode(journal, now, episodes=episodes),
+        )
+
+    def watch_window(self, journal: Journal, now: float) -> float:
+        """Roll back what does not prove health in its window; when to look again."""
+        state = journal.state()
+        look_again = min(self.window.watch(state, now), self._probe_health(journal, state, now))
+        state = journal.state()
+        if self.window.is_over(now) and state.in_use is not None:
+            # Closed only once it is recorded: a full disk gives no release a second window.
+            self._give_up(journal, state.in_use)
+            self.window.close()
+            state = journal.state()
+        plan = self.plan
+        if state.lifecycle is State.ROLLING_BACK and plan.child is None and plan.cuts == 0:
+            plan.resume(now)
+        return look_again
+
+    def _probe_health(self, journal: Journal, state: DeviceState, now: float) -> float:
+        """Let the integrator's probe speak for a provisional release; when to look again."""
+        watched = state.in_use if state.lifecycle is State.PROVISIONAL else None
+        works, look_again = self._probe.watch(watched, now)
+        needs_repositories = self.settings.health.repositories_reached
+        try:
+            if works and watched is not None:
+                if say_healthy(journal, watched, needs_repositories=needs_repositories):
+                    self.changed()
+                else:
+                    self.reach()
+            elif needs_repositories and self.plan.child is None and settle(journal):
+                self.changed()
+        except UnlistedStimulusError:
+            # Somebody took the release away between the look and the step; nothing was recorded.
+            LOG.info("the release was left already")
+        return look_again
+
+    def reach(self) -> None:
+        """Ask the authorities for the sake of health, and not at every word that is said of it."""
+        now = self.monotonic()
+        if now >= self._next_reach:
+            self._next_reach = now + _REACH_SECONDS
+            self.plan.reach(now)
+            self.wake()
+
+    def _watch_episode(self, journal: Journal, now: float, *, episodes: int) -> float:
+        """Let what waits for the end of an episode be taken away; when to look at the latest."""
+        look_again = self._episode.watch(journal, now)
+        if self.plan.child is None and self._episode.is_due(episodes=episodes, now=now):
+            self.plan.resume(now)
+        return look_again
+
+    def _give_up(self, journal: Journal, used: Generation) -> None:
+        why = f"no health within {used.health_window} s"
+        poll_seconds = self.settings.timing.poll_seconds
+        try:
+            journal.record(not_proven(journal, used, why=why, poll_seconds=poll_seconds))
+        except UnlistedStimulusError:
+            # An attempt took the release away between the look and the step; nothing was recorded.
+            LOG.info("the release was left already")
