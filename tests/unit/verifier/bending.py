@@ -69,6 +69,33 @@ def manifest(**members: Any) -> Bend:
     return lambda world: world.manifest.update(members)
 
 
+TREE = {"id": "app", "version": "2.0.0", "installer": "tree", "items": ["app.list", "app.pack"]}
+IMAGE = {"id": "os", "version": "3.1.0", "installer": "rauc", "items": ["os.image"]}
+HOOK = {"id": "pump", "version": "1.0.0", "installer": "hook", "items": ["pump.bin"]}
+_COMPONENT_ITEMS = (
+    ("app.list", "tree-list"),
+    ("app.pack", "tree-pack"),
+    ("os.image", "os-image"),
+    ("pump.bin", "driver"),
+)
+
+
+def a_set(*components: dict[str, Any]) -> Bend:
+    """The release is a set of these components, with the items that they claim."""
+
+    def bend(world: World) -> None:
+        claimed = {name for component in components for name in component["items"]}
+        world.manifest.update(installer="set", components=[dict(item) for item in components])
+        world.manifest["bundle"]["track"] = "combined"
+        world.manifest["items"] += [
+            {"id": name, "kind": kind, "path": name, "length": 3, "digest": digest("d")}
+            for name, kind in _COMPONENT_ITEMS
+            if name in claimed
+        ]
+
+    return bend
+
+
 def made(**members: Any) -> Bend:
     """The context says this of how the device was made."""
     return lambda world: world.context["factory"].update(members)

@@ -6,7 +6,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from tests.unit.verifier.bending import (
+    HOOK,
+    IMAGE,
+    TREE,
     Bend,
+    a_set,
     accepted,
     at,
     attribute,
@@ -189,6 +193,13 @@ MORE: dict[str, Bend] = {
     "all software is there": both(
         within("manifest", "compatibility.requires", [{"component": "card"}]),
         facts(installed={"card": "1.0.0"}),
+    ),
+    "every component of the set has its installer": both(
+        a_set(IMAGE, TREE, HOOK),
+        facts(installers={"app": "tree", "os": "rauc", "pump": "hook", "other": "hook"}),
+    ),
+    "one component of the set has another installer, one has none": both(
+        a_set(IMAGE, TREE, HOOK), facts(installers={"app": "hook", "os": "rauc"})
     ),
     "other baselines were compared": baselines("c", "d"),
     "no baselines were compared": manifest(original=digest("a"), previous=digest("b")),

@@ -12,7 +12,9 @@ from datetime import timedelta
 
 import pytest
 from tests.unit.verifier.bending import (
+    TREE,
     Bend,
+    a_set,
     accepted,
     asked,
     at,
@@ -81,6 +83,7 @@ FIRST: dict[str, tuple[Bend, Phase]] = {
         within("manifest", "compatibility.requires", [{"component": "card"}]),
         Phase.INSTALL,
     ),
+    "components": (a_set(TREE), Phase.INSTALL),
     "release-counter": (facts(counter_floor=3), Phase.INSTALL),
     "artifacts": (facts(artifacts=ArtifactsFact.DAMAGED), Phase.INSTALL),
     "device-context": (facts(context_floor=2), Phase.INSTALL),

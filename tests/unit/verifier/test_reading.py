@@ -61,8 +61,11 @@ def entries(change: Callable[[list[dict[str, Any]]], None]) -> Bend:
 
 UNREADABLE: dict[str, tuple[Bend, Capability, Reason]] = {
     "manifest": (manifest(installer="magic"), Capability.NONE, Reason.DOCUMENT_INVALID),
-    "manifest of software in the role of models": (
-        within("manifest", "bundle.track", "software"),
+    "manifest in the role of software": (
+        both(
+            within("manifest", "bundle.track", "software"),
+            lambda world: world.roles.update(manifest="software"),
+        ),
         Capability.NONE,
         Reason.TRUST_NOT_FOUND,
     ),
@@ -143,7 +146,7 @@ def test_what_cannot_be_read_permits_nothing(world: World, case: str) -> None:
     assert (verdict.capability, verdict.primary) == (capability, reason)
 
 
-TAKEN = {"manifest", "manifest of software in the role of models"}
+TAKEN = {"manifest", "manifest in the role of software"}
 
 
 @pytest.mark.parametrize("case", UNREADABLE, ids=str)

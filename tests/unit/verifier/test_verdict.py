@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 from tests.unit.verifier.bending import (
+    IMAGE,
+    TREE,
     Bend,
+    a_set,
     attribute,
+    both,
     change_approval,
     drop_approval,
     expires,
@@ -47,6 +51,18 @@ NOT_DEPLOYABLE: dict[str, tuple[Bend, Reason]] = {
     "agent_too_old": (
         within("manifest", "compatibility.minAgentVersion", "0.2.0"),
         Reason.COMPAT_SOFTWARE,
+    ),
+    "a_component_that_nothing_here_installs": (
+        both(a_set(IMAGE, TREE), facts(installers={"os": "rauc"})),
+        Reason.COMPAT_INSTALLER,
+    ),
+    "a_component_that_something_else_installs": (
+        both(a_set(TREE), facts(installers={"app": "hook"})),
+        Reason.COMPAT_INSTALLER,
+    ),
+    "a_set_signed_by_another_role_than_that_of_models": (
+        both(a_set(TREE), lambda world: world.roles.update(manifest="software")),
+        Reason.TRUST_NOT_FOUND,
     ),
     "downgrade_by_counter": (facts(counter_floor=3), Reason.TRUST_ROLLBACK),
     "artifact_damaged": (facts(artifacts=ArtifactsFact.DAMAGED), Reason.ARTIFACT_DIGEST),

@@ -30,6 +30,9 @@ EXPECTED = {
     "application": MINOR,
     "runtime": MINOR,
     "driver": MINOR,
+    "os-image": MINOR,
+    "tree-list": MINOR,
+    "tree-pack": MINOR,
     "self-test-specification": MINOR,
     "self-test-fixtures": MINOR,
     "monitoring-specification": MINOR,
@@ -106,7 +109,7 @@ def test_a_member_has_the_tier_of_its_name(member: str, floor: ChangeTier) -> No
 
 @pytest.mark.parametrize("change", sorted(set(ItemChange) - {ItemChange.SAME}))
 def test_a_kind_that_this_build_does_not_know_is_material(change: ItemChange) -> None:
-    assert ItemDifference("part", "os-image", change).floor == MATERIAL
+    assert ItemDifference("part", "neural-firmware", change).floor == MATERIAL
     assert MemberDifference("contract").floor == MATERIAL
 
 
@@ -199,3 +202,43 @@ def test_the_order_of_hardware_says_nothing(case: Any) -> None:
     case.base["compatibility"]["hardware"] = ["a-1", "b-2"]
     found = bent(case, lambda after: after["compatibility"]["hardware"].reverse())
     assert found.members == ()
+
+
+SET = [
+    {"id": "os", "version": "3.1.0", "installer": "rauc", "items": ["image"]},
+    {"id": "app", "version": "2.0.0", "installer": "tree", "items": ["list", "pack"]},
+]
+SET_ITEMS = (("image", "os-image"), ("list", "tree-list"), ("pack", "tree-pack"))
+
+
+def as_a_set(content: Any) -> None:
+    content.update(installer="set", components=copy.deepcopy(SET))
+    content["items"] += [
+        {"id": name, "kind": kind, "path": name, "length": 3, "digest": {"sha256": "5" * 64}}
+        for name, kind in SET_ITEMS
+    ]
+
+
+def test_a_component_that_comes_is_another_architecture(case: Any) -> None:
+    found = bent(case, as_a_set)
+    assert [item.name for item in found.members] == ["components", "installer"]
+    assert found.changed_kinds == {"os-image", "tree-list", "tree-pack"}
+    assert tier_floor(found) == MATERIAL
+
+
+def test_another_order_of_components_is_a_change(case: Any) -> None:
+    """Danger: the application starts before the system that it needs, and nothing told."""
+    as_a_set(case.base)
+    found = bent(case, lambda after: after["components"].reverse())
+    assert ([item.name for item in found.members], found.changed_items) == (["components"], ())
+    assert tier_floor(found) == MINOR
+
+
+def test_a_component_that_another_installer_takes_is_another_architecture(case: Any) -> None:
+    as_a_set(case.base)
+
+    def retype(after: dict[str, Any]) -> None:
+        after["components"][0]["installer"] = "hook"
+        case.item(after, "image")["kind"] = "driver"
+
+    assert tier_floor(bent(case, retype)) == MATERIAL

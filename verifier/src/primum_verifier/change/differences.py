@@ -204,5 +204,7 @@ def _members(manifest: ReleaseManifest) -> Iterator[tuple[str, Any]]:
         )
         for path, inner in parts.items():
             if path not in _NAMES_THE_RELEASE:
-                # The order of a list of hardware, requirements or materials means nothing.
-                yield path, sorted(inner, key=repr) if isinstance(inner, list) else inner
+                # The order of a list of hardware, requirements or materials means nothing; that of
+                # components is the order in which they come into effect.
+                listed = isinstance(inner, list) and path != "components"
+                yield path, sorted(inner, key=repr) if listed else inner

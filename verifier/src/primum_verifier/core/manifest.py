@@ -28,8 +28,8 @@ from primum_verifier.core.vocabulary import ChangeTier, Stage
 
 MANIFEST_TYPE = "urn:primum:release-manifest:v0.1"
 MANIFEST_ROLE = "model"
-MANIFEST_ROLES = frozenset({"model", "software"})
-"""A release of a model is signed by the role ``model``, any other by ``software``."""
+"""Every release holds a model, so every manifest is signed by the role ``model``, whatever its
+track says: a model in a set must not get by with the keys of another role (ADR 16)."""
 
 
 class Bundle(Document):
@@ -157,7 +157,7 @@ class Security(Document):
 
 
 class ReleaseManifest(OpenDocument):
-    """One release of one component, signed by the engineering role ``model`` or ``software``.
+    """One release of one component, signed by the engineering role ``model``.
 
     A release of a model alone has the installer ``model``; one with further components is a
     ``set``, which an agent that knows no sets refuses.  ``materials`` names what it was made with
@@ -221,11 +221,6 @@ class ReleaseManifest(OpenDocument):
     def item_of_kind(self, kind: ItemKind) -> Item | None:
         """The first item of a kind, or None."""
         return next((item for item in self.items if item.kind == kind), None)
-
-    @property
-    def role(self) -> str:
-        """The role of engineering that may sign this manifest."""
-        return MANIFEST_ROLE if self.bundle.track == "model" else "software"
 
     @property
     def name(self) -> str:

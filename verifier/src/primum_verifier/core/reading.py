@@ -36,7 +36,7 @@ from primum_verifier.core.envelope import (
 )
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.limits import MAX_APPROVALS, MAX_NOTICES
-from primum_verifier.core.manifest import MANIFEST_ROLES, ReleaseManifest
+from primum_verifier.core.manifest import MANIFEST_ROLE, ReleaseManifest
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE, SafetyNoticeStatement
 from primum_verifier.core.question import Question
 from primum_verifier.core.site import ACCEPTANCE_TARGET, SiteAcceptance
@@ -249,10 +249,8 @@ def _manifest(
     reader: _Reader, engineering: AuthorityView, release: str
 ) -> tuple[str, ReleaseManifest | None]:
     for target, document in engineering.documents.items():
-        if document.role in MANIFEST_ROLES and sha256_hex(document.data) == release:
-            manifest = reader.parse(ReleaseManifest, document.data, target)
-            if manifest is None or manifest.role == document.role:
-                return target, manifest
+        if document.role == MANIFEST_ROLE and sha256_hex(document.data) == release:
+            return target, reader.parse(ReleaseManifest, document.data, target)
     return "", None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from primum_verifier.core.manifest import precedence, software_faults
+from primum_verifier.core.manifest import MANIFEST_ROLE, precedence, software_faults
 from primum_verifier.core.question import ArtifactsFact
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.rules import (
@@ -115,8 +115,7 @@ def authorities_are_disjoint(case: Case) -> Finding:
 )
 def engineering_is_fresh(case: Case) -> Finding:
     """Engineering's roles are unexpired."""
-    manifest = case.reading.manifest
-    carrier = () if manifest is None else (manifest.role,)
+    carrier = () if case.reading.manifest is None else (MANIFEST_ROLE,)
     return is_fresh(case.question.engineering, (*carrier, "rollout"), case)
 
 
@@ -127,13 +126,13 @@ def engineering_is_fresh(case: Case) -> Finding:
     clause="TUF 5.6; IEC 62304 5.8.8",
 )
 def manifest_is_signed(case: Case) -> Finding:
-    """The manifest stands in the engineering repository, signed by the role for its track."""
+    """The manifest stands in the engineering repository, signed by the role for models."""
     target, release = case.reading.manifest_target, case.question.release
     error = case.reading.problems.get(target)
     return Finding(
         case.reading.manifest is not None,
         problem(case.reading, target, "signed" if target else f"no manifest {release[:12]}"),
-        "a release manifest signed at threshold by the role for its track",
+        "a release manifest signed at threshold by the role for models",
         reason=None if error is None else error.reason,
     )
 

@@ -52,7 +52,7 @@ class TreeList(Document):
             raise ValueError("the files are not in the order of their paths")
         for name in names:
             parts = name.split("/")
-            if len(parts) > MAX_TREE_DEPTH:
+            if len(parts) - 1 > MAX_TREE_DEPTH:
                 raise ValueError(f"a path is deeper than {MAX_TREE_DEPTH} folders")
             if any("/".join(parts[:depth]) in files for depth in range(1, len(parts))):
                 raise ValueError("a file is also a folder")

@@ -24,11 +24,17 @@ from primum_verifier.core.envelope import (
     TRUST_MAP_PAYLOAD_TYPE,
 )
 from primum_verifier.core.errors import UsageError
-from primum_verifier.core.limits import KIB, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_DEPTH
+from primum_verifier.core.limits import (
+    KIB,
+    MAX_DOCUMENT_BYTES,
+    MAX_DOCUMENT_DEPTH,
+    MAX_TREE_LIST_BYTES,
+)
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.notice import SafetyNoticeStatement
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.site import SiteAcceptance
+from primum_verifier.core.tree import TreeList
 from primum_verifier.keeping.rollout import RolloutPlan
 from primum_verifier.proof.selftest_result import SelfTestReport
 from primum_verifier.proof.selftest_spec import SelfTestSpec
@@ -113,6 +119,7 @@ def _with_closed_maps(drawn: Any) -> Any:  # noqa: ANN401 - any part of a schema
 
 DOCUMENTS = (
     Published(name="release-manifest", model=ReleaseManifest),
+    Published(name="tree-list", model=TreeList, max_bytes=MAX_TREE_LIST_BYTES),
     Published(name="rollout-plan", model=RolloutPlan),
     Published(
         name="eligibility-statement", model=EligibilityStatement, media_type=INTOTO_PAYLOAD_TYPE

@@ -39,7 +39,7 @@ from primum_verifier.change.plan import PLAN_ROLE, PLAN_TARGET, ChangeControlPla
 from primum_verifier.core.document import OpenDocument
 from primum_verifier.core.errors import EXIT_DONE, EXIT_REFUSED, RefusedError, UsageError
 from primum_verifier.core.limits import MAX_DOCUMENT_BYTES
-from primum_verifier.core.manifest import MANIFEST_ROLES, ReleaseManifest, manifest_target
+from primum_verifier.core.manifest import MANIFEST_ROLE, ReleaseManifest, manifest_target
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL
 from primum_verifier.shell.commands.fetch import moment, read_input
@@ -53,6 +53,7 @@ MAX_REPORTS = 50
 """Reports of one change; more are no evidence that a person reads."""
 
 _WEB = ("provisioning", "engineering", "clinical")
+_MANIFESTS = frozenset({MANIFEST_ROLE})
 _NO_DEVICE = "assessor"
 """Who asks; a rollout plan may give even this name a release, which changes nothing here."""
 
@@ -158,7 +159,7 @@ def _from_web_roots(options: argparse.Namespace, now: datetime) -> _Signed:
         raise _not_signed("Clinical signs no change-control plan.", PLAN_TARGET)
     releases = {}
     for name, wanted in named.items():
-        data = views.engineering.document(manifest_target(*wanted), roles=MANIFEST_ROLES)
+        data = views.engineering.document(manifest_target(*wanted), roles=_MANIFESTS)
         if data is None:
             raise _not_signed("Engineering signs no such release.", " ".join(wanted))
         releases[name] = read(ReleaseManifest, data, where=f"{name} manifest")
