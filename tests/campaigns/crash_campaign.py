@@ -11,21 +11,20 @@ Exit: 0 every device tried recovered, 1 one did not, 2 it cannot run here or was
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
 import random
-import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import chain, zip_longest
 from multiprocessing import get_context
 from pathlib import Path
 
+from tests.campaigns.campaign_tried import CACHE, Tried, say, say_recovery, try_all
 from tests.campaigns.crash_points import (
     KINDS,
     Known,
@@ -37,32 +36,15 @@ from tests.campaigns.crash_points import (
     try_point,
 )
 from tests.campaigns.crash_tracer import cannot
-from tests.campaigns.crash_worlds import CHECKOUT, TARGETS, World
+from tests.campaigns.crash_worlds import TARGETS, World
 
-CACHE = CHECKOUT / ".cache" / "crash"
-TRIED_CODE = (CHECKOUT / "agent" / "src", CHECKOUT / "verifier" / "src", Path(__file__).parent)
+KEPT = CACHE / "crash"
 EXIT_DONE, EXIT_FOUND, EXIT_USAGE = 0, 1, 2
 SECONDS = 600.0
-SHOW_EVERY = 30.0
 _ROW = "{:12} {:10} {:>7} {:>8} {:>6} {:>8}"
 
 _worlds: dict[str, World] = {}
 """Of one worker process: each subject's world is built once."""
-
-
-def say(text: str) -> None:
-    """One line for the person at the terminal."""
-    print(text, flush=True)
-
-
-def code_digest() -> str:
-    """What the outcomes of earlier runs are about: any change to the code begins anew."""
-    seen = hashlib.sha256()
-    for folder in TRIED_CODE:
-        for path in sorted(folder.rglob("*.py")):
-            seen.update(path.relative_to(CHECKOUT).as_posix().encode() + b"\0")
-            seen.update(hashlib.sha256(path.read_bytes()).digest())
-    return seen.hexdigest()
 
 
 def in_turns(points: Iterable[Point], *, seed: int) -> list[Point]:
@@ -128,30 +110,10 @@ class Campaign:
         self._seed = seed
         self._workers = workers
         self._until = time.monotonic() + seconds
-        self._kept = CACHE / "tried.jsonl"
-        self._code = code_digest()
-        self._outcomes = {} if again else self._earlier()
+        self._tried = Tried(KEPT, again=again)
         self._points: list[Point] = []
         self._instants = 0
         self._bad_instants: list[str] = []
-
-    def _earlier(self) -> dict[str, Outcome]:
-        """What was tried on this very code; lines of other code are left out."""
-        if not self._kept.is_file():
-            return {}
-        lines = [json.loads(line) for line in self._kept.read_text("utf-8").splitlines()]
-        found = [line["outcome"] for line in lines if line["code"] == self._code]
-        return {item["name"]: Outcome(**item) for item in found}
-
-    def _keep(self) -> None:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        beside = self._kept.with_suffix(".new")
-        lines = [
-            json.dumps({"code": self._code, "outcome": item.as_dict()})
-            for item in self._outcomes.values()
-        ]
-        beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        beside.replace(self._kept)
 
     def run(self) -> int:
         """Try what the time allows; an exit code."""
@@ -162,14 +124,18 @@ class Campaign:
             known = [pool.submit(_know, subject, folder) for subject in self._subjects]
             for subject, future in zip(self._subjects, known, strict=True):
                 self._meet(subject, future.result())
-            left = [
-                point
-                for point in in_turns(self._points, seed=self._seed)
-                if point.name not in self._outcomes
-            ]
-            earlier = len(self._points) - len(left)
+            earlier = sum(point.name in self._tried.outcomes for point in self._points)
             say(f"crash: {len(self._points)} points known, {earlier} tried before on this code")
-            self._work(pool, left, folder)
+            try_all(
+                in_turns(self._points, seed=self._seed),
+                known=len(self._points),
+                tried=self._tried,
+                pool=pool,
+                workers=self._workers,
+                until=self._until,
+                one=partial(_try, folder=folder),
+                about=lambda point: f"{point.call} {point.path}",
+            )
         return self._report()
 
     def _meet(self, subject: str, known: Known) -> None:
@@ -180,36 +146,10 @@ class Campaign:
         for text in known.faults:
             say(f"    {text}")
 
-    def _work(self, pool: ProcessPoolExecutor, left: list[Point], folder: str) -> None:
-        """Keep every worker busy until the time is over; what was begun is ended."""
-        waiting = iter(left)
-        running: dict[Future[Outcome], Point] = {}
-        shown = time.monotonic()
-        while True:
-            while len(running) < self._workers and time.monotonic() < self._until:
-                point = next(waiting, None)
-                if point is None:
-                    break
-                running[pool.submit(_try, point, folder)] = point
-            if not running:
-                return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                point, outcome = running.pop(future), future.result()
-                self._outcomes[outcome.name] = outcome
-                self._keep()
-                if outcome.faults:
-                    say(f"BRICKED {outcome.name} ({point.call} {point.path})")
-                    for text in outcome.faults:
-                        say(f"    {text}")
-            if time.monotonic() - shown > SHOW_EVERY:
-                shown = time.monotonic()
-                say(f"crash: {len(self._outcomes)} of {len(self._points)} points tried")
-
     def _report(self) -> int:
         """The closing table; an exit code."""
         known = {point.name: point for point in self._points}
-        tried = [item for name, item in self._outcomes.items() if name in known]
+        tried = [item for name, item in self._tried.outcomes.items() if name in known]
         say("")
         say(_ROW.format("subject", "kind", "points", "bricked", "known", "not met"))
         for subject, kind in dict.fromkeys((item.subject, item.kind) for item in self._points):
@@ -227,17 +167,9 @@ class Campaign:
             f" {len(self._bad_instants)} without what may run"
         )
         say(f"{len(met)} points, {bricked} bricked; {len(known)} known, {share:.1f} % reached")
-        _say_recovery([item.recovery for item in met if item.recovery is not None])
+        say_recovery(met)
         say(f"seed {self._seed}; `make campaign-crash` goes on from here, AGAIN=1 begins anew")
         return EXIT_FOUND if bricked or self._bad_instants else EXIT_DONE
-
-
-def _say_recovery(seconds: Sequence[float]) -> None:
-    if seconds:
-        say(
-            f"recovered after the next start: median {statistics.median(seconds):.2f} s,"
-            f" at most {max(seconds):.2f} s"
-        )
 
 
 def one_point(name: str) -> int:
