@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from primum_agent.device import Device
@@ -12,6 +13,7 @@ from primum_agent.installer import generation_for
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.serving import serve
+from primum_agent.taking_effect import bring_into_effect
 from primum_verifier.core.question import ArtifactsFact, Verdict
 from primum_verifier.core.vocabulary import Phase
 
@@ -22,8 +24,9 @@ def activate(device: Device, judge: Judge, verdict: Verdict, *, manifest: bytes)
     1. The intent is recorded, with the number of the generation.
     2. The generation is laid out beside the active one.
     3. The link is switched: one rename.
-    4. The switch is recorded; from here on the application has to prove health.
-    5. The application is told.
+    4. The components that differ are brought into effect, in order.
+    5. The switch is recorded; from here on the application has to prove health.
+    6. The application is told.
 
     Args:
         device: the device; its lifecycle is ``waiting``.
@@ -32,8 +35,8 @@ def activate(device: Device, judge: Judge, verdict: Verdict, *, manifest: bytes)
         manifest: the exact bytes of the manifest.
 
     Raises:
-        FailedError: the disk did not take it.  The old generation is active, unless it was the
-            journal that did not take the switch: the caller asks the installer.
+        NotYetInEffectError: a restart was asked for; the next attempt goes on from there.
+        FailedError: the device did not take it.  The caller breaks the activation off.
     """
     journal = device.journal
     generation = generation_for(journal.state(), verdict)
@@ -60,12 +63,18 @@ def activate(device: Device, judge: Judge, verdict: Verdict, *, manifest: bytes)
     fail_here(FailPoint.ACTIVATING_BEFORE_SWITCH)
     device.installer.switch(generation.number)
     fail_here(FailPoint.ACTIVATING_AFTER_SWITCH)
-    switched(device, generation)
+    switched(device, generation, changes=bring_into_effect(device, generation))
     return generation
 
 
-def switched(device: Device, generation: Generation) -> None:
-    """Record the switch that the disk shows, and tell the application."""
+def switched(device: Device, generation: Generation, *, changes: Sequence[str]) -> None:
+    """Record the switch that the disk shows, and tell the application.
+
+    Args:
+        device: the device; its lifecycle is ``activating``.
+        generation: what is active, by the disk.
+        changes: what was done to components, for the report.
+    """
     device.journal.set_counters(suspended="", ending="")
     device.journal.record(
         Entry(
@@ -80,10 +89,13 @@ def switched(device: Device, generation: Generation) -> None:
                 "candidate": None,
                 "eligibility": "",
                 "conclusion": {generation.release: "activated"},
+                # Stored data may have a new form from here on, proven or not.
+                "counterFloor": generation.data_floor_counter,
             },
             detail={
                 "generation": generation.number,
                 "healthWindowSeconds": generation.health_window,
+                **({"components": list(changes)} if changes else {}),
             },
         )
     )

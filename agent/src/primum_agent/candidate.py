@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 from primum_agent.activation import activate
+from primum_agent.components import ComponentFailedError, NotYetInEffectError
 from primum_agent.device import Device
 from primum_agent.device_state import Candidate, DeviceState
 from primum_agent.downloading import download, is_whole
@@ -20,6 +21,7 @@ from primum_agent.gates import clinical_use
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.proving import prove
+from primum_agent.taking_effect import break_off, concluded, count_ask, setback
 from primum_agent.work_times import Work, activation_begins, note_time
 from primum_verifier.core.errors import (
     EXIT_DONE,
@@ -275,14 +277,11 @@ class CandidateWork:
             self_test=SelfTestFact.PASSED,
             use=use_of(gates),
         )
-        held = holding(gates, Step.ACTIVATE)
         manifest = self._manifest_bytes()
+        held = holding(gates, Step.ACTIVATE)
         eligible = verdict.capability >= Capability.INVESTIGATIONAL
         if eligible and manifest is not None and not held:
-            if clinical_use(self._device.layout) is not ClinicalUse.IDLE:
-                # An episode began while others were asked: everything is looked at again.
-                return Conclusion(f"waiting: {Reason.SAFETY_IN_USE}", EXIT_WAITING)
-            return self._activate(verdict, manifest)
+            return self._ask_and_activate(verdict, manifest)
         if verdict.capability < Capability.STAGE:
             return self._refused(verdict)
         if verdict.capability in {Capability.STAGE, Capability.SHADOW}:
@@ -292,13 +291,37 @@ class CandidateWork:
         return self._held(held, step=Step.ACTIVATE, verdict=verdict)
 
     def _look(
-        self, verdict: Verdict, *, steps: tuple[Step, ...], ask: bool = False
+        self,
+        verdict: Verdict,
+        *,
+        steps: tuple[Step, ...],
+        ask: bool = False,
+        components: str | None = None,
     ) -> tuple[Gate, ...]:
         """Judge the gates and keep what they say for whoever looks."""
         declared = clinical_use(self._device.layout)
-        gates = self._keeper.look(verdict, declared=declared, steps=steps, ask=ask)
+        gates = self._keeper.look(
+            verdict, declared=declared, steps=steps, ask=ask, components=components
+        )
         self._keeper.remember(gates)
         return gates
+
+    def _ask_and_activate(self, verdict: Verdict, manifest: bytes) -> Conclusion:
+        """Nothing else holds: the components are asked, and then it is activated."""
+        try:
+            answer = self._device.installer.ask(manifest)
+            if answer:
+                count_ask(self._device, release=self._candidate.release, answer=answer)
+        except ComponentFailedError as error:
+            return self._not_taken(verdict, error)
+        if answer is not None:
+            gates = self._look(verdict, steps=(Step.ACTIVATE,), components=answer)
+            if held := holding(gates, Step.ACTIVATE):
+                return self._held(held, step=Step.ACTIVATE, verdict=verdict)
+        if clinical_use(self._device.layout) is not ClinicalUse.IDLE:
+            # An episode began while others were asked: everything is looked at again.
+            return Conclusion(f"waiting: {Reason.SAFETY_IN_USE}", EXIT_WAITING)
+        return self._activate(verdict, manifest)
 
     def _held(
         self,
@@ -335,24 +358,16 @@ class CandidateWork:
         return Conclusion(text, EXIT_WAITING, news)
 
     def _activate(self, verdict: Verdict, manifest: bytes) -> Conclusion:
-        journal, installer = self._device.journal, self._device.installer
-        activation_begins(journal, release=verdict.release)
+        activation_begins(self._device.journal, release=verdict.release)
         try:
             generation = activate(self._device, self._judge, verdict, manifest=manifest)
+        except NotYetInEffectError:
+            return Conclusion(f"waiting: {Reason.STATE_RESTART}", EXIT_WAITING)
+        except (ComponentFailedError, RefusedError) as error:
+            break_off(self._device, error)
+            return Conclusion(concluded(error), error.exit_code)
         except PrimumError as error:
-            state = journal.state()
-            if state.lifecycle is State.ACTIVATING:
-                # Where it was the journal that failed, the switch is done: it is taken back.
-                if installer.active() != state.active:
-                    installer.switch(state.active)
-                self._say(
-                    EventKind.UPDATE_FAILED,
-                    Stimulus.BROKEN_OFF,
-                    result="failed",
-                    reasons=(str(error.reason),),
-                    change={"candidate": None, "target": None, "collected": [state.target]},
-                    detail={**error.as_dict()},
-                )
+            break_off(self._device, error)
             raise
         return Conclusion(f"activated as generation {generation.number}", EXIT_DONE)
 
@@ -402,10 +417,31 @@ class CandidateWork:
         )
         return conclusion
 
+    def _not_taken(self, verdict: Verdict, error: ComponentFailedError) -> Conclusion:
+        """A component says that it will not come into effect, or asked for too much patience."""
+        if verdict.manifest is None:
+            raise RuntimeError("components were asked without a manifest")
+        state, release = self._device.journal.state(), self._candidate.release
+        conclusion = Conclusion(concluded(error), EXIT_FAILED)
+        most = verdict.manifest.activation.max_attempts
+        self._say(
+            EventKind.UPDATE_FAILED,
+            Stimulus.REFUSED,
+            result="failed",
+            reasons=(str(error.reason),),
+            change={
+                "candidate": None,
+                "conclusion": {release: conclusion.text},
+                **setback(state, release, most=most, error=error),
+            },
+            detail={**error.as_dict()},
+        )
+        return conclusion
+
     def _ended(self, kind: EventKind, stimulus: Stimulus, error: PrimumError) -> Conclusion:
         """Fetching ended with an error; the release itself was not judged by it."""
         result = "refused" if isinstance(error, RefusedError) else "failed"
-        conclusion = Conclusion(f"{result}: {error.reason}", error.exit_code)
+        conclusion = Conclusion(concluded(error), error.exit_code)
         if isinstance(error, RefusedError):
             self._ask(ArtifactsFact.DAMAGED)
         self._say(

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from primum_agent.durable import (
     sync_folder,
     write_file,
 )
+from primum_agent.generation_files import signed_files
 from primum_agent.layout import Layout
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.reasons import Reason
@@ -172,6 +173,7 @@ class FolderStore:
         items: Sequence[StoredItem],
         manifest: bytes,
         record: Mapping[str, object],
+        prepare: Callable[[Path], None] = lambda _: None,
     ) -> Path:
         """Lay out a generation, whole or not at all.
 
@@ -180,6 +182,8 @@ class FolderStore:
             items: its files, each in the store.
             manifest: the exact bytes of the release manifest.
             record: what the journal knows of it, for the day the journal is lost.
+            prepare: makes the further components ready, in the folder that will be the
+                generation's; whatever it raises leaves nothing under the number.
 
         Raises:
             FailedError: the disk did not take it; nothing is left under the number.
@@ -191,7 +195,13 @@ class FolderStore:
                 shutil.rmtree(making, ignore_errors=True)
                 making.mkdir(mode=0o750)
                 for item in items:
-                    _link(self.path_of(item.sha256), making / item.path)
+                    placed = making / item.path
+                    if placed.parent != making and not placed.parent.is_dir():
+                        placed.parent.mkdir(mode=0o750)
+                    _link(self.path_of(item.sha256), placed)
+                for inside in {(making / item.path).parent for item in items} - {making}:
+                    sync_folder(inside)
+                prepare(making)
                 write_file(making / MANIFEST, manifest, mode=0o440)
                 content = {**record, "files": [asdict(item) for item in items]}
                 write_file(making / RECORD, _record_bytes(content), mode=0o440)
@@ -274,9 +284,8 @@ class FolderStore:
         manifest = self.manifest_of(number)
         if manifest is None or hashlib.sha256(manifest).hexdigest() != release:
             return False
-        items = json.loads(manifest)["items"]
-        folder = self.folder_of(number)
-        return all(_digest_of(folder / item["path"]) == item["digest"]["sha256"] for item in items)
+        named = signed_files(json.loads(manifest), self.folder_of(number))
+        return all(_digest_of(path) == sha256 for path, sha256 in named)
 
     def numbers(self) -> list[int]:
         """The generations on the disk, ascending."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from primum_agent.activation import switched
 from primum_agent.device import Device
+from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fallback import roll_back, roll_back_as_ordered
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Resume, State, Stimulus, resume_point
+from primum_agent.taking_effect import break_off, bring_into_effect, confirm, take_back
 from primum_agent.transitions import BEGUN_AFTER, PLANNED_STOP, not_proven
+from primum_verifier.core.errors import FailedError
 from primum_verifier.core.question import ArtifactsFact
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Phase
@@ -29,6 +32,7 @@ def converge(device: Device, judge: Judge | None) -> None:
     cut = _what_cut(device)
     if point in {Resume.REST, Resume.STAY}:
         _follow_active(device)
+        confirm(device)
         return
     if point is Resume.BEGIN_AGAIN:
         _interrupted(device, cut=cut, change={"candidate": None})
@@ -91,15 +95,26 @@ def _follow_link(device: Device, *, cut: Reason) -> None:
     on_disk = device.store.active()
     if target is not None and on_disk == target.number:
         if device.store.generation_is_whole(target.number, release=target.release):
-            switched(device, target)
+            _finish_activation(device, target)
             return
         # Switched, and then the disk lost what it had promised to keep: back to the old one.
         device.store.activate(state.active)
+    take_back(device)
     collected = [] if target is None else [target.number]
     _interrupted(
         device, cut=cut, change={"candidate": None, "target": None, "collected": collected}
     )
     _follow_active(device)
+
+
+def _finish_activation(device: Device, target: Generation) -> None:
+    """The link is switched: its components come into effect, or what ran before runs again."""
+    try:
+        changes = bring_into_effect(device, target)
+    except FailedError as error:
+        break_off(device, error)
+        return
+    switched(device, target, changes=changes)
 
 
 def _watch_again(device: Device, judge: Judge | None, *, cut: Reason) -> None:

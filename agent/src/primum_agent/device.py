@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
-from primum_agent.installer import Installer, ModelInstaller
+from primum_agent.installer import Installer, SetInstaller
+from primum_agent.installers import component_installers
 from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
 from primum_agent.layout import Layout
@@ -134,10 +135,11 @@ def real_ports(settings: Settings, layout: Layout) -> Ports:
         FailedError: the key cannot be used.
     """
     store = FolderStore(layout)
+    components = component_installers(settings.components, store=store)
     return Ports(
         fetcher=make_fetcher(settings),
         store=store,
-        installer=ModelInstaller(store),
+        installer=SetInstaller(store, components),
         bench=REFERENCE_BENCH,
         signer=open_device_key(layout),
     )

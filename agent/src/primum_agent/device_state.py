@@ -34,6 +34,8 @@ class Generation:
         max_attempts: how often a start without proven health is endured.
         proven: whether the application once proved health with it.
         mode: the mode of use of that statement: ``clinical`` or ``investigational``.
+        data_floor_counter: the floor that this release sets as soon as it came into effect,
+            because it may have changed stored data.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Generation:
     max_attempts: int
     proven: bool = False
     mode: str = "clinical"
+    data_floor_counter: int = 0
 
     @property
     def name(self) -> str:

@@ -27,10 +27,13 @@ class FailPoint(StrEnum):
     ACTIVATING_BEFORE_GENERATION = "activating.before-generation"
     ACTIVATING_BEFORE_SWITCH = "activating.before-switch"
     ACTIVATING_AFTER_SWITCH = "activating.after-switch"
+    ACTIVATING_BEFORE_EFFECT = "activating.before-effect"
+    ACTIVATING_AFTER_EFFECT = "activating.after-effect"
     PROVISIONAL_BEFORE_STANDING = "provisional.before-standing"
     COMMIT_BEFORE_EVENT = "commit.before-event"
     ROLLING_BACK_BEFORE_SWITCH = "rolling-back.before-switch"
     ROLLING_BACK_AFTER_SWITCH = "rolling-back.after-switch"
+    ROLLING_BACK_AFTER_EFFECT = "rolling-back.after-effect"
 
 
 def fail_here(point: FailPoint) -> None:

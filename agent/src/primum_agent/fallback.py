@@ -16,6 +16,7 @@ from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.proving import prove
 from primum_agent.serving import SAFE_NOTICE, safe, serve
+from primum_agent.taking_effect import go_back_in_effect
 from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
@@ -81,6 +82,13 @@ def roll_back(
     device.installer.switch(None if found is None else found.number)
     fail_here(FailPoint.ROLLING_BACK_AFTER_SWITCH)
     left = state.in_use
+    go_back_in_effect(
+        device,
+        None if found is None else found.number,
+        left=None if left is None else left.number,
+        name="" if left is None else left.name,
+    )
+    fail_here(FailPoint.ROLLING_BACK_AFTER_EFFECT)
     # Before the step is taken: after it nothing says any more why no release is in use.
     journal.set_counters(suspended=suspended, ending="")
     detail: dict[str, object] = {

@@ -56,6 +56,7 @@ class GateKeeper:
         declared: ClinicalUse,
         steps: Iterable[Step] = (Step.TEST, Step.ACTIVATE),
         ask: bool = False,
+        components: str | None = None,
     ) -> tuple[Gate, ...]:
         """Judge every gate now; nothing is kept but a question that is asked.
 
@@ -64,6 +65,7 @@ class GateKeeper:
             declared: what the application declared of clinical use over the socket.
             steps: what is left to be done with the release.
             ask: whether the person is asked now, where one is to be asked.
+            components: what the components of the release answer.
         """
         device = self._device
         manifest = None if verdict is None else verdict.manifest
@@ -76,6 +78,7 @@ class GateKeeper:
             proven=self._proven,
             asked=None if verdict is None else self._asked(verdict, powered=powered, ask=ask),
             expected_seconds=0.0 if manifest is None else self._expected(manifest, set(steps)),
+            components=components,
         )
         return judge_gates(
             settings,

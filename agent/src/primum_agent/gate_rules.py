@@ -40,6 +40,7 @@ class GateId(StrEnum):
     WINDOW = "window"
     METERED = "metered"
     CONSENT = "consent"
+    COMPONENTS = "components"
 
 
 class Step(StrEnum):
@@ -81,7 +82,7 @@ OVERRIDABLE = frozenset(
         GateId.METERED,
     }
 )
-"""Clinical use never is, and consent is a person's to give."""
+"""Clinical use never is; consent is a person's to give, and a component knows its own time."""
 
 CONVENIENCE = frozenset({GateId.WINDOW, GateId.METERED})
 """What a critical release does not wait for."""
@@ -95,6 +96,7 @@ HELD_STEPS: Mapping[GateId, frozenset[Step]] = {
     GateId.WINDOW: frozenset({Step.ACTIVATE}),
     GateId.METERED: frozenset({Step.DOWNLOAD}),
     GateId.CONSENT: frozenset({Step.ACTIVATE}),
+    GateId.COMPONENTS: frozenset({Step.ACTIVATE}),
 }
 """Which steps each gate holds."""
 
@@ -134,6 +136,8 @@ class GateReadings:
         metered_found: the same in words.
         asked: where the question to a person stands; None where nobody is to be asked.
         expected_seconds: how long the work that is left will take.
+        components: what the components of the release that waits answer: empty where they may
+            come into effect now, else why not; None where none has to be asked.
     """
 
     use: Use = Use.UNKNOWN
@@ -149,6 +153,7 @@ class GateReadings:
     metered_found: str = "nobody can say"
     asked: Asked | None = None
     expected_seconds: float = 0.0
+    components: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,6 +404,16 @@ def _consent(_: GateSettings, found: GateReadings) -> Gate:
     return _holds(gate, reading, opens, Reason.SAFETY_OPERATOR, seconds=asked.seconds_left)
 
 
+def _components(_: GateSettings, found: GateReadings) -> Gate:
+    gate = GateId.COMPONENTS
+    if found.components is None:
+        return _idle(gate, "none is asked")
+    if not found.components:
+        return _open(gate, "they may come into effect")
+    opens = "the component's own hook, asked at every look"
+    return _holds(gate, found.components, opens, Reason.STATE_ASKED_LATER)
+
+
 _JUDGES: Mapping[GateId, Callable[[GateSettings, GateReadings], Gate]] = {
     GateId.CLINICAL_USE: _clinical_use,
     GateId.BATTERY: _battery,
@@ -408,4 +423,5 @@ _JUDGES: Mapping[GateId, Callable[[GateSettings, GateReadings], Gate]] = {
     GateId.WINDOW: _window,
     GateId.METERED: _metered,
     GateId.CONSENT: _consent,
+    GateId.COMPONENTS: _components,
 }

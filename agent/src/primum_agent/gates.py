@@ -62,6 +62,7 @@ def read_gates(
     proven: datetime | None,
     asked: Asked | None,
     expected_seconds: float,
+    components: str | None = None,
 ) -> GateReadings:
     """Everything that the gates are judged by, once.
 
@@ -73,6 +74,7 @@ def read_gates(
         proven: a moment that has certainly passed; a clock well before it is wrong.
         asked: where the question to a person stands.
         expected_seconds: how long the work that is left will take.
+        components: what the components of the release answer.
     """
     use, use_found = _use(settings.clinical_use, declared)
     metered, metered_found = _metered(settings.metered)
@@ -93,6 +95,7 @@ def read_gates(
         metered_found=metered_found,
         asked=asked,
         expected_seconds=expected_seconds,
+        components=components,
     )
 
 

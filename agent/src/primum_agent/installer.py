@@ -1,30 +1,57 @@
 """The installer port: how the files of a release become one generation on this device.
 
-The installer ``model`` lays out files and links; others (a software tree, an OS image) stand
-behind the same port.
+A generation is the whole set: the files of the model, laid out and linked, and every further
+component behind the installer that the device has for it.  One link names the generation in use.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
+from primum_agent.components import (
+    Act,
+    AskedLaterError,
+    ComponentInstaller,
+    Part,
+    acts_between,
+    failed,
+    parts_of,
+    placed_items,
+)
 from primum_agent.content_store import FolderStore, StoredItem
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.served_terms import terms_of_verdict
 from primum_verifier.core.component import ItemKind
-from primum_verifier.core.errors import FailedError
+from primum_verifier.core.document import parse_document, sha256_hex
+from primum_verifier.core.errors import FailedError, PrimumError
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import Verdict
 from primum_verifier.core.reasons import Reason
 
-TEST_ONLY = {ItemKind.SELF_TEST_SPECIFICATION, ItemKind.SELF_TEST_FIXTURES}
-"""Kinds that the device tests itself with; the application has no use for them."""
+_NOT_SERVED = {
+    ItemKind.SELF_TEST_SPECIFICATION,
+    ItemKind.SELF_TEST_FIXTURES,
+    ItemKind.TREE_LIST,
+}
+"""Kinds that the device tests itself with, or unpacks by; an application has no use for them."""
 
 
 class Installer(Protocol):
     """The port."""
+
+    def ask(self, manifest: bytes) -> str | None:
+        """Whether the components of a release may come into effect now.
+
+        Returns:
+            Empty where they may; why not now; None where nobody has to be asked.
+
+        Raises:
+            ComponentFailedError: one of them never may, or nobody can say.
+        """
 
     def lay_out(self, generation: Generation, *, manifest: bytes, verdict: Verdict) -> None:
         """Make the generation ready beside the active one; nothing that runs is touched.
@@ -43,27 +70,71 @@ class Installer(Protocol):
     def active(self) -> int | None:
         """What is active, by the disk and not by the journal."""
 
+    def changes(self, number: int | None, *, since: int | None) -> tuple[str, ...]:
+        """The components that :meth:`take_effect` would touch, as people write them."""
 
-class ModelInstaller:
-    """Files linked into a generation's folder, switched by the link ``active``.
+    def take_effect(self, number: int | None, *, since: int | None) -> None:
+        """Bring the components of a generation into effect that differ from another's.
+
+        Args:
+            number: the generation whose components are to be in effect; None touches nothing.
+            since: the generation whose components are, or may be; None: nobody knows.
+
+        Raises:
+            NotYetInEffectError: they will be, after the restart that was asked for.
+            ComponentFailedError: one of them cannot be.
+            FailedError: the device did not do its part.
+        """
+
+    def not_in_effect(self, number: int) -> tuple[str, ...]:
+        """The components of a generation that something from outside took out of effect."""
+
+    def confirm(self, number: int) -> None:
+        """A generation proved health: its components need not go back by themselves."""
+
+
+class SetInstaller:
+    """A generation's folder, the link ``active``, and the components of the set.
 
     Args:
         store: the content store, holding every item.
+        components: for each component that this device takes, what brings it into effect.
     """
 
-    def __init__(self, store: FolderStore) -> None:
+    def __init__(
+        self, store: FolderStore, components: Mapping[str, ComponentInstaller] | None = None
+    ) -> None:
         self._store = store
+        self._components = components or {}
+
+    def ask(self, manifest: bytes) -> str | None:
+        """See :class:`Installer`."""
+        later = []
+        parts = self._parts_by(manifest, number=0, folder=self._store.folder_of(0))
+        for part in parts:
+            try:
+                self._installer_of(part).ask(part)
+            except AskedLaterError as error:
+                later.append(f"{error.where}: {error.found}")
+        return "; ".join(later) if parts else None
 
     def lay_out(self, generation: Generation, *, manifest: bytes, verdict: Verdict) -> None:
         """See :class:`Installer`."""
-        if verdict.manifest is None:
+        signed = verdict.manifest
+        if signed is None:
             raise RuntimeError("a release without a manifest reached the installer")
         record = {**asdict(generation), **terms_of(verdict)}
+
+        def prepare(making: Path) -> None:
+            for part in self._parts_in(making, signed, generation.number, generation.release):
+                self._installer_of(part).prepare(part)
+
         self._store.make_generation(
             generation.number,
-            items=items_of(verdict.manifest),
+            items=placed_items(signed),
             manifest=manifest,
             record=record,
+            prepare=prepare,
         )
 
     def switch(self, number: int | None) -> None:
@@ -74,12 +145,76 @@ class ModelInstaller:
         """See :class:`Installer`."""
         return self._store.active()
 
+    def changes(self, number: int | None, *, since: int | None) -> tuple[str, ...]:
+        """See :class:`Installer`."""
+        return tuple(f"{part.name}: {act}" for act, part in self._acts(number, since))
+
+    def take_effect(self, number: int | None, *, since: int | None) -> None:
+        """See :class:`Installer`."""
+        for act, part in self._acts(number, since):
+            installer = self._installer_of(part)
+            if act is Act.LEAVE:
+                installer.leave(part)
+            else:
+                installer.take_effect(part)
+
+    def not_in_effect(self, number: int) -> tuple[str, ...]:
+        """See :class:`Installer`."""
+        parts = self._parts(number)
+        return tuple(part.name for part in parts if not self._installer_of(part).in_effect(part))
+
+    def confirm(self, number: int) -> None:
+        """See :class:`Installer`."""
+        for part in self._parts(number):
+            self._installer_of(part).confirm(part)
+
+    def _acts(self, number: int | None, since: int | None) -> tuple[tuple[Act, Part], ...]:
+        if number is None:
+            # Safe mode: what is left runs on; the application reads that no model may be used.
+            return ()
+        back = since is not None and number < since
+        return acts_between(self._parts(since), self._parts(number), back=back)
+
+    def _parts(self, number: int | None) -> tuple[Part, ...]:
+        """The components of a generation; none where it is not there or cannot be read."""
+        manifest = None if number is None else self._store.manifest_of(number)
+        if number is None or manifest is None:
+            return ()
+        try:
+            return self._parts_by(manifest, number=number, folder=self._store.folder_of(number))
+        except PrimumError:
+            return ()
+
+    def _parts_by(self, manifest: bytes, *, number: int, folder: Path) -> tuple[Part, ...]:
+        signed = parse_document(ReleaseManifest, manifest, where=f"generation {number}")
+        return self._parts_in(folder, signed, number, sha256_hex(manifest))
+
+    def _parts_in(
+        self, folder: Path, signed: ReleaseManifest, number: int, release: str
+    ) -> tuple[Part, ...]:
+        return parts_of(signed, number=number, release=release, folder=folder, store=self._store)
+
+    def _installer_of(self, part: Part) -> ComponentInstaller:
+        found = self._components.get(part.id)
+        if found is None:
+            # The rule "components" let it through once; the settings were changed since.
+            raise failed(
+                part,
+                found="no installer in agent.toml",
+                expected=f"[components.{part.id}]",
+                remedy="Put the component back into agent.toml.",
+            )
+        return found
+
 
 class Step(StrEnum):
     """What an installer is asked to do."""
 
+    ASK = "ask"
     LAY_OUT = "lay-out"
     SWITCH = "switch"
+    TAKE_EFFECT = "take-effect"
+    CONFIRM = "confirm"
 
 
 @dataclass
@@ -95,6 +230,11 @@ class FakeInstaller:
     fails_at: Step | None = None
     asked: list[tuple[Step, int | None]] = field(default_factory=list)
     on_disk: int | None = None
+
+    def ask(self, manifest: bytes) -> str | None:  # noqa: ARG002 - it has no components
+        """See :class:`Installer`."""
+        self._take(Step.ASK, None)
+        return None
 
     def lay_out(
         self,
@@ -114,6 +254,27 @@ class FakeInstaller:
     def active(self) -> int | None:
         """See :class:`Installer`."""
         return self.on_disk
+
+    def changes(
+        self,
+        number: int | None,  # noqa: ARG002 - it has no components
+        *,
+        since: int | None,  # noqa: ARG002
+    ) -> tuple[str, ...]:
+        """See :class:`Installer`."""
+        return ()
+
+    def take_effect(self, number: int | None, *, since: int | None) -> None:  # noqa: ARG002
+        """See :class:`Installer`."""
+        self._take(Step.TAKE_EFFECT, number)
+
+    def not_in_effect(self, number: int) -> tuple[str, ...]:  # noqa: ARG002
+        """See :class:`Installer`."""
+        return ()
+
+    def confirm(self, number: int) -> None:
+        """See :class:`Installer`."""
+        self._take(Step.CONFIRM, number)
 
     def _take(self, step: Step, number: int | None) -> None:
         self.asked.append((step, number))
@@ -137,6 +298,11 @@ def items_of(manifest: ReleaseManifest) -> tuple[StoredItem, ...]:
         )
         for item in manifest.items
     )
+
+
+def is_for_application(item: StoredItem) -> bool:
+    """Whether the standing names this file of a generation: those of components it does not."""
+    return item.kind not in set(_NOT_SERVED) and "/" not in item.path
 
 
 def terms_of(verdict: Verdict) -> dict[str, object]:
@@ -172,6 +338,7 @@ def generation_for(state: DeviceState, verdict: Verdict) -> Generation:
         release=verdict.release,
         counter=manifest.bundle.release_counter,
         floor_counter=manifest.rollback.floor_counter,
+        data_floor_counter=manifest.rollback.data_floor_counter,
         statement=verdict.statement_digest,
         statement_number=statement.predicate.statement_number,
         health_window=manifest.activation.health_window_seconds,

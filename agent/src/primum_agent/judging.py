@@ -99,6 +99,9 @@ class Judge:
                 else None,
                 site=self.site,
                 installed=device.settings.installed,
+                installers={
+                    name: item.installer for name, item in device.settings.components.items()
+                },
                 operating_system=device.operating_system,
                 conditions_met=frozenset(device.settings.platform.conditions_met),
                 asks_per_episode=device.settings.application.asks_per_episode,

@@ -13,6 +13,10 @@ from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
 from primum_verifier.core.reasons import Reason
 
+_OF_COMPONENTS = {Reason.STATE_COMPONENT, Reason.STATE_ASKED_LATER}
+_FORGIVEN = {Reason.STATE_HEALTH, *_OF_COMPONENTS}
+"""Faults that say more of the device than of the bytes: a later signed plan clears them."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -64,6 +68,9 @@ def _memory(state: DeviceState, release: str, name: str) -> Memory:
     if fault == Reason.STATE_SET_ASIDE:
         text = "set aside on this device by a person; the plan does not bring it back"
         return Memory(release=release, name=name, reason=fault, text=text, final=True, retry=True)
+    if fault in _OF_COMPONENTS:
+        text = "gave up: a component of it does not come into effect here"
+        return Memory(release=release, name=name, reason=fault, text=text, final=True, retry=True)
     if fault != Reason.STATE_HEALTH:
         text = f"failed here by its own fault: {fault}; it is not tried again"
         return Memory(release=release, name=name, reason=fault, text=text, final=True, retry=False)
@@ -86,7 +93,7 @@ def _memory(state: DeviceState, release: str, name: str) -> Memory:
 
 
 def forgive_by_plan(journal: JournalPort, *, release: str, name: str, number: int) -> None:
-    """Forget that the health of a release was not proven, once a later signed plan gives it again.
+    """Forget that a release was not proven in use, once a later signed plan gives it again.
 
     A failed self-test stays: the same bytes compute the same here.  So does what a person set
     aside: engineering does not overrule the bedside.
@@ -101,14 +108,15 @@ def forgive_by_plan(journal: JournalPort, *, release: str, name: str, number: in
     if number <= seen:
         return
     state = journal.state()
-    not_proven = state.faults.get(release) == Reason.STATE_HEALTH or release in state.unproven
+    fault = state.faults.get(release)
+    not_proven = fault in _FORGIVEN or release in state.unproven
     if seen and not_proven:
         journal.record(
             Entry(
                 kind=EventKind.UPDATE_FORGIVEN,
                 subject=name,
                 result="accepted",
-                reasons=(Reason.STATE_HEALTH,),
+                reasons=(fault or Reason.STATE_HEALTH,),
                 change={"forgiven": release},
                 detail={"by": f"rollout plan {number}"},
             )

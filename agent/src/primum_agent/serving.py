@@ -9,7 +9,7 @@ from primum_agent.content_store import FolderStore
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.in_force import record_in_force
-from primum_agent.installer import TEST_ONLY
+from primum_agent.installer import is_for_application
 from primum_agent.layout import Layout
 from primum_agent.served_terms import ServedTerms, terms_of_record
 from primum_agent.standing import Ending, Standing, read_standing, write_standing
@@ -65,7 +65,7 @@ def serve(
             statement=used.statement,
             statement_number=used.statement_number,
             folder=str(store.folder_of(used.number).resolve()),
-            files=[item for item in store.items_of(used.number) if item.kind not in set(TEST_ONLY)],
+            files=[item for item in store.items_of(used.number) if is_for_application(item)],
             mode=served.mode or used.mode,
             operating_point=served.point,
             not_after=served.not_after,

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from primum_agent.component_settings import ComponentSettings, component_faults
 from primum_agent.gate_settings import GateSettings, gate_faults
 from primum_agent.gate_window import MAX_SPANS, parse_span
 from primum_agent.journal_bounds import MIB, JournalBounds
@@ -130,6 +131,7 @@ class Settings:
     Attributes:
         folder: the provisioning folder the settings came from; other files lie beside them.
         installed: the versions of the other components on the device, by name.
+        components: the components of a set that this device takes, by name.
     """
 
     schema_version: str
@@ -147,6 +149,7 @@ class Settings:
     platform: Platform = field(default_factory=Platform)
     gates: GateSettings = field(default_factory=GateSettings)
     installed: Mapping[str, str] = field(default_factory=dict)
+    components: Mapping[str, ComponentSettings] = field(default_factory=dict)
 
     @property
     def trust_map(self) -> Path:
@@ -198,6 +201,10 @@ def _build(cls: type[Any], table: object, where: str, **given: object) -> Any:  
 
 
 def _value(kind: Any, found: object, where: str) -> object:  # noqa: ANN401
+    if get_origin(kind) is Mapping and hasattr(get_args(kind)[1], "__dataclass_fields__"):
+        if not isinstance(found, dict):
+            raise _wrong(where, type(found).__name__, "a table of tables")
+        return {name: _value(get_args(kind)[1], found[name], f"{where}.{name}") for name in found}
     if get_origin(kind) in {tuple, Mapping}:
         return _texts(kind, found, where)
     choices = [item for item in get_args(kind) if item is not NoneType] or [kind]
@@ -242,6 +249,7 @@ def _check(settings: Settings) -> None:
         if not _SLUG.fullmatch(name):
             raise _wrong(where, repr(name[:80]), "lower-case letters, digits, '.', '_' and '-'")
     _check_installed(settings.installed)
+    _check_components(settings.components)
     for authority in settings.repositories.all:
         _check_addresses(settings, authority)
     _check_timing(settings.timing)
@@ -256,6 +264,14 @@ def _check_installed(installed: Mapping[str, str]) -> None:
             raise _wrong("installed", repr(component[:80]), "names of components")
         if not _VERSION.fullmatch(version):
             raise _wrong(f"installed.{component}", repr(version[:80]), "a version such as 1.2.0")
+
+
+def _check_components(components: Mapping[str, ComponentSettings]) -> None:
+    for name in components:
+        if not _SLUG.fullmatch(name):
+            raise _wrong("components", repr(name[:80]), "names of components")
+    for where, found, expected in component_faults(components):
+        raise _wrong(f"components.{where}".rstrip("."), found, expected)
 
 
 def _check_timing(timing: Timing) -> None:

@@ -1,8 +1,8 @@
-"""Let a release be tried again that was given up because health was not proven, or set aside.
+"""Let a release be tried again that was given up because it was not proven in use, or set aside.
 
-What the device remembers of it (state.health, state.set-aside, its setbacks, a delay) is cleared,
-and that is an event in the journal.  A release whose self-test failed stays refused: it needs a
-new release.
+What the device remembers of it (state.health, state.component, state.asked-later, state.set-aside,
+its setbacks, a delay) is cleared, and that is an event in the journal.  A release whose self-test
+failed stays refused: it needs a new release.
 Start the application first, or it will be rolled back again.
 
 Example:

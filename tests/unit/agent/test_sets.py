@@ -1,0 +1,305 @@
+"""A set of components: all of it or nothing, forward in order, back in reverse."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.agent.conftest import wait_for
+from tests.unit.agent.sets import Set
+
+from primum_agent.components import ComponentFailedError
+from primum_agent.lifecycle import State
+from primum_verifier.core.document import sha256_hex
+
+Attempt = Callable[..., int]
+
+HOOK = """\
+import json, pathlib, sys
+folder, name, step = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+told = json.load(sys.stdin)
+assert told["step"] == step and told["component"] == name
+with (folder / "steps").open("a") as log:
+    files = {item: pathlib.Path(path).read_bytes().decode() for item, path in told["files"].items()}
+    log.write(json.dumps([name, step, told["generation"], told["version"], files]) + "\\n")
+answer = folder / f"{name}.{step}"
+if answer.is_file():
+    print("the pump is running")
+    print("a cable is loose", file=sys.stderr)
+    sys.exit(int(answer.read_text()))
+"""
+
+
+class Hooks:
+    """Two hooks of an integrator, which note what they are asked and answer as told."""
+
+    def __init__(self, field: Any) -> None:
+        self.folder: Path = field.folder / "hooks"
+        self.folder.mkdir()
+        program = self.folder / "hook.py"
+        program.write_text(HOOK)
+        for name in ("pump", "screen"):
+            command = json.dumps([sys.executable, str(program), str(self.folder), name])
+            field.more_settings += (
+                f'[components.{name}]\ninstaller = "hook"\ncommand = {command}\nasks_at_most = 2\n'
+            )
+        field.more_settings += '[components.app]\ninstaller = "tree"\n'
+        field.enroll()
+
+    def answers(self, name: str, step: str, code: int | None) -> None:
+        path = self.folder / f"{name}.{step}"
+        path.unlink(missing_ok=True)
+        if code is not None:
+            path.write_text(str(code))
+
+    def steps(self) -> list[tuple[str, str, int]]:
+        log = self.folder / "steps"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [tuple(json.loads(line)[:3]) for line in lines]
+
+    def files(self) -> list[Any]:
+        return [json.loads(line)[3:] for line in (self.folder / "steps").read_text().splitlines()]
+
+    def forget(self) -> None:
+        (self.folder / "steps").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def hooks(in_the_field: Any) -> Hooks:
+    return Hooks(in_the_field)
+
+
+def release(
+    field: Any, version: str, counter: int, *, pump: str = "", screen: str = "", **given: Any
+) -> None:
+    files = {"bin/start*": f"start {version}".encode(), "etc/app.toml": b"same", "empty": b""}
+    made = Set(field)
+    if pump:
+        made.hook("pump", version, pump.encode())
+    made.tree("app", version, files)
+    if screen:
+        made.hook("screen", version, screen.encode())
+    made.release(version, counter=counter, **given)
+
+
+def activated(field: Any, attempt_now: Attempt) -> int:
+    assert attempt_now() == 0
+    field.commit()
+    number: int = field.journal().state().active
+    return number
+
+
+def test_a_set_is_laid_out_whole_and_comes_into_effect_in_order(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1", screen="s1")
+    number = activated(in_the_field, attempt_now)
+    folder = in_the_field.layout.generations / str(number)
+    assert (folder / "app/bin/start").read_bytes() == b"start 1.0.0"
+    assert stat.S_IMODE((folder / "app/bin/start").stat().st_mode) == 0o550
+    assert stat.S_IMODE((folder / "app/etc/app.toml").stat().st_mode) == 0o440
+    assert (folder / "app/empty").read_bytes() == b""
+    assert (folder / "pump/pump.bin").read_bytes() == b"p1"
+    assert not list(folder.rglob("*.tree-pack")), "what only carried it is not kept"
+    assert [step[:2] for step in hooks.steps()] == [
+        ("pump", "ask"),
+        ("screen", "ask"),
+        ("pump", "prepare"),
+        ("screen", "prepare"),
+        ("pump", "take-effect"),
+        ("screen", "take-effect"),
+    ]
+    told = in_the_field.event("update.activated")["data"]["detail"]["components"]
+    assert told == [f"{name} 1.0.0: take-effect" for name in ("pump", "app", "screen")]
+    files = in_the_field.standing()["files"]
+    assert [Path(item["path"]).name for item in files] == ["model-1.0.0.onnx"]
+    hooks.forget()
+    assert attempt_now("resume") == 0
+    assert hooks.steps() == [("pump", "confirm", number), ("screen", "confirm", number)]
+    hooks.forget()
+    assert attempt_now("resume") == 0
+    assert hooks.steps() == [], "told once"
+
+
+def test_what_two_releases_have_alike_is_not_touched_and_lies_there_once(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="same", screen="s1")
+    first = activated(in_the_field, attempt_now)
+    hooks.forget()
+    release(in_the_field, "1.1.0", 2, pump="same", screen="s2")
+    second = activated(in_the_field, attempt_now)
+    assert ("pump", "take-effect", second) not in hooks.steps()
+    assert ("screen", "take-effect", second) in hooks.steps()
+    folders = [in_the_field.layout.generations / str(number) for number in (first, second)]
+    same = [folder / "app/etc/app.toml" for folder in folders]
+    assert same[0].stat().st_ino == same[1].stat().st_ino
+
+
+def test_a_component_that_fails_takes_the_whole_set_back_in_reverse(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1", screen="s1")
+    first = activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2, pump="p2", screen="s2", max_attempts=2)
+    hooks.forget()
+    hooks.answers("screen", "take-effect", 3)
+    # The way back works again only once the cable is mended.
+    with pytest.raises(ComponentFailedError):
+        attempt_now()
+    state = in_the_field.journal().state()
+    assert state.lifecycle is State.ACTIVATING, "nothing is claimed that is not so"
+    hooks.answers("screen", "take-effect", None)
+    hooks.forget()
+    assert attempt_now("resume") == 0
+    back = [step for step in hooks.steps() if step[1] == "take-effect"]
+    assert back == [("screen", "take-effect", first), ("pump", "take-effect", first)]
+    state = in_the_field.journal().state()
+    assert (state.lifecycle, state.active) == (State.IDLE, first)
+    assert in_the_field.layout.active.readlink().name == str(first)
+    assert in_the_field.standing()["generation"] == first
+
+
+def test_a_set_that_never_comes_into_effect_is_given_up_and_a_person_lets_it_be_tried_again(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    first = activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2, pump="p2", screen="new", max_attempts=2)
+    hooks.answers("screen", "take-effect", 3)
+    for _ in range(2):
+        hooks.forget()
+        assert attempt_now() == 3
+        state = in_the_field.journal().state()
+        assert (state.lifecycle, state.active) == (State.IDLE, first)
+        acts = [step[:2] for step in hooks.steps() if step[1] in {"take-effect", "leave"}]
+        assert acts == [
+            ("pump", "take-effect"),
+            ("screen", "take-effect"),
+            ("screen", "leave"),
+            ("pump", "take-effect"),
+        ]
+    failed = in_the_field.event("update.failed")["data"]
+    assert failed["reasons"] == ["state.component"]
+    assert "a cable is loose" in failed["detail"]["found"]
+    faults = in_the_field.journal().state().faults
+    assert faults == {in_the_field.releases["1.1.0"]: "state.component"}
+    hooks.forget()
+    assert attempt_now() == 1
+    assert {step[1] for step in hooks.steps()} <= {"confirm"}, (
+        "a release that was given up is not tried at every poll"
+    )
+    hooks.answers("screen", "take-effect", None)
+    assert in_the_field.agent("retry", "1.1.0").returncode == 0
+    assert attempt_now() == 0
+    assert in_the_field.journal().state().in_use.version == "1.1.0"
+
+
+def test_a_later_plan_forgives_components_that_did_not_come_into_effect(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1", max_attempts=1)
+    hooks.answers("pump", "prepare", 1)
+    assert attempt_now() == 3
+    assert in_the_field.journal().state().faults
+    hooks.answers("pump", "prepare", None)
+    in_the_field.assign("1.0.0")
+    in_the_field.publish()
+    assert attempt_now() == 0
+    assert in_the_field.journal().state().in_use.version == "1.0.0"
+
+
+def test_a_component_that_asks_for_patience_holds_and_is_seen_until_it_asked_too_often(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    hooks.answers("pump", "ask", 75)
+    for _ in range(2):
+        assert attempt_now() == 5
+        assert in_the_field.journal().state().lifecycle is State.WAITING
+    assert in_the_field.kinds().count("update.waiting") == 1, "one problem, one event"
+    shown = in_the_field.agent("status", "--json")
+    gates = {item["gate"]: item for item in json.loads(shown.stdout)["gates"]}
+    assert gates["components"]["standing"] == "holds"
+    assert "the pump is running" in gates["components"]["reading"]
+    assert attempt_now() == 3
+    assert in_the_field.journal().state().lifecycle is State.IDLE
+    assert in_the_field.event("update.failed")["data"]["reasons"] == ["state.asked-later"]
+    assert {step[1] for step in hooks.steps()} == {"ask"}, "nothing was done"
+    hooks.answers("pump", "ask", None)
+    assert in_the_field.agent("retry", "1.0.0").returncode == 0
+    assert attempt_now() == 0
+
+
+def test_health_that_is_not_proven_brings_every_component_back(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    first = activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2, pump="p2", screen="s2", health_window=1)
+    hooks.forget()
+    with in_the_field.running():
+        wait_for(lambda: "update.rolled-back" in in_the_field.kinds() or None)
+    acts = [step[:2] for step in hooks.steps() if step[1] in {"take-effect", "leave"}]
+    assert acts[-2:] == [("screen", "leave"), ("pump", "take-effect")]
+    assert hooks.files()[-1][1] == {"pump-firmware": "p1"} or ("pump", "confirm") in [
+        step[:2] for step in hooks.steps()
+    ]
+    assert in_the_field.journal().state().active == first
+
+
+def test_a_set_for_a_device_without_the_installer_is_refused_before_a_byte_is_fetched(
+    in_the_field: Any, attempt_now: Attempt
+) -> None:
+    Set(in_the_field).image("pump", "1.0.0", b"image").release("1.0.0", counter=1)
+    assert attempt_now() == 1
+    refused = in_the_field.event("update.refused")["data"]
+    assert refused["reasons"] == ["compat.installer"]
+    assert "update.downloading" not in in_the_field.kinds()
+    assert not in_the_field.journal().state().generations
+
+
+@pytest.mark.usefixtures("hooks")
+def test_a_tree_that_lost_a_file_is_no_longer_whole_and_is_left(
+    in_the_field: Any, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1)
+    first = activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2)
+    second = activated(in_the_field, attempt_now)
+    start = in_the_field.layout.generations / str(second) / "app/bin/start"
+    start.chmod(0o640)
+    start.write_bytes(b"something else")
+    assert attempt_now("resume") == 0
+    assert in_the_field.journal().state().active == first
+    assert in_the_field.event("eligibility.lost")["data"]["reasons"] == ["artifact.digest"]
+
+
+@pytest.mark.usefixtures("hooks")
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"compression": "none"}, "artifact.digest"),
+        ({"files": [{"path": "a", "length": 3, "sha256": sha256_hex(b"abc")}]}, "artifact.digest"),
+        ({"files": [{"path": "a", "length": 900, "sha256": sha256_hex(b"")}]}, "artifact.size"),
+        ({"files": [{"path": "../a", "length": 1, "sha256": "0" * 64}]}, "document.invalid"),
+    ],
+)
+def test_a_pack_that_is_not_what_its_list_says_leaves_nothing(
+    in_the_field: Any, attempt_now: Attempt, given: Any, reason: str
+) -> None:
+    Set(in_the_field).tree("app", "1.0.0", {"a": b"some bytes"}, **given).release(
+        "1.0.0", counter=1
+    )
+    assert attempt_now() == 1
+    assert in_the_field.event("update.refused")["data"]["reasons"] == [reason]
+    assert attempt_now() == 1
+    assert in_the_field.kinds().count("update.refused") == 1, "refused once and remembered"
+    assert not list(in_the_field.layout.generations.iterdir())
+    assert not (in_the_field.layout.generations.parent / "a").exists()
+    assert in_the_field.journal().state().lifecycle is State.IDLE
