@@ -80,8 +80,9 @@ class SafeMode:
     Attributes:
         reasons: reason codes, the primary first.
         notice: what the user is to be told.
-        suspended: ``ai-function`` or ``device-function`` where a signed order suspends it: with
-            the latter the device may not go on measuring either; empty otherwise.
+        suspended: ``ai-function`` or ``device-function`` where a signed order suspends it, or the
+            application had the use stopped: with the latter word the device may not go on
+            measuring either; empty otherwise.
     """
 
     state_dir: Path
@@ -170,6 +171,18 @@ class ActiveRelease:
     def tell_unhealthy(self, why: str) -> bool:
         """Tell the agent that this release does not work: it rolls back, if it is provisional."""
         return self._tell("unhealthy", why=why)
+
+    def ask_safe_mode(self, why: str, *, by: str = "") -> bool:
+        """Ask that no release be used any more; whether the agent took it.
+
+        It lasts through restarts and newer releases, until a person at the device ends it with
+        ``primum-agent reinstate``. Whether or not it was taken: stop using the release now.
+
+        Args:
+            why: one line for journal, reports and screen; nothing about a patient.
+            by: the person who asks; empty where it is the application itself.
+        """
+        return self._tell("safe-mode", why=why, **({"by": by} if by else {}))
 
     def tell_activated(self) -> bool:
         """Tell the agent that this release was loaded."""

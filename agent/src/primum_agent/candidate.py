@@ -290,6 +290,12 @@ class CandidateWork:
             return self._refused(verdict)
         return self._held(held, step=Step.ACTIVATE, verdict=verdict)
 
+    def _came_meanwhile(self) -> Reason | None:
+        """What came up while others were asked; then everything is looked at again."""
+        if clinical_use(self._device.layout) is not ClinicalUse.IDLE:
+            return Reason.SAFETY_IN_USE
+        return Reason.SAFETY_STOPPED if self._device.journal.state().stopped else None
+
     def _look(
         self,
         verdict: Verdict,
@@ -318,9 +324,8 @@ class CandidateWork:
             gates = self._look(verdict, steps=(Step.ACTIVATE,), components=answer)
             if held := holding(gates, Step.ACTIVATE):
                 return self._held(held, step=Step.ACTIVATE, verdict=verdict)
-        if clinical_use(self._device.layout) is not ClinicalUse.IDLE:
-            # An episode began while others were asked: everything is looked at again.
-            return Conclusion(f"waiting: {Reason.SAFETY_IN_USE}", EXIT_WAITING)
+        if (came := self._came_meanwhile()) is not None:
+            return Conclusion(f"waiting: {came}", EXIT_WAITING)
         return self._activate(verdict, manifest)
 
     def _held(

@@ -34,6 +34,7 @@ COMMANDS = {
     "defer": "the person who uses the device says later, a bounded number of times",
     "override": "let one gate be passed for some hours; never clinical use",
     "rollback": "go back to a release that is held here, without fetching anything",
+    "reinstate": "end a stop that the application asked for",
     "retry": "let a release be tried again that was given up or set aside",
     "poll": "ask the running supervisor to poll now",
 }

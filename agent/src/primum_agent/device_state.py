@@ -94,6 +94,7 @@ class DeviceState:
         eligibility: what the last review of the active release concluded, as one text.
         leaving: while rolling back, the reason for it.
         agreed: releases that a person agreed to, with who it was.
+        stopped: why no release may be used until a person says otherwise; empty without a stop.
         unknown: members that an agent one generation ahead stored, by the part they belong to;
             kept for the day it runs again, and no part of what is compared.
     """
@@ -113,6 +114,7 @@ class DeviceState:
     eligibility: str = ""
     leaving: str = ""
     agreed: Mapping[str, str] = field(default_factory=dict)
+    stopped: str = ""
     unknown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     def generation(self, number: int | None) -> Generation | None:
@@ -189,7 +191,8 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
         data: the event's ``data`` member. ``to`` is the next lifecycle state; ``change`` may hold
             ``candidate``, ``generation`` (added or replaced), ``active``, ``target``,
             ``collected`` (numbers taken off the disk), ``conclusion``, ``fault``, ``forgiven``,
-            ``setback``, ``unproven``, ``agreed``, ``counterFloor`` and ``eligibility``.
+            ``setback``, ``unproven``, ``agreed``, ``counterFloor``, ``eligibility`` and
+            ``stopped``.
     """
     change: Mapping[str, Any] = data.get("change", {})
     state = _with_progress(state, data)
@@ -204,7 +207,7 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
         gone = set(change["collected"])
         kept = tuple(item for item in state.generations if item.number not in gone)
         state = replace(state, generations=kept)
-    for name in ("active", "target", "eligibility"):
+    for name in ("active", "target", "eligibility", "stopped"):
         if name in change:
             state = replace(state, **{name: change[name]})
     if "nextGeneration" in change:

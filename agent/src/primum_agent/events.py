@@ -60,6 +60,8 @@ class EventKind(StrEnum):
     ELIGIBILITY_CHANGED = "eligibility.changed"
     ELIGIBILITY_RESTATED = "eligibility.restated"
     SAFE_MODE_ENTERED = "safe-mode.entered"
+    SAFE_MODE_ASKED = "safe-mode.asked"
+    SAFE_MODE_LEFT = "safe-mode.left"
     STORE_COLLECTED = "store.collected"
 
     @property

@@ -16,14 +16,15 @@ from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.proving import prove
 from primum_agent.serving import SAFE_NOTICE, safe, serve
+from primum_agent.standing import AI_FUNCTION, DEVICE_FUNCTION
 from primum_agent.taking_effect import go_back_in_effect
 from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
 
 SUSPENDS = {
-    NoticeAction.SUSPEND_AI_FUNCTION: "ai-function",
-    NoticeAction.SUSPEND_DEVICE_FUNCTION: "device-function",
+    NoticeAction.SUSPEND_AI_FUNCTION: AI_FUNCTION,
+    NoticeAction.SUSPEND_DEVICE_FUNCTION: DEVICE_FUNCTION,
 }
 """What an order that leaves no release suspends, as ``standing.json`` says it."""
 
@@ -65,11 +66,13 @@ def roll_back(
         clock=device.clock,
         reasons=reasons,
         notice=in_safe_mode,
-        suspended=suspended,
+        suspended=suspended or (AI_FUNCTION if state.stopped else ""),
     )
     tried: dict[str, str] = {}
-    found = chosen
-    if judge is not None and not suspended and found is None:
+    found = None if state.stopped else chosen
+    if state.stopped:
+        tried["all"] = str(Reason.SAFETY_STOPPED)
+    elif judge is not None and not suspended and found is None:
         for held in (*_in_order(state, preferred), *_set_aside(state)):
             obstacle = obstacle_to(device, judge, held)
             if obstacle is None:
@@ -106,7 +109,7 @@ def roll_back(
                 result="done",
                 reasons=(*reasons, Reason.FALLBACK_NONE),
                 change={"active": None, "target": None, "candidate": None, "eligibility": ""},
-                detail={**detail, "why": _why_none(suspended)},
+                detail={**detail, "why": _why_none(suspended, stopped=state.stopped)},
             )
         )
     else:
@@ -149,7 +152,9 @@ def roll_back(
     return found
 
 
-def _why_none(suspended: str) -> str:
+def _why_none(suspended: str, *, stopped: str) -> str:
+    if stopped:
+        return f"the use was stopped: {stopped}"
     if suspended:
         return f"the signed order suspends the {suspended.replace('-', ' ')}"
     return "no held release may be used"

@@ -1,8 +1,8 @@
 """What must never fall, kept once more beside the journal for the day the journal is damaged.
 
 The file holds the versions accepted of each authority, the floors of the release counter, the
-device context and the trust map, the releases known to be faulty, and a sequence number that was
-never used.
+device context and the trust map, the releases known to be faulty, a stop that stands, and a
+sequence number that was never used.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Floors:
         trust_map: the number of the newest trust map that was in force.
         boots: boots counted so far.
         faults: releases that failed by their own fault, with the reason.
+        stopped: why no release may be used until a person says otherwise; empty without a stop.
         trust: for each authority, the highest version accepted of each role.
         reference: for each authority, when its set was last accepted.
     """
@@ -40,6 +41,7 @@ class Floors:
     trust_map: int = 0
     boots: int = 0
     faults: Mapping[str, str] = field(default_factory=dict)
+    stopped: str = ""
     trust: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     reference: Mapping[str, str] = field(default_factory=dict)
 

@@ -79,6 +79,7 @@ class GateKeeper:
             asked=None if verdict is None else self._asked(verdict, powered=powered, ask=ask),
             expected_seconds=0.0 if manifest is None else self._expected(manifest, set(steps)),
             components=components,
+            stopped=device.journal.state().stopped,
         )
         return judge_gates(
             settings,

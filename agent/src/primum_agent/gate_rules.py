@@ -32,6 +32,7 @@ _MEBI = 1024 * 1024
 class GateId(StrEnum):
     """Every gate, in the order in which they are shown."""
 
+    STOPPED = "stopped"
     CLINICAL_USE = "clinical-use"
     BATTERY = "battery"
     TEMPERATURE = "temperature"
@@ -82,12 +83,13 @@ OVERRIDABLE = frozenset(
         GateId.METERED,
     }
 )
-"""Clinical use never is; consent is a person's to give, and a component knows its own time."""
+"""Clinical use and a stop never are; consent is a person's, a component knows its own time."""
 
 CONVENIENCE = frozenset({GateId.WINDOW, GateId.METERED})
 """What a critical release does not wait for."""
 
 HELD_STEPS: Mapping[GateId, frozenset[Step]] = {
+    GateId.STOPPED: frozenset({Step.ACTIVATE}),
     GateId.CLINICAL_USE: frozenset({Step.ACTIVATE}),
     GateId.BATTERY: frozenset({Step.TEST, Step.ACTIVATE}),
     GateId.TEMPERATURE: frozenset({Step.TEST, Step.ACTIVATE}),
@@ -123,6 +125,7 @@ class GateReadings:
     """What was found of the device at one moment; None where nobody can say.
 
     Attributes:
+        stopped: why the application had the use of every release stopped; empty where it did not.
         use: whether a patient is being served.
         use_found: the same in words.
         battery: percent.
@@ -140,6 +143,7 @@ class GateReadings:
             come into effect now, else why not; None where none has to be asked.
     """
 
+    stopped: str = ""
     use: Use = Use.UNKNOWN
     use_found: str = "nobody can say"
     battery: float | None = None
@@ -293,6 +297,13 @@ def _holds(
     )
 
 
+def _stopped(_: GateSettings, found: GateReadings) -> Gate:
+    gate = GateId.STOPPED
+    if not found.stopped:
+        return _open(gate, "nobody stopped the use")
+    return _holds(gate, found.stopped, "primum-agent reinstate", Reason.SAFETY_STOPPED)
+
+
 def _clinical_use(_: GateSettings, found: GateReadings) -> Gate:
     gate = GateId.CLINICAL_USE
     if found.use is Use.IDLE:
@@ -415,6 +426,7 @@ def _components(_: GateSettings, found: GateReadings) -> Gate:
 
 
 _JUDGES: Mapping[GateId, Callable[[GateSettings, GateReadings], Gate]] = {
+    GateId.STOPPED: _stopped,
     GateId.CLINICAL_USE: _clinical_use,
     GateId.BATTERY: _battery,
     GateId.TEMPERATURE: _temperature,

@@ -63,6 +63,7 @@ def read_gates(
     asked: Asked | None,
     expected_seconds: float,
     components: str | None = None,
+    stopped: str = "",
 ) -> GateReadings:
     """Everything that the gates are judged by, once.
 
@@ -75,6 +76,7 @@ def read_gates(
         asked: where the question to a person stands.
         expected_seconds: how long the work that is left will take.
         components: what the components of the release answer.
+        stopped: why the use of every release was stopped; empty where it was not.
     """
     use, use_found = _use(settings.clinical_use, declared)
     metered, metered_found = _metered(settings.metered)
@@ -82,6 +84,7 @@ def read_gates(
     zone = None if settings.window is None else zone_of(settings.window.zone)
     local, time_found = _local(clock, proven=proven, zone=zone)
     return GateReadings(
+        stopped=stopped,
         use=use,
         use_found=use_found,
         battery=None if felt is None else felt.battery,

@@ -190,7 +190,7 @@ class Journal(JournalCheckpoints, JournalFloors):
         """
         with self._writing():
             recorded = self._append(entry)
-        if {"counterFloor", "fault", "forgiven"} & set(entry.change):
+        if {"counterFloor", "fault", "forgiven", "stopped"} & set(entry.change):
             self._keep_floors()
         return recorded
 
@@ -318,6 +318,8 @@ class Journal(JournalCheckpoints, JournalFloors):
         change: dict[str, object] = {"counterFloor": floors.counter, **salvage()}
         if floors.faults:
             change["fault"] = dict(floors.faults)
+        if floors.stopped:
+            change["stopped"] = floors.stopped
         gap: dict[str, object] = {
             "firstUnused": first,
             "lastRecorded": mark,

@@ -89,6 +89,7 @@ class JournalFloors(JournalReading):
             trust_map=max(old.trust_map, int(self.counter(TRUST_MAP_FLOOR, "0"))),
             boots=max(old.boots, int(self.counter("boots", "0"))),
             faults=dict(state.faults),
+            stopped=state.stopped,
             trust=trust,
             reference=reference,
         )

@@ -1,8 +1,8 @@
 """What the application and the commands may ask of the supervisor over its socket.
 
 A request carries no authority: no address, no path, no version.  It can prove health, declare
-clinical use, ask what is, and ask for a poll now.  It can pass on a person's answer to the one
-question that stands, about the release that the question names.
+clinical use, have the use of a release stopped, ask what is, and ask for a poll now.  It can pass
+on a person's answer to the one question that stands, about the release that the question names.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from primum_agent.clock import Clock
 from primum_agent.commands.shared import person_named
 from primum_agent.consenting import agree, asked_about, defer, told_question
 from primum_agent.desk import Visitor
@@ -19,6 +20,7 @@ from primum_agent.health import summary_of
 from primum_agent.health_proof import say_healthy
 from primum_agent.journal import Journal
 from primum_agent.lifecycle import State, UnlistedStimulusError
+from primum_agent.stopping import one_line, stop
 from primum_agent.transitions import OPENED, unhealthy
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
@@ -27,6 +29,11 @@ MAX_EPISODES = 64
 """Open episodes of one connection; more is a fault of the application."""
 
 _WHY_BYTES = 500
+
+
+def _text(request: dict[str, Any], name: str, without: str = "") -> str:
+    found = request.get(name, without)
+    return found if isinstance(found, str) else ""
 
 
 def _no(reason: Reason, message: str) -> dict[str, Any]:
@@ -39,18 +46,22 @@ class Requests:
 
     Attributes:
         journal: gives the open journal, or None while there is none.
+        clock: the clock port.
         poll_now: asks the supervisor to poll.
         status: what ``status`` adds to the present state.
         changed: tells the supervisor that the state changed.
+        stopped: tells the supervisor that the use of every release was stopped.
         reach: asks the supervisor to reach the authorities, so that health can be proven.
         may_use: answers for one episode.
         needs_repositories: whether health is proven only once both authorities were reached.
     """
 
     journal: Callable[[], Journal | None]
+    clock: Clock
     poll_now: Callable[[], None]
     status: Callable[[], dict[str, Any]]
     changed: Callable[[], None]
+    stopped: Callable[[Journal], None]
     reach: Callable[[], None]
     may_use: Callable[[dict[str, Any]], dict[str, Any]]
     needs_repositories: bool = False
@@ -61,6 +72,7 @@ class Requests:
             "activated": self._activated,
             "healthy": self._healthy,
             "unhealthy": self._unhealthy,
+            "safe-mode": self._safe_mode,
             "may-use": lambda _, asked: self.may_use(asked),
             "episode-begin": self._episode_begin,
             "episode-end": self._episode_end,
@@ -130,6 +142,20 @@ class Requests:
         journal.record(unhealthy(state.in_use, why=why))
         self.changed()
         return answer
+
+    def _safe_mode(self, _: Visitor, request: dict[str, Any]) -> dict[str, Any]:
+        """The application, or a person at it, wants no release used any more."""
+        journal = self.journal()
+        why = one_line(_text(request, "why"), where="why")
+        by = person_named(_text(request, "by", "the application"), where="by")
+        answer = self._about_active(request)
+        if not answer["ok"] or journal is None:
+            return answer
+        used = journal.state().in_use
+        if used is not None:
+            stop(journal, used, clock=self.clock, why=why, by=by)
+        self.stopped(journal)
+        return {"ok": True, "stopped": journal.state().stopped}
 
     def _episode_begin(self, visitor: Visitor, _: dict[str, Any]) -> dict[str, Any]:
         if visitor.episodes >= MAX_EPISODES:

@@ -11,7 +11,7 @@ from primum_agent.collecting import keep_as_evidence
 from primum_agent.device import Device
 from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
-from primum_agent.fallback import SUSPENDED, roll_back_as_ordered
+from primum_agent.fallback import SUSPENDED, roll_back, roll_back_as_ordered
 from primum_agent.gates import episode_runs
 from primum_agent.in_force import keep_in_force, terms_in_force
 from primum_agent.judging import Judge
@@ -22,6 +22,7 @@ from primum_agent.serving import serve
 from primum_agent.standing import Ending, read_standing
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.question import ArtifactsFact, Verdict
+from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, EpisodeRule, NoticeAction, Phase
 
 
@@ -39,6 +40,9 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
     used = state.in_use
     if used is None:
         _serve_unchanged(device)
+        return None
+    if state.stopped:
+        _leave_stopped(device, used, why=state.stopped)
         return None
     whole = device.store.generation_is_whole(used.number, release=used.release)
     if judge is None:
@@ -96,6 +100,25 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
             terms=terms,
         )
     return verdict
+
+
+def _leave_stopped(device: Device, used: Generation, *, why: str) -> None:
+    """Leave what the application had stopped; nothing is judged, and no other release is taken."""
+    reasons = (str(Reason.SAFETY_STOPPED),)
+    forget(device.journal)
+    device.journal.record(
+        Entry(
+            kind=EventKind.UPDATE_ROLLING_BACK,
+            stimulus=Stimulus.TAKEN_AWAY,
+            subject=used.name,
+            attempt=device.attempt,
+            result="accepted",
+            reasons=reasons,
+            change={"candidate": None},
+            detail={"why": why, "generation": used.number},
+        )
+    )
+    roll_back(device, None, reasons=reasons)
 
 
 def _keep_if_possible(device: Device, verdict: Verdict) -> None:

@@ -13,6 +13,7 @@ from primum_agent.installer import is_for_application
 from primum_agent.layout import Layout
 from primum_agent.served_terms import ServedTerms, terms_of_record
 from primum_agent.standing import Ending, Standing, read_standing, write_standing
+from primum_agent.stopping import stopped_standing
 from primum_verifier.core.reasons import Reason
 
 SAFE_NOTICE = "No eligible model is active. The device measures only."
@@ -48,6 +49,10 @@ def serve(
     Raises:
         FailedError: the run folder cannot be written; the old file stands.
     """
+    if state.stopped:
+        narrowed = stopped_standing(state, notice=notice, reasons=reasons, suspended=suspended)
+        write_standing(layout, narrowed, clock=clock)
+        return
     used = state.in_use
     fail_here(FailPoint.PROVISIONAL_BEFORE_STANDING)
     record = None if used is None else record_in_force(store, used)

@@ -17,6 +17,9 @@ from primum_agent.layout import Layout
 
 SCHEMA_VERSION = "0.1"
 
+AI_FUNCTION = "ai-function"
+DEVICE_FUNCTION = "device-function"
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -56,8 +59,8 @@ class Standing:
             reads them; empty in safe mode.
         ordered: what a signed order makes of the release while it goes on; empty without one.
         ending: set while it waits for the end of a running episode.
-        suspended: in safe mode, what a signed order suspends: the AI function, or the whole
-            function of the device; empty where none does.
+        suspended: in safe mode, what a signed order or a stop suspends: :data:`AI_FUNCTION`, or
+            :data:`DEVICE_FUNCTION`, the whole function of the device; empty where none does.
     """
 
     generation: int | None = None

@@ -49,6 +49,7 @@ from primum_agent.requests import Requests
 from primum_agent.salvage import salvage
 from primum_agent.service import ServiceManager, status_line
 from primum_agent.settings import Settings
+from primum_agent.stopping import tell_stop
 from primum_agent.transitions import PLANNED_STOP
 from primum_agent.watching import Watch
 from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, EXIT_REFUSED, PrimumError
@@ -225,9 +226,11 @@ class Supervisor:
     def _open_desk(self) -> Desk:
         requests = Requests(
             journal=lambda: self.journal,
+            clock=self.clock,
             poll_now=self.poll_now,
             status=self.status,
             changed=self.look_again,
+            stopped=self._tell_stop,
             reach=self._watch.reach,
             may_use=partial(answer_may_use, state_dir=self.layout.root, now=self.clock.now),
             needs_repositories=self.settings.health.repositories_reached,
@@ -410,6 +413,11 @@ class Supervisor:
         if waits and not self._episodes():
             self._plan.poll(self.monotonic())
         self.wake()
+
+    def _tell_stop(self, journal: Journal) -> None:
+        """The use of every release was stopped: the application is told before anything else."""
+        self.wake()
+        tell_stop(self.layout, journal.state(), clock=self.clock)
 
     def _episodes(self) -> int:
         """How many episodes are declared over the socket."""

@@ -1,4 +1,4 @@
-"""What the supervisor watches between attempts: the health window, and the end of an episode.
+"""What the supervisor watches between attempts: the health window, a stop, the end of an episode.
 
 It hashes nothing and judges no release.  What has to be done about a release is an attempt's to
 do; here stands only when one is due.
@@ -25,6 +25,8 @@ from primum_agent.transitions import not_proven
 LOG = logging.getLogger("primum.supervisor")
 
 _REACH_SECONDS = 5.0  # between two polls that a provisional release waits for
+_LEAVE_SECONDS = 30.0  # between two attempts to leave what was stopped, where one could not
+_FAR = 3600.0
 
 
 @dataclass(eq=False, kw_only=True)
@@ -48,6 +50,7 @@ class Watch:
     _episode: EpisodeWatch = field(default_factory=EpisodeWatch)
     _probe: HealthProbe = field(init=False)
     _next_reach: float = 0.0
+    _next_leave: float = 0.0
 
     def __post_init__(self) -> None:
         health = self.settings.health
@@ -68,6 +71,7 @@ class Watch:
         return min(
             self.watch_window(journal, now),
             self._watch_episode(journal, now, episodes=episodes),
+            self._watch_stop(journal, now),
         )
 
     def watch_window(self, journal: Journal, now: float) -> float:
@@ -117,6 +121,17 @@ class Watch:
         if self.plan.child is None and self._episode.is_due(episodes=episodes, now=now):
             self.plan.resume(now)
         return look_again
+
+    def _watch_stop(self, journal: Journal, now: float) -> float:
+        """Let what was stopped be left; when to look at the latest."""
+        state = journal.state()
+        if not state.stopped or state.in_use is None:
+            self._next_leave = now
+            return now + _FAR
+        if self.plan.child is None and now >= self._next_leave:
+            self._next_leave = now + _LEAVE_SECONDS
+            self.plan.resume(now)
+        return self._next_leave
 
     def _give_up(self, journal: Journal, used: Generation) -> None:
         why = f"no health within {used.health_window} s"

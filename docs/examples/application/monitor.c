@@ -1,7 +1,7 @@
 /* An application that works with the agent: `monitor STATE [what is known of the patient]`.
 
    Each line on the standard input is what happens to it: `open`, `begin` and `end` of an episode,
-   or a score that the model gave. Each line on the standard output is a JSON object. It ends with
+   `stop WHY` where somebody wants no release used any more, or a score that the model gave. Each line on the standard output is a JSON object. It ends with
    0, or with 1 where it is in safe mode then, and 2 where the call is wrong. */
 
 #define _POSIX_C_SOURCE 200809L
@@ -68,6 +68,13 @@ static void show(double score) {
            score >= primum.release.threshold ? "true" : "false", stamp);
 }
 
+/* A person at the screen has it stopped: at once, whether or not the agent can be told. */
+static void stop(const char *why) {
+    primum_end(&primum);
+    bool taken = primum_ask_safe_mode(&primum, why);
+    printf("{\"event\": \"stopped\", \"taken\": %s}\n", taken ? "true" : "false");
+}
+
 static bool read_input(char *text, struct primum_channel *input) {
     char *rest = NULL, *end;
     input->channel = strtok_r(text, ",", &rest);
@@ -128,7 +135,10 @@ int main(int count, char **words) {
             runs = false;
             puts("{\"event\": \"stopped\"}");
         }
-        if (strcmp(line, "open") == 0 && !runs) {
+        if (strncmp(line, "stop ", 5) == 0) {
+            stop(line + 5);
+            runs = false;
+        } else if (strcmp(line, "open") == 0 && !runs) {
             open_again();
         } else if (strcmp(line, "begin") == 0 && !runs) {
             runs = begin();

@@ -219,6 +219,8 @@ bool primum_open(struct primum *primum) {
     struct primum_release *release = &primum->release;
     const char *why = "state.damaged";
     safe_mode(release, why, "");
+    if (primum->stopped)
+        return safe_mode(release, "safety.stopped", "");
     if (standing == NULL)
         return false;
     if (is_word(json_member(standing, "mode"), "safe")) {
@@ -355,22 +357,33 @@ static bool is_taken(const struct json *answer) {
     return ok != NULL && ok->type == JSON_TRUE;
 }
 
-static bool tell(struct primum *primum, const char *what) {
-    char request[128] = "";
+static bool tell(struct primum *primum, const char *what, const char *why) {
+    char request[256 + 6 * PRIMUM_TEXT] = "";
     long long deadline = milliseconds() + ANSWER_SECONDS * 1000;
     int link = primum->release.usable ? connected(primum) : -1;
     if (link < 0)
         return false;
-    append(request, sizeof request, "{\"do\": \"%s\", \"generation\": %lld}\n", what,
-           primum->release.generation);
-    bool taken = is_taken(converse(link, request, deadline));
+    bool fits = append(request, sizeof request, "{\"do\": \"%s\", \"generation\": %lld", what,
+                       primum->release.generation);
+    if (why != NULL)
+        fits = fits && append(request, sizeof request, ", \"why\": ")
+            && primum_quote(request, sizeof request, why);
+    fits = fits && append(request, sizeof request, "}\n");
+    bool taken = fits && is_taken(converse(link, request, deadline));
     close(link);
     return taken;
 }
 
-bool primum_activated(struct primum *primum) { return tell(primum, "activated"); }
+bool primum_activated(struct primum *primum) { return tell(primum, "activated", NULL); }
 
-bool primum_healthy(struct primum *primum) { return tell(primum, "healthy"); }
+bool primum_healthy(struct primum *primum) { return tell(primum, "healthy", NULL); }
+
+bool primum_ask_safe_mode(struct primum *primum, const char *why) {
+    bool taken = tell(primum, "safe-mode", why);
+    primum->stopped = primum->stopped || !taken;
+    safe_mode(&primum->release, "safety.stopped", why);
+    return taken;
+}
 
 /* Episodes */
 

@@ -50,6 +50,7 @@ struct primum_permission {
 struct primum {
     char state_dir[PRIMUM_PATH];
     struct primum_release release;
+    bool stopped; /* asked for safe mode, and no agent took it */
     int link; /* the connection that holds the episode, or -1 */
 };
 
@@ -67,6 +68,10 @@ bool primum_goes_on(struct primum *primum);
 /* Tell the agent that the release was loaded, that it works; whether the agent took it. */
 bool primum_activated(struct primum *primum);
 bool primum_healthy(struct primum *primum);
+
+/* Ask that no release be used any more, for a reason (one line, nothing about a patient); whether
+   the agent took it. What it did not take holds all the same for as long as this runs. */
+bool primum_ask_safe_mode(struct primum *primum, const char *why);
 
 /* Declare clinical use and ask whether the release may serve it. A refusal declares nothing. */
 bool primum_begin(struct primum *primum, const struct primum_episode *episode,

@@ -284,6 +284,43 @@ def test_safe_mode_is_told_and_measures_only(
     assert shown.end() == 1
 
 
+def test_a_person_has_the_use_stopped_and_nothing_is_shown_any_more(
+    in_the_field: Any,
+    attempt_now: Callable[..., int],
+    start: Callable[..., Running],
+    eventually: Callable[..., Any],
+) -> None:
+    in_the_field.release("1.0.0", counter=1)
+    assert attempt_now() == 0
+    with in_the_field.running():
+        eventually(lambda: agent_is_running(in_the_field.state))
+        example = start(in_the_field.state)
+        assert example.begin()["event"] == "begun"
+        why = 'it said "sinus" for a run of beats'
+        assert example.say(f"stop {why}") == {"event": "stopped", "taken": True}
+        assert example.say("0.9")["event"] == "measured"
+        assert example.begin() == {
+            "event": "refused",
+            "reason": "safety.stopped",
+            "found": "no release may be used",
+        }
+        assert why in in_the_field.standing()["notice"]
+        assert example.end() == 1
+    assert in_the_field.event("safe-mode.asked")["data"]["detail"]["why"] == why
+
+
+def test_a_stop_that_no_agent_takes_holds_in_the_example(
+    tmp_path: Path, start: Callable[..., Running]
+) -> None:
+    standing(tmp_path)
+    example = start(tmp_path)
+    assert example.first["event"] == "opened"
+    assert example.say("stop it is wrong") == {"event": "stopped", "taken": False}
+    assert example.say("open")["reason"] == "safety.stopped"
+    assert example.begin()["event"] == "refused"
+    assert example.end() == 1
+
+
 def test_the_page_says_how_it_is_run() -> None:
     assert page_commands()[1] == "./monitor /var/lib/primum " + " ".join(KNOWN)
 

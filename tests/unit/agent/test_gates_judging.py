@@ -69,7 +69,9 @@ WELL = GateReadings(
     asked=Asked(agreed=True),
     expected_seconds=600.0,
 )
-NOBODY_KNOWS = GateReadings(asked=Asked(mandatory=True), expected_seconds=600.0)
+NOBODY_KNOWS = GateReadings(
+    stopped="it is wrong", asked=Asked(mandatory=True), expected_seconds=600.0
+)
 
 
 def held(gates: tuple[Gate, ...]) -> set[GateId]:
@@ -95,7 +97,8 @@ def test_where_nobody_knows_anything_every_gate_holds_and_says_what_opens_it() -
 
 def test_a_sensor_that_is_absent_by_the_settings_has_no_gate() -> None:
     """A device without a battery must not wait for its charge."""
-    gates = judge_gates(GateSettings(), replace(NOBODY_KNOWS, asked=None, disk_free=10 * MIB))
+    found = replace(NOBODY_KNOWS, stopped="", asked=None, disk_free=10 * MIB)
+    gates = judge_gates(GateSettings(), found)
     assert held(gates) == {GateId.CLINICAL_USE}
     assert row(gates, GateId.BATTERY).standing is GateStanding.NOT_APPLICABLE
 
@@ -116,6 +119,7 @@ answers = st.builds(
 )
 readings = st.builds(
     GateReadings,
+    stopped=st.sampled_from(["", "it is wrong"]),
     use=st.sampled_from(Use),
     battery=percents,
     charging=st.sampled_from([None, True, False]),
@@ -169,6 +173,7 @@ WORSE: dict[str, Worsen] = {
     "agreement gone": lambda found, _: {
         "asked": None if found.asked is None else replace(found.asked, agreed=False)
     },
+    "stopped": lambda _, __: {"stopped": "it is wrong"},
     "never answered": lambda found, _: {
         "asked": None if found.asked is None else replace(found.asked, mandatory=True)
     },
@@ -195,7 +200,10 @@ def test_a_worse_reading_never_opens_a_gate(
 def test_unknown_never_opens_a_gate(
     settings: GateSettings, found: GateReadings, severity: Any
 ) -> None:
-    """Whatever is known of the rest, the gate whose reading is missing holds."""
+    """Whatever is known of the rest, the gate whose reading is missing holds.
+
+    A stop is the device's own record, and always known.
+    """
     unknown: dict[GateId, dict[str, Any]] = {
         GateId.CLINICAL_USE: {"use": Use.UNKNOWN},
         GateId.BATTERY: {"battery": None},
@@ -206,7 +214,7 @@ def test_unknown_never_opens_a_gate(
         GateId.METERED: {"metered": None},
         GateId.CONSENT: {"asked": Asked()},
     }
-    assert set(unknown) == set(GateId)
+    assert set(unknown) == set(GateId) - {GateId.STOPPED}
     for gate, members in unknown.items():
         gates = judge_gates(settings, replace(found, **members), severity=severity)
         opened = severity == "critical" and gate in CONVENIENCE
@@ -242,8 +250,9 @@ def test_what_is_overridden_or_skipped_is_still_shown() -> None:
     assert window.as_dict()["reading"] == "the clock is not trusted"
 
 
-def test_clinical_use_and_consent_cannot_be_overridden() -> None:
-    assert set(GateId) - OVERRIDABLE == {GateId.CLINICAL_USE, GateId.CONSENT}
+def test_clinical_use_a_stop_and_consent_cannot_be_overridden() -> None:
+    kept = {GateId.CLINICAL_USE, GateId.STOPPED, GateId.CONSENT}
+    assert set(GateId) - OVERRIDABLE == kept
 
 
 # One gate at a time
@@ -329,6 +338,7 @@ def test_each_step_waits_for_its_own_gates() -> None:
         Step.DOWNLOAD: ["disk", "metered"],
         Step.TEST: ["battery", "temperature", "disk", "memory"],
         Step.ACTIVATE: [
+            "stopped",
             "clinical-use",
             "battery",
             "temperature",

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     """Show it."""
     journal = journal_to_read(layout_of(options))
     verdicts = journal.verdicts()
-    conclusions = dict(journal.state().conclusions)
+    state = journal.state()
     remembered = {item.release: item.text for item in memories(journal)}
     journal.close()
     wanted = options.version
@@ -53,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
     release = str(found[-1]["release"])
     verdict = {
         **found[-1],
-        "conclusion": conclusions.get(release),
+        "conclusion": state.conclusions.get(release),
+        "stopped": state.stopped,
         "remembered": remembered.get(release, ""),
     }
     if options.json:
@@ -75,6 +76,7 @@ def for_people(verdict: dict[str, Any]) -> str:
     for name, label in (
         ("conclusion", "concluded"),
         ("remembered", "but"),
+        ("stopped", "stopped"),
         ("ordered", "ordered"),
         ("userNotice", "notice"),
     ):

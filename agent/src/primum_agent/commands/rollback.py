@@ -28,14 +28,12 @@ from primum_agent.commands.shared import (
 from primum_agent.desk import ask
 from primum_agent.identity import check_identity
 from primum_agent.settings import read_settings
-from primum_verifier.core.errors import EXIT_DONE, PrimumError, UsageError
-from primum_verifier.core.reasons import Reason
+from primum_agent.stopping import one_line
+from primum_verifier.core.errors import EXIT_DONE, PrimumError
 
 if TYPE_CHECKING:
     from primum_agent.device import Device
     from primum_agent.judging import Judge
-
-_WHY_CHARACTERS = 300
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     order = Order(
         version=options.version,
         by=person_named(options.by, where="--by"),
-        why=_why(options.why),
+        why=one_line(options.why, where="--why"),
         pretend=options.dry_run,
     )
     settings, layout = read_settings(options.provisioning), layout_of(options)
@@ -85,16 +83,3 @@ def run(options: argparse.Namespace) -> int:
     else:
         show(f"{went_to[0]} may run here, passed its self-test, and {done} in use.")
     return EXIT_DONE
-
-
-def _why(text: str) -> str:
-    why = " ".join(text.split())
-    if not why or len(why) > _WHY_CHARACTERS or not why.isprintable():
-        raise UsageError(
-            "An order to go back says why.",
-            reason=Reason.USAGE,
-            where="--why",
-            found=repr(text[:80]),
-            expected=f"one line of at most {_WHY_CHARACTERS} characters",
-        )
-    return why

@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
         "conclusions": dict(state.conclusions),
         "reasons": standing.get("reasons", []),
         "notice": standing.get("notice", ""),
+        "stopped": state.stopped,
         **{name: standing.get(name) for name in ("ordered", "ending", "suspended")},
         **gates,
         "eventsWaiting": waiting,
@@ -108,16 +109,7 @@ def _for_people(content: dict[str, Any]) -> str:
         "supervisor": "not running" if live is None else f"process {live['pid']}",
     }
     lines |= _waits(content)
-    if content["reasons"]:
-        lines["reasons"] = ", ".join(content["reasons"])
-    if content["ordered"]:
-        lines["ordered"] = content["ordered"]
-    if content["ending"]:
-        lines["ending"] = "no new episode begins; the one that runs is finished"
-    if content["suspended"]:
-        lines["suspended"] = content["suspended"]
-    if content["notice"]:
-        lines["notice"] = content["notice"]
+    lines |= _narrowings(content)
     if live is not None:
         lines["clinical use"] = live["clinicalUse"]
         lines["next poll"] = f"in {live['nextPollSeconds']:g} s"
@@ -127,6 +119,24 @@ def _for_people(content: dict[str, Any]) -> str:
             why = f": {live['broker']['why']}" if live["broker"]["why"] else ""
             lines["broker"] = f"{live['broker']['link']}{why}"
     return pairs({**lines, **_troubles(content)})
+
+
+def _narrowings(content: dict[str, Any]) -> dict[str, str]:
+    """What narrows the use of what runs, or of everything."""
+    lines: dict[str, str] = {}
+    if content["reasons"]:
+        lines["reasons"] = ", ".join(content["reasons"])
+    if content["ordered"]:
+        lines["ordered"] = content["ordered"]
+    if content["ending"]:
+        lines["ending"] = "no new episode begins; the one that runs is finished"
+    if content["stopped"]:
+        lines["stopped"] = f"{content['stopped']}; primum-agent reinstate ends it"
+    if content["suspended"]:
+        lines["suspended"] = content["suspended"]
+    if content["notice"]:
+        lines["notice"] = content["notice"]
+    return lines
 
 
 def _waits(content: dict[str, Any]) -> dict[str, str]:

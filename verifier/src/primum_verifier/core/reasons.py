@@ -58,6 +58,7 @@ class Reason(StrEnum):
     SAFETY_BATTERY = "safety.battery"
     SAFETY_TEMPERATURE = "safety.temperature"
     SAFETY_WINDOW = "safety.window"
+    SAFETY_STOPPED = "safety.stopped"
     SELFTEST_FAILED = "selftest.failed"
     SELFTEST_INCOMPLETE = "selftest.incomplete"
     SELFTEST_TIMEOUT = "selftest.timeout"

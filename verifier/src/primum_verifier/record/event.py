@@ -101,6 +101,7 @@ class StoredGeneration(_Stored):
     max_attempts: Annotated[int, Field(ge=1, le=20)]
     proven: bool
     mode: Literal["clinical", "investigational"] = "clinical"
+    data_floor_counter: Count = 0
 
 
 class Postponement(Document):
@@ -130,6 +131,7 @@ class Change(Document):
     forgiven: Sha256 | None = None
     agreed: _TextByRelease | None = None
     eligibility: Text | None = None
+    stopped: Text | None = None
 
     @model_validator(mode="after")
     def _null_takes_away(self) -> Self:

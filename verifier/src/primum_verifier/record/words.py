@@ -42,6 +42,8 @@ class EventKind(StrEnum):
     ELIGIBILITY_CHANGED = "primum.device.eligibility.changed"
     ELIGIBILITY_RESTATED = "primum.device.eligibility.restated"
     SAFE_MODE_ENTERED = "primum.device.safe-mode.entered"
+    SAFE_MODE_ASKED = "primum.device.safe-mode.asked"
+    SAFE_MODE_LEFT = "primum.device.safe-mode.left"
     STORE_COLLECTED = "primum.device.store.collected"
 
 
