@@ -67,10 +67,14 @@ WELL = GateReadings(
     time_found="Mon 23:00",
     metered=False,
     asked=Asked(agreed=True),
+    components="",
     expected_seconds=600.0,
 )
 NOBODY_KNOWS = GateReadings(
-    stopped="it is wrong", asked=Asked(mandatory=True), expected_seconds=600.0
+    stopped="it is wrong",
+    components="the filter asks for more time",
+    asked=Asked(mandatory=True),
+    expected_seconds=600.0,
 )
 
 
@@ -97,7 +101,7 @@ def test_where_nobody_knows_anything_every_gate_holds_and_says_what_opens_it() -
 
 def test_a_sensor_that_is_absent_by_the_settings_has_no_gate() -> None:
     """A device without a battery must not wait for its charge."""
-    found = replace(NOBODY_KNOWS, stopped="", asked=None, disk_free=10 * MIB)
+    found = replace(NOBODY_KNOWS, stopped="", components=None, asked=None, disk_free=10 * MIB)
     gates = judge_gates(GateSettings(), found)
     assert held(gates) == {GateId.CLINICAL_USE}
     assert row(gates, GateId.BATTERY).standing is GateStanding.NOT_APPLICABLE
@@ -128,6 +132,7 @@ readings = st.builds(
     memory_free=bytes_free,
     local=moments,
     metered=st.sampled_from([None, True, False]),
+    components=st.sampled_from([None, "", "the filter asks for more time"]),
     asked=answers,
     expected_seconds=st.floats(0, 1e5),
 )
@@ -174,6 +179,7 @@ WORSE: dict[str, Worsen] = {
         "asked": None if found.asked is None else replace(found.asked, agreed=False)
     },
     "stopped": lambda _, __: {"stopped": "it is wrong"},
+    "a component asks for time": lambda _, __: {"components": "the filter asks for more time"},
     "never answered": lambda found, _: {
         "asked": None if found.asked is None else replace(found.asked, mandatory=True)
     },
@@ -202,7 +208,7 @@ def test_unknown_never_opens_a_gate(
 ) -> None:
     """Whatever is known of the rest, the gate whose reading is missing holds.
 
-    A stop is the device's own record, and always known.
+    A stop is the device's own record, and what components say has a gate once it was asked.
     """
     unknown: dict[GateId, dict[str, Any]] = {
         GateId.CLINICAL_USE: {"use": Use.UNKNOWN},
@@ -214,7 +220,7 @@ def test_unknown_never_opens_a_gate(
         GateId.METERED: {"metered": None},
         GateId.CONSENT: {"asked": Asked()},
     }
-    assert set(unknown) == set(GateId) - {GateId.STOPPED}
+    assert set(unknown) == set(GateId) - {GateId.STOPPED, GateId.COMPONENTS}
     for gate, members in unknown.items():
         gates = judge_gates(settings, replace(found, **members), severity=severity)
         opened = severity == "critical" and gate in CONVENIENCE
@@ -250,8 +256,8 @@ def test_what_is_overridden_or_skipped_is_still_shown() -> None:
     assert window.as_dict()["reading"] == "the clock is not trusted"
 
 
-def test_clinical_use_a_stop_and_consent_cannot_be_overridden() -> None:
-    kept = {GateId.CLINICAL_USE, GateId.STOPPED, GateId.CONSENT}
+def test_clinical_use_a_stop_consent_and_components_cannot_be_overridden() -> None:
+    kept = {GateId.CLINICAL_USE, GateId.STOPPED, GateId.CONSENT, GateId.COMPONENTS}
     assert set(GateId) - OVERRIDABLE == kept
 
 
@@ -346,6 +352,7 @@ def test_each_step_waits_for_its_own_gates() -> None:
             "memory",
             "window",
             "consent",
+            "components",
         ],
     }
     assert set(HELD_STEPS) == set(GateId)
