@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from primum_agent.agent_choice import read_choice
 from primum_agent.device import Device
 from primum_agent.events import Entry, EventKind
 from primum_agent.installer import items_of
@@ -34,6 +35,8 @@ def collect(device: Device, engineering: AuthorityView | None) -> None:
     if state.active is not None:
         keep.add(state.active)
     keep.update(evidence(device.journal))
+    # What the loader starts may be older than what is active, where both hold the same agent.
+    keep.update(read_choice(device.layout).kept)
     gone = device.store.collect(keep=keep, keep_files=_named(engineering))
     forgotten = [item.number for item in state.generations if item.number not in keep]
     if forgotten:

@@ -124,10 +124,13 @@ def _watch_again(device: Device, judge: Judge | None, *, cut: Reason) -> None:
     _follow_active(device)
     if used is None or state.lifecycle is not State.PROVISIONAL:
         return
-    if state.resumptions < used.max_attempts:
+    gone = device.installer.not_in_effect(used.number)
+    if state.resumptions < used.max_attempts and not gone:
         _interrupted(device, cut=cut)
         return
     why = f"{state.resumptions} restarts without proven health"
+    if gone:
+        why = f"no longer in effect: {', '.join(gone)}"
     device.journal.record(
         not_proven(device.journal, used, why=why, poll_seconds=device.settings.timing.poll_seconds)
     )

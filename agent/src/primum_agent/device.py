@@ -135,7 +135,7 @@ def real_ports(settings: Settings, layout: Layout) -> Ports:
         FailedError: the key cannot be used.
     """
     store = FolderStore(layout)
-    components = component_installers(settings.components, store=store)
+    components = component_installers(settings.components, layout=layout, store=store)
     return Ports(
         fetcher=make_fetcher(settings),
         store=store,

@@ -210,11 +210,8 @@ class SetInstaller:
 class Step(StrEnum):
     """What an installer is asked to do."""
 
-    ASK = "ask"
     LAY_OUT = "lay-out"
     SWITCH = "switch"
-    TAKE_EFFECT = "take-effect"
-    CONFIRM = "confirm"
 
 
 @dataclass
@@ -233,7 +230,6 @@ class FakeInstaller:
 
     def ask(self, manifest: bytes) -> str | None:  # noqa: ARG002 - it has no components
         """See :class:`Installer`."""
-        self._take(Step.ASK, None)
         return None
 
     def lay_out(
@@ -264,9 +260,8 @@ class FakeInstaller:
         """See :class:`Installer`."""
         return ()
 
-    def take_effect(self, number: int | None, *, since: int | None) -> None:  # noqa: ARG002
+    def take_effect(self, number: int | None, *, since: int | None) -> None:
         """See :class:`Installer`."""
-        self._take(Step.TAKE_EFFECT, number)
 
     def not_in_effect(self, number: int) -> tuple[str, ...]:  # noqa: ARG002
         """See :class:`Installer`."""
@@ -274,7 +269,6 @@ class FakeInstaller:
 
     def confirm(self, number: int) -> None:
         """See :class:`Installer`."""
-        self._take(Step.CONFIRM, number)
 
     def _take(self, step: Step, number: int | None) -> None:
         self.asked.append((step, number))

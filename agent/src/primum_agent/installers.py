@@ -10,26 +10,38 @@ from primum_agent.component_settings import HOOK, ComponentSettings
 from primum_agent.components import ComponentInstaller, Part
 from primum_agent.content_store import FolderStore
 from primum_agent.generation_files import tree_list_of
+from primum_agent.install_agent import AgentInstaller
 from primum_agent.install_hook import HookInstaller
 from primum_agent.install_tree import TreeInstaller, held_in
+from primum_agent.layout import Layout
 from primum_agent.tree_files import Held
 
 
 def component_installers(
-    components: Mapping[str, ComponentSettings], *, store: FolderStore
+    components: Mapping[str, ComponentSettings], *, layout: Layout, store: FolderStore
 ) -> dict[str, ComponentInstaller]:
     """The installers by the names of their components.
 
     Args:
         components: the settings.
+        layout: the state folder's names.
         store: the content store.
     """
-    return {name: _installer(item, store=store) for name, item in components.items()}
+    return {name: _installer(item, layout, store=store) for name, item in components.items()}
 
 
-def _installer(settings: ComponentSettings, *, store: FolderStore) -> ComponentInstaller:
+def _installer(
+    settings: ComponentSettings, layout: Layout, *, store: FolderStore
+) -> ComponentInstaller:
     if settings.installer == HOOK:
         return HookInstaller(settings.command, step_seconds=settings.step_seconds)
+    if settings.agent:
+        return AgentInstaller(
+            layout,
+            step_seconds=settings.step_seconds,
+            make_room=store.make_room,
+            held=held_by_active(store),
+        )
     return TreeInstaller(
         unit=settings.unit,
         step_seconds=settings.step_seconds,

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from primum_agent import children
+from primum_agent.agent_choice import stands, wants_restart
 from primum_agent.attempt_plan import RETRY_SECONDS, AttemptPlan, ended_or_hung
 from primum_agent.bell import Bell
 from primum_agent.children import Child, Task
@@ -50,7 +51,7 @@ from primum_agent.salvage import salvage
 from primum_agent.service import ServiceManager, status_line
 from primum_agent.settings import Settings
 from primum_agent.stopping import tell_stop
-from primum_agent.transitions import PLANNED_STOP
+from primum_agent.transitions import PLANNED_STOP, is_unconfirmed
 from primum_agent.watching import Watch
 from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, EXIT_REFUSED, PrimumError
 
@@ -112,6 +113,8 @@ class Supervisor:
     _warned: str = ""
     _trouble: str = ""
     _line: str = ""
+    _gives_way: bool = False
+    _stood: bool = False
     _bell: Bell = field(default_factory=Bell)
     _plan: AttemptPlan = field(init=False)
     _watch: Watch = field(init=False)
@@ -151,7 +154,7 @@ class Supervisor:
             try:
                 self._open()
                 over = self._single_run_is_over()
-                while not self._bell.told_to_stop and not over:
+                while not self._bell.told_to_stop and not over and not self._gives_way:
                     self._turn()
                     over = self._single_run_is_over()
             finally:
@@ -336,7 +339,10 @@ class Supervisor:
             if now >= self._next_open:
                 self._open()
             due.append(self._next_open)
+        before = self._plan.ended
         self._plan.look_after(self.journal, now)
+        if self._plan.ended != before:
+            self._attempt_ended()
         if self._head is not None and ended_or_hung(self._head, now) is not None:
             self._head = None
         if self.journal is not None:
@@ -401,6 +407,16 @@ class Supervisor:
 
     # Attempts
 
+    def _attempt_ended(self) -> None:
+        """This agent came to stand; where the loader would start another by now, it gives way."""
+        with contextlib.suppress(PrimumError):
+            if not self._stood:
+                stands(self.layout)
+        self._stood = True
+        if wants_restart(self.layout):
+            LOG.info("another agent takes over")
+            self._gives_way = True
+
     def poll_now(self) -> None:
         """Poll as soon as no attempt is under way."""
         self._plan.poll(self.monotonic())
@@ -412,6 +428,8 @@ class Supervisor:
         waits = self.journal is not None and self.journal.state().lifecycle is State.WAITING
         if waits and not self._episodes():
             self._plan.poll(self.monotonic())
+        elif self.journal is not None and is_unconfirmed(self.journal):
+            self._plan.resume(self.monotonic())
         self.wake()
 
     def _tell_stop(self, journal: Journal) -> None:

@@ -12,16 +12,13 @@ from primum_agent.device import Device
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fail_points import FailPoint, fail_here
-from primum_agent.journal_port import JournalPort
 from primum_agent.lifecycle import State, Stimulus
+from primum_agent.transitions import UNCONFIRMED
 from primum_verifier.core.errors import PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
 
 TOUCHED = "components-touched"
 """The counter that holds the generation whose components may be in effect in part."""
-
-UNCONFIRMED = "components-unconfirmed"
-"""The counter that holds the generation whose components are to be told that it is proven."""
 
 _RESTART = "restart"
 _ASKED = "components-asked"
@@ -221,10 +218,3 @@ def confirm(device: Device) -> None:
     if waits == str(used.number):
         device.installer.confirm(used.number)
     device.journal.set_counters(components_unconfirmed="", components_touched="")
-
-
-def is_unconfirmed(journal: JournalPort) -> bool:
-    """Whether components wait to be told that their generation is proven."""
-    used = journal.state().in_use
-    waits = journal.counter(UNCONFIRMED, "")
-    return bool(waits) and used is not None and used.proven

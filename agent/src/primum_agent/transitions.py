@@ -24,6 +24,9 @@ BEGUN_AFTER = "begun-after"
 PLANNED_STOP = "stopped"
 """It said goodbye; anything else was a cut."""
 
+UNCONFIRMED = "components-unconfirmed"
+"""The counter that holds the generation whose components are to be told that it is proven."""
+
 _DOUBLINGS = 16
 
 
@@ -102,3 +105,9 @@ def _rolling_back(used: Generation, *, why: str, change: Mapping[str, object]) -
         change={"candidate": None, **change},
         detail={"why": why, "generation": used.number},
     )
+
+
+def is_unconfirmed(journal: JournalPort) -> bool:
+    """Whether components wait to be told that what runs is proven."""
+    used = journal.state().in_use
+    return used is not None and used.proven and bool(journal.counter(UNCONFIRMED, ""))

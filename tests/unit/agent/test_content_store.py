@@ -40,7 +40,10 @@ def item(data: bytes, path: str) -> StoredItem:
 
 
 def manifest_of(*items: StoredItem) -> bytes:
-    listed = [{"path": made.path, "digest": {"sha256": made.sha256}} for made in items]
+    listed = [
+        {"id": made.id, "kind": made.kind, "path": made.path, "digest": {"sha256": made.sha256}}
+        for made in items
+    ]
     return json.dumps({"items": listed}).encode()
 
 
