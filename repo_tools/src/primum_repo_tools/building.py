@@ -5,10 +5,13 @@ A draft may be built again until it is signed; a signed version is never reused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
+from primum_repo_tools.component_files import LaidComponent, lay_component
 from primum_repo_tools.files import (
     make_folder,
     read_input,
@@ -16,6 +19,7 @@ from primum_repo_tools.files import (
     replace_folder,
     write_durably,
 )
+from primum_repo_tools.progress import Progress
 from primum_repo_tools.release_plan import ReleasePlan
 from primum_repo_tools.releases import (
     MANIFEST_FILE,
@@ -56,13 +60,29 @@ _ITEM_NAMES = {
 """Item id and path by kind: one name on every device, whatever the file was called here."""
 
 
-def build_release(workbench: Workbench, plan_file: Path, *, now: datetime) -> Draft:
+@dataclass(frozen=True)
+class Built:
+    """A release that was built, and what of its sources is not in it.
+
+    Attributes:
+        draft: the release.
+        left_out: for each component with empty folders, their paths; no list can carry them.
+    """
+
+    draft: Draft
+    left_out: dict[str, tuple[str, ...]]
+
+
+def build_release(
+    workbench: Workbench, plan_file: Path, *, now: datetime, progress: Progress
+) -> Built:
     """Build a release from its plan; the caller holds the workbench's lock.
 
     Args:
         workbench: of engineering; holds the earlier releases that the plan names.
         plan_file: ``release.toml``; the files it names are relative to its folder.
         now: the moment at which clinical's list is read; it does not enter the release.
+        progress: told over the files of the components, which may be large.
 
     Raises:
         UsageError: the plan or a file it names is wrong.
@@ -73,27 +93,38 @@ def build_release(workbench: Workbench, plan_file: Path, *, now: datetime) -> Dr
     plan = parse_settings(ReleasePlan, plan_bytes, where=str(plan_file))
     contents = _contents(plan, plan_file.parent)
     intended_use = read_intended_use(plan_file.parent / plan.files.intended_use)
-    manifest = _manifest(workbench, plan, contents, sha256_hex(intended_use.encode()))
-    data = manifest.to_bytes()
-    _refuse_reuse(workbench, plan, data)
-    repository = AuthorityRepository(workbench, now=now)
-    check_counter(repository, manifest, sha256_hex(data))
-    check_baselines(workbench, repository, manifest, sha256_hex(data), now=now)
     folder = workbench.release(plan.component, plan.version)
     making = folder.with_name(f".{folder.name}.new")
     remove_tree(making)
     make_folder(making / "files")
-    for kind, content in contents.items():
-        write_durably(making / "files" / _ITEM_NAMES[kind][1], content)
-    write_durably(making / "intended-use.txt", intended_use.encode())
-    write_durably(making / "release.toml", plan_bytes)
-    write_durably(making / MANIFEST_FILE, data)
-    if (folder / MANIFEST_FILE).is_file() and read_input(folder / MANIFEST_FILE, what="") == data:
+    try:
+        laid = [
+            lay_component(item, plan_file.parent, making / "files", progress=progress)
+            for item in plan.components
+        ]
+        manifest = _manifest(workbench, plan, contents, laid, sha256_hex(intended_use.encode()))
+        data = manifest.to_bytes()
+        _refuse_reuse(workbench, plan, data)
+        repository = AuthorityRepository(workbench, now=now)
+        check_counter(repository, manifest, sha256_hex(data))
+        check_baselines(workbench, repository, manifest, sha256_hex(data), now=now)
+        for kind, content in contents.items():
+            write_durably(making / "files" / _ITEM_NAMES[kind][1], content)
+        write_durably(making / "intended-use.txt", intended_use.encode())
+        write_durably(making / "release.toml", plan_bytes)
+        write_durably(making / MANIFEST_FILE, data)
         # The same release again: what was tested and compared about it still holds.
+        if not _holds(folder / MANIFEST_FILE, data):
+            replace_folder(folder, making)
+    finally:
         remove_tree(making)
-    else:
-        replace_folder(folder, making)
-    return open_draft(workbench, plan.component, plan.version)
+    draft = open_draft(workbench, plan.component, plan.version)
+    left_out = {str(found.component["id"]): found.left_out for found in laid if found.left_out}
+    return Built(draft, left_out)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and read_input(path, what="manifest") == data
 
 
 def _contents(plan: ReleasePlan, folder: Path) -> dict[ItemKind, bytes]:
@@ -198,7 +229,11 @@ def _derived_id(data: bytes) -> str:
 
 
 def _manifest(
-    workbench: Workbench, plan: ReleasePlan, contents: dict[ItemKind, bytes], intended_use: str
+    workbench: Workbench,
+    plan: ReleasePlan,
+    contents: dict[ItemKind, bytes],
+    laid: Sequence[LaidComponent],
+    intended_use: str,
 ) -> ReleaseManifest:
     content: dict[str, object] = {
         "type": MANIFEST_TYPE,
@@ -208,7 +243,7 @@ def _manifest(
             "component": plan.component,
             "version": plan.version,
             "releaseCounter": plan.release_counter,
-            "track": "model",
+            "track": "combined" if laid else "model",
             "createdAt": plan.created_at.isoformat(),
         },
         "items": [
@@ -220,18 +255,22 @@ def _manifest(
                 "digest": {"sha256": sha256_hex(data)},
             }
             for kind, data in sorted(contents.items())
-        ],
+        ]
+        + [item for found in laid for item in found.items],
         "compatibility": {
             "hardware": list(plan.hardware),
             "minAgentVersion": plan.min_agent_version,
         },
-        "installer": "model",
+        "installer": "set" if laid else "model",
         "selfTest": {"specification": "self-test", "fixtures": "fixtures"},
         "activation": {
             "healthWindowSeconds": plan.health_window_seconds,
             "maxAttempts": plan.max_attempts,
         },
-        "rollback": {"floorCounter": plan.floor_counter},
+        "rollback": {
+            "floorCounter": plan.floor_counter,
+            "dataFloorCounter": plan.data_floor_counter,
+        },
         "labelling": {
             "ifuVersion": plan.ifu_version,
             "udiDi": plan.udi_di,
@@ -241,13 +280,25 @@ def _manifest(
         "intendedUse": {"sha256": intended_use},
         "changeTier": plan.change_tier,
     }
+    if laid:
+        content["components"] = [found.component for found in laid]
     for member, version in (("previous", plan.previous), ("original", plan.original)):
         if version is not None:
             earlier = open_draft(workbench, plan.component, version)
             _check_order(plan, earlier)
             content[member] = {"sha256": earlier.sha256}
     content["id"] = _derived_id(canonical_json(content))
-    return parse_document(ReleaseManifest, canonical_json(content), where="release.toml")
+    try:
+        return parse_document(ReleaseManifest, canonical_json(content), where="release.toml")
+    except RefusedError as error:
+        raise UsageError(
+            "The parts of the release do not fit together.",
+            reason=Reason.USAGE,
+            where="release.toml",
+            found=error.found,
+            expected="what devices read as a release",
+            remedy="Compare with the example in the release engineer's guide.",
+        ) from error
 
 
 def _check_order(plan: ReleasePlan, earlier: Draft) -> None:

@@ -10,6 +10,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from primum_repo_tools.component_plan import MAX_COMPONENTS, ComponentPlan
+from primum_repo_tools.settings import FileName
 from primum_verifier.core.document import (
     Count,
     Document,
@@ -27,9 +29,6 @@ from primum_verifier.proof.selftest_spec import (
     OperatingPoint,
     Test,
 )
-
-FileName = Annotated[str, StringConstraints(min_length=1, max_length=400)]
-"""A file, relative to the folder of ``release.toml``."""
 
 
 class ReleaseFiles(Document):
@@ -77,9 +76,11 @@ class ReleasePlan(Document):
     ifu_version: Name
     udi_di: Name
     floor_counter: Count
+    data_floor_counter: Count = 0
     health_window_seconds: Annotated[int, Field(ge=1, le=86_400)]
     max_attempts: Annotated[int, Field(ge=1, le=20)]
     files: ReleaseFiles
+    components: tuple[ComponentPlan, ...] = Field(default=(), max_length=MAX_COMPONENTS)
     self_test: SelfTestPlan | None = None
     previous: Version | None = None
     original: Version | None = None
@@ -92,4 +93,9 @@ class ReleasePlan(Document):
             raise ValueError("previous and original stand together, or this is a first release")
         if self.version in (self.previous, self.original):
             raise ValueError("a release is not its own baseline")
+        ids = [component.id for component in self.components]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two components share an id")
+        if self.data_floor_counter > self.release_counter:
+            raise ValueError("data_floor_counter is above the counter of this very release")
         return self

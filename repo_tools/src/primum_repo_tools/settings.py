@@ -11,7 +11,9 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from pydantic import StringConstraints
 
 from primum_repo_tools.files import read_input
 from primum_verifier.core.document import Document, canonical_json, parse_document
@@ -19,6 +21,8 @@ from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.reasons import Reason
 
 Settings = TypeVar("Settings", bound=Document)
+FileName = Annotated[str, StringConstraints(min_length=1, max_length=400)]
+"""A file or folder, relative to the folder of the file that names it."""
 
 
 def _plain_value(value: object) -> str:

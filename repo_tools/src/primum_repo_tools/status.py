@@ -180,6 +180,7 @@ def _release(draft: Draft, repository: AuthorityRepository) -> dict[str, object]
         "release": draft.manifest.name,
         "releaseCounter": bundle.release_counter,
         "sha256": draft.sha256,
+        "components": {item.id: item.version for item in draft.manifest.components},
         "signed": published or (staged is not None and target in staged.targets),
         "published": published,
         "selfTest": _self_test(draft),

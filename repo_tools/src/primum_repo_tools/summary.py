@@ -45,8 +45,24 @@ def statement_rows(
         ),
         ("stage", str(said.stage)),
         ("what changed", manifest.labelling.summary),
+        *component_rows(manifest),
     ]
     return [*rows, *_said(said)]
+
+
+def component_rows(manifest: ReleaseManifest) -> list[Row]:
+    """What of a device a set changes beside the model, in order, and what it leaves no way back to.
+
+    A release of a model alone has no such rows.
+    """
+    rows = [
+        (f"component {item.id}", f"{item.version}, installer {item.installer}")
+        for item in manifest.components
+    ]
+    if manifest.rollback.data_floor_counter:
+        floor = manifest.rollback.data_floor_counter
+        rows.append(("way back", f"never below release counter {floor}: stored data change"))
+    return rows
 
 
 def _said(said: Eligibility) -> list[Row]:

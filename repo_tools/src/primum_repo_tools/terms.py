@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from primum_repo_tools.release_plan import FileName
+from primum_repo_tools.settings import FileName
 from primum_verifier.core.document import Country, Document, SchemaVersion, Slug, Text, Time
 from primum_verifier.core.eligibility import (
     ActionOrdered,

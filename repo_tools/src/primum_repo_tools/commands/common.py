@@ -20,6 +20,7 @@ from primum_verifier.core.reasons import Reason
 
 if TYPE_CHECKING:
     from primum_repo_tools.keys import Secrets
+    from primum_repo_tools.progress import Progress
 
 PERSON_PASSPHRASE_VARIABLE = "PRIMUM_PERSON_PASSPHRASE"  # noqa: S105 - a name, not a value
 
@@ -116,6 +117,13 @@ def tell(data: Mapping[str, object], *parts: RenderableType, as_json: bool) -> N
             console.print(part)
     lines = captured.get().splitlines()
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
+
+
+def told_progress() -> Progress:
+    """Progress as lines on standard error, where they are in nobody's way."""
+    from primum_repo_tools.progress import Progress
+
+    return Progress(lambda line: typer.echo(line, err=True))
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

@@ -104,6 +104,7 @@ def _engineering(
     from primum_repo_tools.evidence import Override
     from primum_repo_tools.moments import now_utc
     from primum_repo_tools.repository import AuthorityRepository
+    from primum_repo_tools.summary import component_rows
 
     now = now_utc()
     repository = AuthorityRepository(bench, now=now)
@@ -111,10 +112,16 @@ def _engineering(
     if not staged:
         _nothing(newest_published(repository), dry_run=dry_run, as_json=as_json)
         return
+    parts = [
+        f"{draft.manifest.name}, {name}: {said}"
+        for draft in staged
+        for name, said in component_rows(draft.manifest)
+    ]
     if dry_run:
         names = [draft.manifest.name for draft in staged]
         tell(
             {"releases": names, "dryRun": True},
+            *parts,
             f"Would gate and publish: {', '.join(names)}.",
             as_json=as_json,
         )
@@ -132,6 +139,7 @@ def _engineering(
     tell(
         {"releases": outcomes, "timestamp": timestamp},
         *lines,
+        *parts,
         f"Published, timestamp {timestamp}; a device's client accepts it.",
         as_json=as_json,
     )

@@ -21,6 +21,7 @@ from primum_repo_tools.commands.common import (
     secrets_from,
     table,
     tell,
+    told_progress,
 )
 
 app = new_app("Releases of engineering: built to the bit, tested, signed.")
@@ -35,16 +36,21 @@ def build(
 ) -> None:
     """Build a release from its plan; the same inputs give the same bytes.
 
+    A plan with [[components]] builds a set: beside the model, folders of software, an image of
+    the operating system, and files for a hook of the device's maker.
+
     Example:
       primum-repo release build engineering model/release.toml
     """
     from primum_repo_tools.building import build_release
     from primum_repo_tools.moments import now_utc
+    from primum_repo_tools.summary import component_rows
     from primum_repo_tools.workbench import open_created
 
     bench = open_created(workbench, authority="engineering")
     with bench.locked():
-        draft = build_release(bench, plan, now=now_utc())
+        built = build_release(bench, plan, now=now_utc(), progress=told_progress())
+    draft = built.draft
     bundle = draft.manifest.bundle
     rows = [(item.id, item.kind, item.length, item.digest.sha256) for item in draft.manifest.items]
     tell(
@@ -53,11 +59,18 @@ def build(
             "sha256": draft.sha256,
             "manifest": str(draft.folder / "manifest.json"),
             "items": {item.id: item.digest.sha256 for item in draft.manifest.items},
+            "components": {item.id: item.version for item in draft.manifest.components},
+            "leftOut": built.left_out,
         },
         table(
             f"{draft.manifest.name}  sha256 {draft.sha256}",
             ("item", "kind", "bytes", "sha256"),
             rows,
+        ),
+        *(f"{name}: {said}" for name, said in component_rows(draft.manifest)),
+        *(
+            f"Left out of {name}, because a release carries files alone: {', '.join(folders)}"
+            for name, folders in built.left_out.items()
         ),
         f"Next: primum-repo release check {workbench} {bundle.component} {bundle.version}",
         as_json=as_json,
@@ -128,6 +141,7 @@ def sign(
     from primum_repo_tools.moments import now_utc
     from primum_repo_tools.releases import open_draft
     from primum_repo_tools.repository import AuthorityRepository
+    from primum_repo_tools.summary import component_rows
     from primum_repo_tools.workbench import open_created
 
     bench = open_created(workbench, authority="engineering")
@@ -141,6 +155,7 @@ def sign(
     }
     shown = (
         f"{draft.manifest.name}  sha256 {draft.sha256}",
+        *(f"{name}: {said}" for name, said in component_rows(draft.manifest)),
         f"role model, {role.threshold} of {len(role.keys)}: {', '.join(role.keys)}",
     )
     now = now_utc()
