@@ -29,7 +29,7 @@ from primum_verifier.core.vocabulary import ChangeTier, Stage
 MANIFEST_TYPE = "urn:primum:release-manifest:v0.1"
 MANIFEST_ROLE = "model"
 """Every release holds a model, so every manifest is signed by the role ``model``, whatever its
-track says: a model in a set must not get by with the keys of another role (ADR 16)."""
+track says: a model in a set must not get by with the keys of another role (ADR 17)."""
 
 
 class Bundle(Document):
