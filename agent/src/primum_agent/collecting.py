@@ -27,9 +27,21 @@ def collect(device: Device, engineering: AuthorityView | None) -> None:
 
     Only at rest: while something is under way everything stays.
     """
+    if device.journal.state().lifecycle is State.IDLE:
+        _collect(device, keep_files=_named(engineering))
+
+
+def collect_for(device: Device, manifest: ReleaseManifest) -> None:
+    """Make room for a release that is about to be fetched: what only other ones need goes, too.
+
+    What is needed to go back stays, and so does what a signed order wants kept.
+    """
+    if device.journal.state().lifecycle in {State.IDLE, State.DOWNLOADING}:
+        _collect(device, keep_files={item.sha256 for item in items_of(manifest)})
+
+
+def _collect(device: Device, *, keep_files: set[str]) -> None:
     state = device.journal.state()
-    if state.lifecycle is not State.IDLE:
-        return
     proven = [item.number for item in state.generations if item.proven]
     keep = {*proven[-KEPT_TO_GO_BACK - 1 :]}
     if state.active is not None:
@@ -37,7 +49,7 @@ def collect(device: Device, engineering: AuthorityView | None) -> None:
     keep.update(evidence(device.journal))
     # What the loader starts may be older than what is active, where both hold the same agent.
     keep.update(read_choice(device.layout).kept)
-    gone = device.store.collect(keep=keep, keep_files=_named(engineering))
+    gone = device.store.collect(keep=keep, keep_files=keep_files)
     forgotten = [item.number for item in state.generations if item.number not in keep]
     if forgotten:
         device.journal.record(

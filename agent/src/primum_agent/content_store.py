@@ -29,6 +29,7 @@ from primum_agent.durable import (
 )
 from primum_agent.generation_files import signed_files
 from primum_agent.layout import Layout
+from primum_agent.store_bound import refuse_beyond
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.reasons import Reason
 
@@ -97,10 +98,12 @@ class FolderStore:
 
     Args:
         layout: the state folder's names.
+        max_bytes: of files and generations; 0 for as much as the disk holds.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, max_bytes: int = 0) -> None:
         self._layout = layout
+        self._max_bytes = max_bytes
         self._files = layout.store / "sha256"
 
     def prepare(self) -> None:
@@ -143,6 +146,8 @@ class FolderStore:
 
     def make_room(self, needed: int) -> None:
         """See :class:`ContentStore`."""
+        if self._max_bytes and needed:
+            refuse_beyond(self._layout, max_bytes=self._max_bytes, needed=needed)
         with disk_errors(self._files):
             free = shutil.disk_usage(self._files).free
         if free < needed + SPARE_BYTES:

@@ -134,7 +134,7 @@ def real_ports(settings: Settings, layout: Layout) -> Ports:
         UsageError: the device is not enrolled.
         FailedError: the key cannot be used.
     """
-    store = FolderStore(layout)
+    store = FolderStore(layout, max_bytes=settings.store.max_bytes)
     components = component_installers(settings.components, layout=layout, store=store)
     return Ports(
         fetcher=make_fetcher(settings),

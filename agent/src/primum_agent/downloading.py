@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from primum_agent.collecting import collect_for
 from primum_agent.device import Device
 from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.installer import items_of
+from primum_verifier.core.errors import FailedError
 from primum_verifier.core.manifest import ReleaseManifest
 
 
@@ -32,7 +34,12 @@ def download(manifest: ReleaseManifest, *, device: Device) -> int:
             store.discard(item.sha256)
         missing.append(item)
     needed = sum(item.length for item in missing)
-    store.make_room(needed)
+    try:
+        store.make_room(needed)
+    except FailedError:
+        # Older releases go first, but for what is needed to go back.
+        collect_for(device, manifest)
+        store.make_room(needed)
     base = device.settings.repositories.engineering.artifacts_url
     for item in missing:
         pieces = device.fetcher.fetch(base + item.sha256, max_bytes=item.length + 1)

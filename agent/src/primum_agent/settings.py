@@ -115,6 +115,17 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Store:
+    """How much of the disk releases may use.
+
+    Attributes:
+        max_bytes: of files and generations; 0 for as much as the disk holds.
+    """
+
+    max_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Timing:
     """Periods in seconds; jitter as a share of the period."""
 
@@ -145,6 +156,7 @@ class Settings:
     timing: Timing = field(default_factory=Timing)
     health: Health = field(default_factory=Health)
     journal: JournalBounds = field(default_factory=JournalBounds)
+    store: Store = field(default_factory=Store)
     application: Application = field(default_factory=Application)
     platform: Platform = field(default_factory=Platform)
     gates: GateSettings = field(default_factory=GateSettings)
@@ -255,6 +267,7 @@ def _check(settings: Settings) -> None:
     _check_timing(settings.timing)
     _check_health(settings.health)
     _check_journal(settings.journal)
+    _check_store(settings.store)
     _check_gates(settings.gates)
 
 
@@ -329,6 +342,12 @@ def _check_journal(bounds: JournalBounds) -> None:
     ):
         if not least <= value <= most:
             raise _wrong(where, str(value), f"{least:g} to {most:g}")
+
+
+def _check_store(store: Store) -> None:
+    least, most = MIB, MIB * MIB
+    if store.max_bytes and not least <= store.max_bytes <= most:
+        raise _wrong("store.max_bytes", str(store.max_bytes), f"0, or {least} to {most}")
 
 
 def _check_addresses(settings: Settings, authority: str) -> None:

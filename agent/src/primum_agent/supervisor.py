@@ -453,6 +453,7 @@ class Supervisor:
             "nextPollSeconds": round(max(0.0, self._plan.due - now), 1),
             "pollFailures": self._plan.failures,
             "clock": str(self.clock.quality()),
+            "storeMaxBytes": self.settings.store.max_bytes,
         }
         left = self._watch.window.seconds_left(now)
         if left is not None:

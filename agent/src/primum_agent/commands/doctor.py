@@ -30,6 +30,7 @@ from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.layout import Layout
 from primum_agent.remembered import memories
 from primum_agent.settings import Repository, Settings, read_settings
+from primum_agent.store_bound import used_bytes
 from primum_verifier.core.errors import EXIT_FAILED, EXIT_USAGE, PrimumError
 from primum_verifier.core.limits import MAX_TIMESTAMP_BYTES
 from primum_verifier.record.chain import check_history
@@ -111,6 +112,13 @@ def _space(layout: Layout) -> Finding:
         return Finding("free space", well=False, found=str(error.strerror))
     remedy = "Free space on this file system; updates wait for it."
     return Finding("free space", well=free > SPARE_BYTES, found=f"{free} bytes", remedy=remedy)
+
+
+def _store(settings: Settings, layout: Layout) -> Finding:
+    used, bound = used_bytes(layout), settings.store.max_bytes
+    found = f"{used} bytes" + (f" of {bound}" if bound else ", without a bound")
+    remedy = "Raise max_bytes of [store] in agent.toml; until then no new release is fetched."
+    return Finding("content store", well=not bound or used < bound, found=found, remedy=remedy)
 
 
 def _journal(layout: Layout) -> Finding:
@@ -209,6 +217,7 @@ def _trust(provisioning: Path, layout: Layout) -> list[Finding]:
         Finding("settings", well=True, found=f"{settings.device_id}, {settings.component}"),
         _guarded(_IDENTITY, lambda: _identity(settings, layout)),
         _guarded("key, trust map, context", lambda: _provisioned(settings, layout)),
+        _store(settings, layout),
     ]
     for name, repository in settings.repositories.all.items():
         findings.append(_guarded(f"{name} repository", lambda at=repository: _reach(settings, at)))  # type: ignore[misc]

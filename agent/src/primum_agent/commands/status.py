@@ -31,6 +31,7 @@ from primum_agent.gate_memory import gates_of, told_gates
 from primum_agent.health import summary_of
 from primum_agent.remembered import last_poll, memories
 from primum_agent.standing import read_standing
+from primum_agent.store_bound import used_bytes
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED
 
 _HOUR = 3600.0
@@ -65,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
         **{name: standing.get(name) for name in ("ordered", "ending", "suspended")},
         **gates,
         "eventsWaiting": waiting,
+        "storeBytes": used_bytes(layout),
         "clock": str(SystemClock().quality()),
         "problems": [
             {"topic": item.topic, "what": item.what, "times": item.times, "since": item.first}
@@ -105,6 +107,7 @@ def _for_people(content: dict[str, Any]) -> str:
         "candidate": content["candidate"] or "none",
         "on this device": ", ".join(content["onThisDevice"]) or "no other release",
         "waiting events": content["eventsWaiting"],
+        "store": _store(content["storeBytes"], content["supervisor"]),
         "clock": content["clock"],
         "supervisor": "not running" if live is None else f"process {live['pid']}",
     }
@@ -137,6 +140,12 @@ def _narrowings(content: dict[str, Any]) -> dict[str, str]:
     if content["notice"]:
         lines["notice"] = content["notice"]
     return lines
+
+
+def _store(used: int, live: dict[str, Any] | None) -> str:
+    """What releases use of the disk, and of the bound that a running supervisor keeps."""
+    bound = 0 if live is None else live.get("storeMaxBytes", 0)
+    return f"{used} bytes" + (f" of {bound}" if bound else "")
 
 
 def _waits(content: dict[str, Any]) -> dict[str, str]:
