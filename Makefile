@@ -9,7 +9,7 @@ SETUP := sh packaging/bootstrap/python.sh packaging/bootstrap
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment broker demo test coverage lint check fix pins clean
+.PHONY: help environment broker token demo test coverage lint check fix pins clean
 .PHONY: package
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
 
@@ -22,10 +22,13 @@ environment: ## the environment: pinned third parties and the four parts, in .ve
 broker: ## a mosquitto for demo and tests: the installed one, else unpacked into .cache
 	@$(SETUP)/broker.py
 
+token: ## a token in software for the tests: the installed SoftHSM, else unpacked into .cache
+	@$(SETUP)/softhsm.py
+
 demo: environment broker ## one device, one ECG model, the whole promise; two minutes
 	@$(BIN)/primum-sim demo
 
-test: environment broker ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
+test: environment broker token ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
 	@$(BIN)/pytest -n 2 --dist loadfile $(if $(LEAVE_OUT),--ignore $(LEAVE_OUT))
 
 coverage: environment ## every branch of what judges, run by the verifier's own tests

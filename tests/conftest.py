@@ -1,8 +1,9 @@
-"""What a machine may lack, in one place: a broker and the full recordings.
+"""What a machine may lack, in one place: a broker, a token in software and the full recordings.
 
 A test that asks for the fixture ``broker`` or ``broker_executable`` is marked ``broker``; one that
-asks for ``recordings`` is marked ``recordings``. Where the machine lacks it, the test is skipped
-with the reason. At the end the run says how many tests ``PRIMUM_DATA`` enabled.
+asks for ``softhsm`` is marked ``token``, and one that asks for ``recordings`` like that. Where the
+machine lacks it, the test is skipped with the reason. At the end the run says how many tests
+``PRIMUM_DATA`` enabled.
 """
 
 import os
@@ -17,10 +18,12 @@ from primum_verifier.core.errors import FailedError
 # The drawing library keeps a cache of fonts: in the checkout, never in the user's home.
 os.environ.setdefault("MPLCONFIGDIR", str(Path(__file__).parents[1] / ".cache" / "matplotlib"))
 
+_CACHE = Path(__file__).parents[1] / ".cache"
 DATA_VARIABLE = "PRIMUM_DATA"
 MARKS_OF_FIXTURES = {
     "broker": "broker",
     "broker_executable": "broker",
+    "softhsm": "token",
     "recordings": "recordings",
 }
 
@@ -64,6 +67,15 @@ def recordings() -> Path:
     if not named:
         pytest.skip(f"needs the full recordings: name their folder with {DATA_VARIABLE}")
     return Path(named).absolute()
+
+
+@pytest.fixture(scope="session")
+def softhsm() -> Path:
+    """The folder with SoftHSM below it, laid out like ``/usr``."""
+    try:
+        return Path((_CACHE / "softhsm" / "path").read_text().strip())
+    except OSError:
+        pytest.skip("needs SoftHSM, a token in software: make token")
 
 
 @pytest.fixture(scope="session")

@@ -234,8 +234,12 @@ def prepare_apt(folder: Path) -> None:
     own.write_text(text, encoding="utf-8")
 
 
-def unpack_packages(folder: Path) -> None:
-    """Fetches mosquitto and the libraries this system lacks, and unpacks them.
+def unpack_packages(folder: Path, package: str = "mosquitto") -> None:
+    """Fetches a package and the libraries this system lacks, and unpacks them.
+
+    Args:
+        folder: gets them below ``root``.
+        package: the distribution's name of it.
 
     Raises:
         SetupError: when the distribution's packages cannot be had.
@@ -248,18 +252,18 @@ def unpack_packages(folder: Path) -> None:
         # One unreachable source among several is common; whether it matters shows next.
         unreached = error
     try:
-        command = ["apt-get", "-s", "-q", "--no-install-recommends", "install", "mosquitto"]
+        command = ["apt-get", "-s", "-q", "--no-install-recommends", "install", package]
         plan = run(command, folder)
     except SetupError as error:
         raise unreached or error from error
     names = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
     wanted = [name for name in names if not NEVER_UNPACKED.fullmatch(name)]
-    if "mosquitto" not in wanted:
+    if package not in wanted:
         # Installed, yet not usable as found: its own package is what there is to unpack.
-        wanted.append("mosquitto")
+        wanted.append(package)
     run(["apt-get", "-q", "download", *wanted], folder)
-    for package in sorted(folder.glob("*.deb")):
-        run(["dpkg-deb", "-x", str(package), str(folder / "root")], folder)
+    for file in sorted(folder.glob("*.deb")):
+        run(["dpkg-deb", "-x", str(file), str(folder / "root")], folder)
     say(f"unpacked {', '.join(wanted)}")
 
 
@@ -286,6 +290,16 @@ def write_wrapper(folder: Path) -> None:
     wrapper.chmod(0o755)
 
 
+def tidy(folder: Path) -> None:
+    """Takes away what was needed to unpack, and leaves what was unpacked."""
+    for name in ("apt.conf", "parts", "state", "lists", "cache", "archives", "log"):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for package in folder.glob("*.deb"):
+        package.unlink()
+    folder.chmod(0o755)
+
+
 def unpack() -> Path:
     """Unpacks the distribution's mosquitto below ``.cache/mosquitto``, whole or not at all.
 
@@ -303,12 +317,7 @@ def unpack() -> Path:
         write_wrapper(folder)
         if not speaks_mqtt5(folder / "mosquitto"):
             raise SetupError("the distribution's mosquitto does not start here")
-        for name in ("apt.conf", "parts", "state", "lists", "cache", "archives", "log"):
-            path = folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for package in folder.glob("*.deb"):
-            package.unlink()
-        folder.chmod(0o755)
+        tidy(folder)
         shutil.rmtree(UNPACKED, ignore_errors=True)
         folder.rename(UNPACKED)
     finally:

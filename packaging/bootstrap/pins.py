@@ -58,6 +58,13 @@ PIN_SETS = (
         follows="dev.txt",
     ),
     PinSet(
+        name="agent-pkcs11.txt",
+        promise="The same for a device whose key lies on a token: with the agent's extra pkcs11.",
+        source="agent/pyproject.toml",
+        options=("--extra", "pkcs11"),
+        follows="dev.txt",
+    ),
+    PinSet(
         name="verifier-bench.txt",
         promise="The third parties of the verifier with its Python self-test bench.",
         source="verifier/pyproject.toml",

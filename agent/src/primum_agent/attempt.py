@@ -33,6 +33,8 @@ from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
 from primum_agent.judging import Judge, make_judge
+from primum_agent.key_errors import UnusableKeyError
+from primum_agent.key_trouble import note_key_trouble
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import State
 from primum_agent.locking import held
@@ -126,6 +128,9 @@ def poll(device: Device) -> int:
         site=refreshed.site,
     )
     review(device, judge)
+    if device.key_problem is not None:
+        # What is taken away was; nothing new is begun by a device that cannot sign for it.
+        raise device.key_problem
     code, text = EXIT_DONE, "current"
     # A site that is silent must not slow the polls by which a withdrawal arrives.
     problems = [error for name, error in refreshed.problems.items() if name != SITE]
@@ -282,6 +287,11 @@ def _record_failure(journal: JournalPort, error: PrimumError, *, time: str) -> N
     try:
         text = f"{'refused' if isinstance(error, RefusedError) else 'failed'}: {error.reason}"
         keep_last_poll(journal, time=time, name="", text=text, code=error.exit_code)
+        if isinstance(error, UnusableKeyError):
+            # The child that signs meets it too; whoever is first tells it.
+            if not note_key_trouble(journal, error):
+                error.add_note(TOLD)
+            return
         if not journal.note_problem(
             topic="attempt-error", what=str(error.reason), text=error.for_people()
         ):

@@ -16,9 +16,10 @@ from primum_agent.installer import Installer, SetInstaller
 from primum_agent.installers import component_installers
 from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
+from primum_agent.key_trouble import problem_of
 from primum_agent.layout import Layout
 from primum_agent.settings import Repository, Settings
-from primum_agent.signer import Signer, open_device_key
+from primum_agent.signer import Signer, open_or_recorded
 from primum_agent.system_facts import operating_system
 from primum_agent.trust_in_force import (
     read_provisioned,
@@ -67,6 +68,7 @@ class Device:
         device_key: the public text of the key that the device holds.
         key_id: its key id, by which enrolment and history name it.
         operating_system: what the device runs, empty where nobody can say.
+        key_problem: why the key cannot be used, None when it can; nothing new is begun then.
         site_problem: why the organisation on the trust map cannot be asked, None when it can; a
             verdict then counts it as silent.
         proofs: the versions signed with two contents, as kept for an authority, by name.
@@ -88,6 +90,7 @@ class Device:
     key_id: str
     attempt: str
     operating_system: str
+    key_problem: PrimumError | None
     site_problem: PrimumError | None
     proofs: Callable[[str], Mapping[str, bytes]]
     from_medium: bool = False
@@ -132,7 +135,7 @@ def real_ports(settings: Settings, layout: Layout) -> Ports:
 
     Raises:
         UsageError: the device is not enrolled.
-        FailedError: the key cannot be used.
+        FailedError: the key cannot be used, and there is no record of its public half.
     """
     store = FolderStore(layout, max_bytes=settings.store.max_bytes)
     components = component_installers(settings.components, layout=layout, store=store)
@@ -141,7 +144,7 @@ def real_ports(settings: Settings, layout: Layout) -> Ports:
         store=store,
         installer=SetInstaller(store, components),
         bench=REFERENCE_BENCH,
-        signer=open_device_key(layout),
+        signer=open_or_recorded(layout),
     )
 
 
@@ -209,6 +212,7 @@ def open_device(
         key_id=ports.signer.public_key().key_id,
         attempt=attempt,
         operating_system=operating_system(),
+        key_problem=problem_of(ports.signer),
         site_problem=site_problem,
         proofs=lambda name: proofs_of(journal, name),
         from_medium=from_medium,

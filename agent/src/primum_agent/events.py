@@ -63,6 +63,8 @@ class EventKind(StrEnum):
     SAFE_MODE_ASKED = "safe-mode.asked"
     SAFE_MODE_LEFT = "safe-mode.left"
     STORE_COLLECTED = "store.collected"
+    KEY_FAILED = "key.failed"
+    KEY_WORKS = "key.works"
 
     @property
     def cloud_type(self) -> str:

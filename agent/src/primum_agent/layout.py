@@ -51,8 +51,28 @@ class Layout:
 
     @property
     def device_key(self) -> Path:
-        """The device's private key, PKCS#8 PEM, mode 0600."""
+        """The device's private key, PKCS#8 PEM, or the address of one on a token; mode 0600."""
         return self.root / "device.key"
+
+    @property
+    def passphrase(self) -> Path:
+        """What an encrypted key opens with: a file, or a link to one."""
+        return self.root / "device.key.passphrase"
+
+    @property
+    def refused_pin(self) -> Path:
+        """Which PIN a token refused, so that it is not tried until the token locks."""
+        return self.root / "device.key.refused"
+
+    @property
+    def next_key(self) -> Path:
+        """The key that is to take the place of the device's, once its context is there."""
+        return self.root / "device.next.key"
+
+    @property
+    def next_public(self) -> Path:
+        """The public half of the key that is to come."""
+        return self.root / "device.next.public.json"
 
     @property
     def device_public(self) -> Path:

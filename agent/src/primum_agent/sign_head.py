@@ -17,13 +17,13 @@ from primum_agent.checkpointing import prune_and_tell
 from primum_agent.clock import Clock, SystemClock, plain_time
 from primum_agent.journal import Journal
 from primum_agent.journal_bounds import add_arguments, bounds_of
+from primum_agent.key_trouble import is_of_the_key, note_key_trouble, note_key_works
 from primum_agent.layout import Layout
 from primum_agent.signer import Signer, open_device_key
 from primum_verifier.core.document import canonical_json
 from primum_verifier.core.envelope import HEAD_PAYLOAD_TYPE
 from primum_verifier.core.errors import PrimumError
 
-_TOPIC = "signing the head"
 HEAD_TYPE = "urn:primum:chain-head:v0.1"
 
 
@@ -71,15 +71,19 @@ def main() -> int:
 
 
 def _sign_and_tell(journal: Journal, layout: Layout, *, device_id: str, clock: Clock) -> int:
-    """Sign; a key that cannot be used is a lasting trouble: counted, and shown by status."""
+    """Sign; a key that cannot be used is a lasting trouble: told once, and shown by status."""
     try:
         signer = open_device_key(layout)
+        sign_head(journal, signer=signer, device_id=device_id, clock=clock)
     except PrimumError as error:
-        # Every attempt meets the same key and prints what is wrong with it.
-        journal.note_problem(topic=_TOPIC, what=str(error.reason), text=error.for_people())
+        if not is_of_the_key(error):
+            raise
+        # Attempts meet the same key; whoever is first tells a person what is wrong with it.
+        if note_key_trouble(journal, error):
+            sys.stderr.write(error.for_people() + "\n")
         return error.exit_code
-    sign_head(journal, signer=signer, device_id=device_id, clock=clock)
-    journal.clear_problem(_TOPIC)
+    if note_key_works(journal):
+        sign_head(journal, signer=signer, device_id=device_id, clock=clock)
     prune_and_tell(journal, signer=signer, device_id=device_id, clock=clock)
     return os.EX_OK
 

@@ -655,20 +655,44 @@ class Field:
 
     # The device
 
-    def enroll(self, *, poll_seconds: float = 3600, broker_port: int | None = None) -> None:
-        """Make the device's key with the real command, and provision it."""
+    def enroll(
+        self, *, poll_seconds: float = 3600, broker_port: int | None = None, key: str = ""
+    ) -> None:
+        """Make the device's key with the real command, and provision it.
+
+        Args:
+            poll_seconds: between two polls.
+            broker_port: the broker's port on this machine; None for no broker.
+            key: the address of a key on a token; empty for a key file.
+        """
         output = self.folder / "enrolment.json"
-        done = self.agent(
-            "enroll", "--device-id", DEVICE, "--hardware-id", "cardiowear-2", "--output", output
-        )
+        names = ["--device-id", DEVICE, "--hardware-id", "cardiowear-2", "--output", output]
+        done = self.agent("enroll", *names, *(["--key", key] if key else []))
         assert done.returncode == 0, done.stderr
         enrolment = json.loads(output.read_text())
         self.device_key = PublicKey.model_validate(enrolment["publicKey"])
+        self.provisioning.mkdir(exist_ok=True)
+        self.write("device-context.dsse.json", self.context(enrolment))
+        self.write("engineering.root.json", self.engineering.root)
+        self.write("clinical.root.json", self.clinical.root)
+        if self.site is not None:
+            self.write("site.root.json", self.site.root)
+        self.write("trust-map.json", self.trust_map(1))
+        self.write("agent.toml", self.settings(poll_seconds, broker_port).encode())
+
+    def context(
+        self,
+        enrolment: dict[str, Any],
+        *signers: CryptoSigner,
+        number: int = 1,
+        **factory: Any,
+    ) -> bytes:
+        """A device context for the key of an enrolment, signed by the provisioning stations."""
         context = {
             "type": "urn:primum:device-context:v0.1",
             "schemaVersion": "0.1",
             "id": urn(),
-            "number": 1,
+            "number": number,
             "issuedAt": moment(now()),
             "notAfter": moment(now() + timedelta(days=300)),
             "factory": {
@@ -678,20 +702,12 @@ class Field:
                 "hardwareRevision": "B",
                 "udiDi": "01234",
                 "publicKey": enrolment["publicKey"],
+                **factory,
             },
             "placement": {"jurisdiction": "DE", "siteId": "ward-7", "careSetting": "home"},
         }
-        self.provisioning.mkdir(exist_ok=True)
-        self.write(
-            "device-context.dsse.json",
-            envelope(canonical_json(context), CONTEXT_PAYLOAD_TYPE, *self.stations),
-        )
-        self.write("engineering.root.json", self.engineering.root)
-        self.write("clinical.root.json", self.clinical.root)
-        if self.site is not None:
-            self.write("site.root.json", self.site.root)
-        self.write("trust-map.json", self.trust_map(1))
-        self.write("agent.toml", self.settings(poll_seconds, broker_port).encode())
+        data = canonical_json(context)
+        return envelope(data, CONTEXT_PAYLOAD_TYPE, *(signers or self.stations))
 
     def trust_map(self, number: int, **members: Any) -> bytes:
         """A trust map over the authorities as they are now."""
@@ -805,6 +821,22 @@ class Field:
         finally:
             journal.close()
 
+    def history(self) -> list[bytes]:
+        """Every line that an export would hold."""
+        journal = self.journal()
+        try:
+            return list(journal.history())
+        finally:
+            journal.close()
+
+    def heads(self) -> int:
+        """The newest event that a signed head covers."""
+        journal = self.journal()
+        try:
+            return journal.last_head()
+        finally:
+            journal.close()
+
     def events(self) -> list[dict[str, Any]]:
         with suppress(Exception):
             journal = self.journal()
@@ -853,6 +885,12 @@ def wait_for(what: Callable[[], Any], *, seconds: float = 30.0) -> Any:
 @pytest.fixture
 def eventually() -> Callable[..., Any]:
     return wait_for
+
+
+@pytest.fixture
+def new_field() -> Callable[[Path], Field]:
+    """Two authorities and a device that is not enrolled yet, in a folder."""
+    return Field
 
 
 @pytest.fixture

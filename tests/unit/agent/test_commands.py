@@ -98,16 +98,22 @@ def test_enroling_makes_a_key_that_only_the_agent_reads_and_keeps_it(tmp_path: P
 def test_a_key_with_a_passphrase_is_encrypted_at_rest(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    (state / "device.key.passphrase").write_text("long and secret\n")
+    secret = state / "device.key.passphrase"
+    secret.write_text("long and secret\n")
     words = ["enroll", "--state", state, "--device-id", "wearable-001"]
     words += ["--hardware-id", "cardiowear-2", "--output", tmp_path / "enrolment.json"]
+    done = run(*words)
+    assert done.returncode == 3, "others may read it"
+    assert "key.secret" in done.stderr
+    assert not (state / "device.key").exists(), "and no key was made without it"
+    secret.chmod(0o600)
     assert run(*words).returncode == 0
     assert b"ENCRYPTED" in (state / "device.key").read_bytes()
     assert run(*words).returncode == 0
     (state / "device.key.passphrase").write_text("another\n")
     done = run(*words)
     assert done.returncode == 3
-    assert "state.damaged" in done.stderr
+    assert "key.secret" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["Wearable", "a/b", "", "x" * 100, "ü"])
@@ -124,7 +130,8 @@ def test_a_key_that_others_may_read_is_not_used(in_the_field: Any) -> None:
     done = in_the_field.agent("doctor", "--provisioning", in_the_field.provisioning)
     assert done.returncode == 3
     assert "chmod 600" in done.stdout
-    assert in_the_field.event("attempt.failed")["data"]["reasons"] == ["state.damaged"]
+    assert in_the_field.event("key.failed")["data"]["reasons"] == ["state.damaged"]
+    assert in_the_field.kinds().count("key.failed") == 1
 
 
 def test_checking_tells_what_would_happen_and_does_nothing(in_the_field: Any) -> None:

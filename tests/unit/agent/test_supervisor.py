@@ -24,6 +24,7 @@ from primum_agent.desk import MAX_LINE, MAX_VISITORS, ask
 
 Eventually = Callable[..., Any]
 HEAVY = {"tuf", "onnxruntime", "pydantic", "cryptography", "urllib3", "numpy", "securesystemslib"}
+HEAVY |= {"pkcs11", "asn1crypto"}
 
 
 def alive(field: Any) -> bool:

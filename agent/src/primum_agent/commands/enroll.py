@@ -1,11 +1,19 @@
 r"""Make the device's key on the device, and write what the manufacturer signs.
 
-The private key never leaves the state folder.  A device that is enrolled already keeps its key
-and writes the same enrolment again; under another name it is refused (exit code 2).
+The private key never leaves the device: it lies in the state folder, encrypted where there is a
+passphrase file, or on a token that --key names by a pkcs11: URI (RFC 7512).  There it is made, or
+the one that is there already is used.  No secret is given on the command line: the PIN lies in the
+file or credential that pin-source names.  A device that is enrolled already keeps its key and
+writes the same enrolment again; under another name, or with another key, it is refused (exit code
+2).  Exit code 3: the token or the passphrase cannot be used.
 
 Example:
   primum-agent enroll --state /var/lib/primum --device-id wearable-001 \
       --hardware-id cardiowear-2 --output enrolment.json
+  primum-agent enroll --state /var/lib/primum --device-id wearable-001 \
+      --hardware-id cardiowear-2 --output enrolment.json --key \
+      'pkcs11:token=device;object=primum?module-path=/usr/lib/softhsm/libsofthsm2.so\
+&pin-source=file:/etc/primum/pin'
 """
 
 from __future__ import annotations
@@ -31,13 +39,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hardware-id", required=True, metavar="ID", help="such as cardiowear-2")
     parser.add_argument("--serial-number", metavar="TEXT", help="the device id when not given")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--key", metavar="URI", help="a key on a token, as a pkcs11: URI")
+    parser.add_argument(
+        "--key-type",
+        choices=("p256", "ed25519"),
+        default="p256",
+        help="what kind of key is made on a token; a key file is Ed25519",
+    )
+    parser.add_argument(
+        "--passphrase-file",
+        type=Path,
+        metavar="FILE",
+        help="encrypt the key file; FILE stays where it is, the state folder links to it",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Make the key, or take the one that is there, and write the enrolment."""
     # The signer brings the cryptography that no other command needs.
-    from primum_agent.signer import make_device_key  # noqa: PLC0415
+    from primum_agent.key_address import parse_address  # noqa: PLC0415
+    from primum_agent.signer import link_passphrase, make_device_key  # noqa: PLC0415
+    from primum_agent.token_signer import TokenKeyType  # noqa: PLC0415
 
+    address = None if options.key is None else parse_address(options.key, where="--key")
     serial = options.serial_number or options.device_id
     for name, found, form in (
         ("--device-id", options.device_id, _SLUG),
@@ -55,7 +79,9 @@ def run(options: argparse.Namespace) -> int:
     layout = layout_of(options)
     check_enrolment(layout, device_id=options.device_id, hardware_id=options.hardware_id)
     make_folder(layout.root, mode=0o750)
-    signer = make_device_key(layout)
+    if options.passphrase_file is not None:
+        link_passphrase(layout, options.passphrase_file, address=address)
+    signer = make_device_key(layout, address=address, kind=TokenKeyType(options.key_type))
     content = {
         "deviceId": options.device_id,
         "hardwareId": options.hardware_id,
@@ -70,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show_json(content)
     else:
-        show(f"{options.device_id}: key {signer.public_key().key_id[:16]} in {layout.device_key}")
+        key = signer.public_key()
+        place = layout.device_key if address is None else "the token"
+        show(f"{options.device_id}: key {key.key_id[:16]} ({key.key_type}) in {place}")
         show(f"Give {options.output} to `primum-repo device`.")
     return 0

@@ -77,6 +77,12 @@ class Reason(StrEnum):
     STATE_SET_ASIDE = "state.set-aside"
     FALLBACK_USED = "fallback.used"
     FALLBACK_NONE = "fallback.none"
+    KEY_SECRET = "key.secret"  # noqa: S105 - a reason code
+    KEY_MODULE = "key.module"
+    KEY_TOKEN = "key.token"  # noqa: S105 - a reason code
+    KEY_ABSENT = "key.absent"
+    KEY_AMBIGUOUS = "key.ambiguous"
+    KEY_UNUSABLE = "key.unusable"
     VALIDATION_NOT_MET = "validation.not-met"
     PCCP_INCONSISTENT = "pccp.inconsistent"
     BROKER_UNREACHABLE = "broker.unreachable"

@@ -45,6 +45,8 @@ class EventKind(StrEnum):
     SAFE_MODE_ASKED = "primum.device.safe-mode.asked"
     SAFE_MODE_LEFT = "primum.device.safe-mode.left"
     STORE_COLLECTED = "primum.device.store.collected"
+    KEY_FAILED = "primum.device.key.failed"
+    KEY_WORKS = "primum.device.key.works"
 
 
 BEGINNINGS = frozenset({EventKind.JOURNAL_BEGUN, EventKind.JOURNAL_RESTARTED})
