@@ -12,13 +12,21 @@ import typer
 
 from primum_repo_tools.authority_settings import PolicySettings
 from primum_repo_tools.cli import app
+from primum_repo_tools.component_plan import ComponentPlan
 from primum_repo_tools.protocol import Protocol
 from primum_repo_tools.release_plan import ReleasePlan
 from primum_repo_tools.settings import parse_settings
 from primum_repo_tools.terms import Terms
-from primum_verifier.core.document import Document
+from primum_verifier.core.document import Count, Document
 
 GUIDE = Path(__file__).parents[3] / "docs/release-engineer.md"
+
+
+class SetFile(Document):
+    """What a release that is a set says besides."""
+
+    data_floor_counter: Count
+    components: tuple[ComponentPlan, ...]
 
 
 class PolicyFile(Document):
@@ -30,6 +38,7 @@ class PolicyFile(Document):
 FILES: dict[str, type[Document]] = {
     "[[policy.requirements]]": PolicyFile,
     "release_counter": ReleasePlan,
+    "[[components]]": SetFile,
     "[margins]": Protocol,
     "[failSafe]": Terms,
 }
@@ -69,7 +78,7 @@ def test_every_command_in_the_guide_parses(line: str, capsys: pytest.CaptureFixt
     """Each option of each example is one that the command has, in a form that it takes."""
     program, *words = line.replace('"', "").split()
     if program != "primum-repo":
-        others = ("primum-sim data releases ", "primum-agent enroll ", "primum-verify trust ")
+        others = ("primum-sim data releases ", "primum-agent enroll ", "primum-verify ")
         assert line.startswith(others)
         return
     command = typer.main.get_command(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -181,27 +182,70 @@ def test_a_set_is_published_approved_and_judged(story: Any, enrolment: Path) -> 
     device = provisioned(story, enrolment)
     verdict = device.verdict("1.0.0")
     assert verdict.primary == "compat.installer"
-    ask = [
-        *(sys.executable, "-m", "primum_verifier.shell.cli", "release"),
-        *("pvc-classifier", "1.0.0", "--provisioning", device.provisioning),
-        *("--engineering", story.engineering / "web", "--clinical", story.clinical / "web"),
-        *("--self-test", "passed", "--json"),
-    ]
-    for kinds, code in (
-        ({}, 1),
-        ({"os": "rauc", "pump": "hook"}, 1),
-        ({"os": "rauc", "pump": "tree", "bedside-app": "tree"}, 1),
-        ({"os": "rauc", "pump": "hook", "bedside-app": "tree"}, 0),
+    for kinds, reason in (
+        ((), "compat.installer"),
+        (("os=rauc", "pump=hook"), "compat.installer"),
+        (("os=rauc", "pump=tree", "bedside-app=tree"), "compat.installer"),
+        (("os=rauc", "pump=hook", "bedside-app=tree"), None),
     ):
-        options = [
-            word for name, kind in kinds.items() for word in ("--installer", f"{name}={kind}")
-        ]
-        done = subprocess.run(
-            [*map(str, ask), *options], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        told = json.loads(done.stdout)
-        assert told["primary"] == (None if code == 0 else "compat.installer")
+        assert asked(story, device, *kinds)["primary"] == reason
+    pack = story.engineering / "web/artifacts" / manifest.items[-1].digest.sha256
+    whole = pack.read_bytes()
+    for spoilt in (whole[:-1], whole + b"x", whole[:-1] + bytes([whole[-1] ^ 1])):
+        pack.write_bytes(spoilt)
+        assert asked(story, device, *kinds)["primary"] == "artifact.digest"
+
+
+def verify(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "primum_verifier.shell.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def asked(story: Any, device: Any, *kinds: str, version: str = "1.0.0") -> Any:
+    """What ``primum-verify release`` says of a device with these installers."""
+    done = verify(
+        *("release", "pvc-classifier", version, "--provisioning", device.provisioning),
+        *("--engineering", story.engineering / "web", "--clinical", story.clinical / "web"),
+        *(word for kind in kinds for word in ("--installer", kind)),
+        "--json",
+    )
+    told = json.loads(done.stdout)
+    assert done.returncode == (0 if told["primary"] is None else 1), done.stdout + done.stderr
+    return told
+
+
+@pytest.mark.parametrize("text", ["app", "app=", "=tree", "app=script", "app=model", ""])
+def test_an_installer_that_nobody_knows_is_a_mistake(tmp_path: Path, text: str) -> None:
+    """Danger: a word that is spelt wrongly reads as a device that refuses, or that does not."""
+    folders = ("--provisioning", tmp_path, "--engineering", tmp_path, "--clinical", tmp_path)
+    done = verify("release", "pvc-classifier", "1.0.0", *folders, "--installer", text)
+    assert (done.returncode, "--installer" in done.stderr) == (2, True)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_set_in_the_guide_is_built_and_judged(story: Any, enrolment: Path) -> None:
+    """What people copy out of the guide is what the programs take."""
+    guide = (Path(__file__).parents[3] / "docs/release-engineer.md").read_text()
+    blocks = re.findall(r"```(?:toml|console)\n(.*?)```", guide, re.DOTALL)
+    first, _, tables = next(text for text in blocks if "[[components]]" in text).partition("\n\n")
+    plan = add_components(story.plan("1.2.0"), text=f"\n{tables}", first=f"{first}\n")
+    (plan.parent / "images").mkdir()
+    (plan.parent / "os.raucb").rename(plan.parent / "images/os.raucb")
+    story.run("release", "build", story.engineering, plan)
+    story.sign("1.2.0")
+    story.run("publish", story.engineering)
+    story.make_eligible("1.2.0")
+    device = provisioned(story, enrolment)
+    line = next(text for text in blocks if "primum-verify release" in text)
+    _, *words = line.replace("\\\n", " ").removeprefix("$ ").split()
+    places = {
+        "wearable/provisioning": device.provisioning,
+        "engineering/web": story.engineering / "web",
+        "clinical/web": story.clinical / "web",
+    }
+    done = verify(*(places.get(word, word) for word in words))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert manifest_of(story, "1.2.0").rollback.data_floor_counter == 10200
 
 
 def test_an_artifact_that_two_releases_share_is_published_once(story: Any) -> None:
