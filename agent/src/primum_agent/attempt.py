@@ -3,8 +3,8 @@
 A child process of the supervisor that holds the update lock.  It may crash, leak or be killed at
 any instant: the journal and the link say where it was, and the next one converges.
 
-Usage: ``python -m primum_agent.attempt --state DIR --provisioning DIR --reason poll|resume
-[--from DIR]``
+Usage: ``python -m primum_agent.attempt --state DIR --provisioning DIR --reason
+poll|resume|rehash [--from DIR]``
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from primum_agent.layout import Layout
 from primum_agent.lifecycle import State
 from primum_agent.locking import held
 from primum_agent.medium import settings_for
+from primum_agent.rehashing import rehash
 from primum_agent.remembered import forgive_by_plan, keep_last_poll
 from primum_agent.review import review
 from primum_agent.settings import Settings, read_settings
@@ -175,7 +176,8 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
 
     Args:
         device: the device.
-        reason: ``resume`` stays offline: converge and review; ``poll`` goes on from there.
+        reason: ``resume`` stays offline: converge and review; ``poll`` goes on from there;
+            ``rehash`` stays offline too, and may be put off.
         work: what is done in place of the poll, over the stored views.
 
     Returns:
@@ -191,6 +193,8 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     if reason == "resume":
         review(device, judge)
         return EXIT_DONE
+    if reason == "rehash":
+        return rehash(device, judge)
     return poll(device) if work is None else work(device, judge)
 
 
@@ -315,7 +319,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="One update attempt.")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--provisioning", type=Path, required=True)
-    parser.add_argument("--reason", choices=("poll", "resume"), required=True)
+    parser.add_argument("--reason", choices=("poll", "resume", "rehash"), required=True)
     parser.add_argument("--from", type=Path, dest="medium", help="copies of the web roots")
     arguments = parser.parse_args()
     end_with_parent()

@@ -68,6 +68,7 @@ class AttemptPlan:
     ended: float = 0.0
     last_code: int = 0
     _reason: str = "resume"
+    _next_poll: float = 0.0
     _asked: bool = False
     _reaching: bool = False
 
@@ -91,6 +92,16 @@ class AttemptPlan:
         """Poll for the sake of a provisional release, in a single run too."""
         self._reaching = True
         self.poll(now)
+
+    def rehash(self, now: float) -> bool:
+        """Hold what runs against its digests now, between two polls; whether that is possible.
+
+        Whatever else is due does it by itself, and a single run ends with its poll.
+        """
+        if self.child is not None or self.once or self._reason != "poll" or self.due <= now:
+            return False
+        self._next_poll, self.due, self._reason = self.due, now, "rehash"
+        return True
 
     def start_if_due(self, now: float) -> float:
         """Start the next attempt when it is due; when to look again at the latest."""
@@ -145,6 +156,8 @@ class AttemptPlan:
             timing = self.settings.timing
             spread = min(timing.poll_seconds * timing.poll_jitter, _MOST_SPREAD)
             self.poll(now + (0.0 if self.once else spread) * self.draw())
+        elif child.reason == "rehash":
+            self.poll(max(now, self._next_poll))
         else:
             self.poll(now + self._until_next_poll(journal, code=code))
         if self._asked:

@@ -13,6 +13,7 @@ from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fallback import SUSPENDED, roll_back, roll_back_as_ordered
 from primum_agent.gates import episode_runs
+from primum_agent.hashed import note_hashed
 from primum_agent.in_force import keep_in_force, terms_in_force
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
@@ -45,6 +46,8 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
         _leave_stopped(device, used, why=state.stopped)
         return None
     whole = device.store.generation_is_whole(used.number, release=used.release)
+    if whole:
+        note_hashed(journal, used, clock=device.clock)
     if judge is None:
         if whole:
             _serve_unchanged(device)

@@ -133,6 +133,7 @@ class Timing:
     poll_jitter: float = 0.2
     health_seconds: float = 900.0
     attempt_seconds: float = 3600.0
+    rehash_seconds: float = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -293,6 +294,7 @@ def _check_timing(timing: Timing) -> None:
         ("timing.poll_jitter", timing.poll_jitter, 0.0, 1.0),
         ("timing.health_seconds", timing.health_seconds, 1.0, _DAY),
         ("timing.attempt_seconds", timing.attempt_seconds, 10.0, _DAY),
+        ("timing.rehash_seconds", timing.rehash_seconds, 1.0, 365 * _DAY),
     ):
         if not least <= value <= most:
             raise _wrong(where, str(value), f"{least:g} to {most:g}")

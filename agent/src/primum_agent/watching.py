@@ -1,4 +1,4 @@
-"""What the supervisor watches between attempts: the health window, a stop, the end of an episode.
+"""What the supervisor watches between attempts: health, a stop, an episode's end, a check due.
 
 It hashes nothing and judges no release.  What has to be done about a release is an attempt's to
 do; here stands only when one is due.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from primum_agent.attempt_plan import AttemptPlan
 from primum_agent.device_state import DeviceState, Generation
+from primum_agent.hashed import hash_age
 from primum_agent.health_probe import HealthProbe
 from primum_agent.health_proof import say_healthy, settle
 from primum_agent.health_window import HealthWindow
@@ -20,6 +21,7 @@ from primum_agent.journal import Journal
 from primum_agent.lifecycle import State, UnlistedStimulusError
 from primum_agent.running_episode import EpisodeWatch
 from primum_agent.settings import Settings
+from primum_agent.timing import jittered
 from primum_agent.transitions import not_proven
 
 LOG = logging.getLogger("primum.supervisor")
@@ -27,6 +29,7 @@ LOG = logging.getLogger("primum.supervisor")
 _REACH_SECONDS = 5.0  # between two polls that a provisional release waits for
 _LEAVE_SECONDS = 30.0  # between two attempts to leave what was stopped, where one could not
 _FAR = 3600.0
+_REHASH_RETRY_SECONDS = 60.0  # where the gates are looked at more often than that
 
 
 @dataclass(eq=False, kw_only=True)
@@ -51,9 +54,12 @@ class Watch:
     _probe: HealthProbe = field(init=False)
     _next_reach: float = 0.0
     _next_leave: float = 0.0
+    _next_rehash: float = 0.0
+    _rehash_draw: float = field(init=False)
 
     def __post_init__(self) -> None:
         health = self.settings.health
+        self._rehash_draw = self.plan.draw()
         self._probe = HealthProbe(command=health.probe, seconds=health.probe_seconds)
 
     def stop(self) -> None:
@@ -72,6 +78,7 @@ class Watch:
             self.watch_window(journal, now),
             self._watch_episode(journal, now, episodes=episodes),
             self._watch_stop(journal, now),
+            self.watch_hash(journal, now),
         )
 
     def watch_window(self, journal: Journal, now: float) -> float:
@@ -132,6 +139,26 @@ class Watch:
             self._next_leave = now + _LEAVE_SECONDS
             self.plan.resume(now)
         return self._next_leave
+
+    def watch_hash(self, journal: Journal, now: float) -> float:
+        """Let what runs be held against its digests once in a period; when to look at the latest.
+
+        The period is powered time.  Who puts it off is asked in the attempt.
+        """
+        state, timing = journal.state(), self.settings.timing
+        used = state.in_use
+        if used is None or state.lifecycle not in {State.IDLE, State.WAITING}:
+            return now + _FAR
+        period = jittered(timing.rehash_seconds, jitter=timing.poll_jitter, draw=self._rehash_draw)
+        due = max(self._next_rehash, now + period - hash_age(journal, used))
+        if now < due:
+            return due
+        if not self.plan.rehash(now):
+            # An attempt is under way or due: its end is a turn of the loop.
+            return now + _FAR
+        again = max(_REHASH_RETRY_SECONDS, self.settings.gates.look_seconds)
+        self._next_rehash, self._rehash_draw = now + min(again, period), self.plan.draw()
+        return self._next_rehash
 
     def _give_up(self, journal: Journal, used: Generation) -> None:
         why = f"no health within {used.health_window} s"

@@ -28,6 +28,7 @@ from primum_agent.consenting import told_question
 from primum_agent.desk import ask
 from primum_agent.device_state import DeviceState
 from primum_agent.gate_memory import gates_of, told_gates
+from primum_agent.hashed import last_hashed
 from primum_agent.health import summary_of
 from primum_agent.remembered import last_poll, memories
 from primum_agent.standing import read_standing
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     state, problems = journal.state(), journal.problems()
     waiting, remembered, poll = journal.waiting_count(), memories(journal), last_poll(journal)
     gates = {**told_gates(gates_of(journal)), "question": told_question(journal)}
+    hashed = None if state.in_use is None else last_hashed(journal, state.in_use)
     journal.close()
     live = ask(layout.socket, {"do": "status"})
     standing = read_standing(layout) or {}
@@ -67,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
         **gates,
         "eventsWaiting": waiting,
         "storeBytes": used_bytes(layout),
+        "lastHashed": None if hashed is None else hashed.time,
         "clock": str(SystemClock().quality()),
         "problems": [
             {"topic": item.topic, "what": item.what, "times": item.times, "since": item.first}
@@ -107,6 +110,7 @@ def _for_people(content: dict[str, Any]) -> str:
         "candidate": content["candidate"] or "none",
         "on this device": ", ".join(content["onThisDevice"]) or "no other release",
         "waiting events": content["eventsWaiting"],
+        "files checked": content["lastHashed"] or "not yet",
         "store": _store(content["storeBytes"], content["supervisor"]),
         "clock": content["clock"],
         "supervisor": "not running" if live is None else f"process {live['pid']}",
