@@ -9,7 +9,7 @@ SETUP := sh packaging/bootstrap/python.sh packaging/bootstrap
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment broker token demo test coverage lint check fix pins clean
+.PHONY: help environment broker token rauc demo test coverage lint check fix pins clean
 .PHONY: package
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
 
@@ -25,10 +25,13 @@ broker: ## a mosquitto for demo and tests: the installed one, else unpacked into
 token: ## a token in software for the tests: the installed SoftHSM, else unpacked into .cache
 	@$(SETUP)/softhsm.py
 
+rauc: ## an updater of operating systems for the tests: the installed RAUC, else unpacked into .cache
+	@$(SETUP)/rauc.py
+
 demo: environment broker ## one device, one ECG model, the whole promise; two minutes
 	@$(BIN)/primum-sim demo
 
-test: environment broker token ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
+test: environment broker token rauc ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
 	@$(BIN)/pytest -n 2 --dist loadfile $(if $(LEAVE_OUT),--ignore $(LEAVE_OUT))
 
 coverage: environment ## every branch of what judges, run by the verifier's own tests

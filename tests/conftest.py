@@ -1,9 +1,9 @@
-"""What a machine may lack, in one place: a broker, a token in software and the full recordings.
+"""What a machine may lack, in one place: a broker, a token, RAUC and the full recordings.
 
 A test that asks for the fixture ``broker`` or ``broker_executable`` is marked ``broker``; one that
-asks for ``softhsm`` is marked ``token``, and one that asks for ``recordings`` like that. Where the
-machine lacks it, the test is skipped with the reason. At the end the run says how many tests
-``PRIMUM_DATA`` enabled.
+asks for ``softhsm`` is marked ``token``, and one that asks for ``rauc`` or ``recordings`` like
+that. Where the machine lacks it, the test is skipped with the reason. At the end the run says how
+many tests ``PRIMUM_DATA`` enabled.
 """
 
 import os
@@ -24,6 +24,7 @@ MARKS_OF_FIXTURES = {
     "broker": "broker",
     "broker_executable": "broker",
     "softhsm": "token",
+    "rauc": "rauc",
     "recordings": "recordings",
 }
 
@@ -76,6 +77,17 @@ def softhsm() -> Path:
         return Path((_CACHE / "softhsm" / "path").read_text().strip())
     except OSError:
         pytest.skip("needs SoftHSM, a token in software: make token")
+
+
+@pytest.fixture(scope="session")
+def rauc() -> Path:
+    """The folder with RAUC below it, laid out like ``/``; RAUC mounts what it installs."""
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+        pytest.skip("needs root and loop devices: RAUC mounts bundles")
+    try:
+        return Path((_CACHE / "rauc" / "path").read_text().strip())
+    except OSError:
+        pytest.skip("needs RAUC, an updater of operating systems: make rauc")
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ class ComponentSettings:
         agent: of a tree: whether it is the agent itself, which the loader starts anew.
         command: of a hook: its program and arguments.
         reboot: of an image: the program that restarts the device, and its arguments.
+        rauc_config: of an image: the settings that the device's RAUC was started with.
         step_seconds: within which one step of it ends.
         asks_at_most: how often a hook may ask to be asked again later, for one release.
     """
@@ -37,11 +38,19 @@ class ComponentSettings:
     agent: bool = False
     command: tuple[str, ...] = ()
     reboot: tuple[str, ...] = ()
+    rauc_config: str = "/etc/rauc/system.conf"
     step_seconds: float = 300.0
     asks_at_most: int = 48
 
 
-_ONLY_OF = {"unit": TREE, "agent": TREE, "command": HOOK, "asks_at_most": HOOK, "reboot": RAUC}
+_ONLY_OF = {
+    "unit": TREE,
+    "agent": TREE,
+    "command": HOOK,
+    "asks_at_most": HOOK,
+    "reboot": RAUC,
+    "rauc_config": RAUC,
+}
 
 
 Fault = tuple[str, str, str]
@@ -57,6 +66,8 @@ def component_faults(components: Mapping[str, ComponentSettings]) -> Iterator[Fa
             yield f"{name}.{member}", found, expected
     if sum(item.agent for item in components.values()) > 1:
         yield "", "two components that are the agent", "one"
+    if sum(item.installer == RAUC for item in components.values()) > 1:
+        yield "", "two components that are an image of the operating system", "one"
 
 
 def _faults(item: ComponentSettings) -> Iterator[Fault]:
@@ -73,6 +84,8 @@ def _faults(item: ComponentSettings) -> Iterator[Fault]:
         if not program or not program[0].startswith("/"):
             found = repr(program[0][:80]) if program else "nothing"
             yield name, found, "the absolute path of a program"
+    if not item.rauc_config.startswith("/"):
+        yield "rauc_config", repr(item.rauc_config[:80]), "the absolute path of RAUC's settings"
     if item.unit and (item.agent or not item.unit.endswith(".service")):
         found = "set with agent" if item.agent else repr(item.unit[:80])
         yield "unit", found, "the name of a service; the agent itself is started by its loader"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from primum_agent.content_store import ContentStore, StoredItem
 from primum_agent.generation_files import CARRIED, claims, place_of
@@ -65,6 +65,11 @@ class Part:
         """Component and version as people write them."""
         return f"{self.id} {self.version}"
 
+    @property
+    def stays(self) -> bool:
+        """Whether it runs on where a later release does not name it: a device always has one."""
+        return ItemKind.OS_IMAGE in self.kinds.values()
+
     def stored_of(self, kind: ItemKind) -> Path:
         """Where the store holds the one item of a kind; the manifest was checked to have it."""
         return next(path for item, path in self.stored.items() if self.kinds[item] == kind)
@@ -105,6 +110,31 @@ class ComponentInstaller(Protocol):
 
     def confirm(self, part: Part) -> None:
         """Its release proved health: what would go back by itself need not any more."""
+
+
+@runtime_checkable
+class SeesStarts(Protocol):
+    """What an installer may do besides: tell the device that a start of it was a good one."""
+
+    def started(self, part: Part) -> None:
+        """The device was started and its release is proven; asked once after each start.
+
+        Raises:
+            FailedError: it could not be told.
+        """
+
+
+@runtime_checkable
+class LosesWays(Protocol):
+    """What an installer may be besides: unable to bring an earlier component back."""
+
+    def way_back(self, part: Part, *, leaving: bool) -> str:
+        """Why there is no way back to a component; empty where there is one.
+
+        Args:
+            part: the component that would come into effect again.
+            leaving: it would be taken out of effect instead.
+        """
 
 
 def parts_of(
@@ -194,7 +224,7 @@ def acts_between(
         for part in new
         if part.id not in was or was[part.id].identity != part.identity
     ]
-    gone = [(Act.LEAVE, part) for part in old if part.id not in to_be]
+    gone = [(Act.LEAVE, part) for part in old if part.id not in to_be and (back or not part.stays)]
     if not back:
         return (*changed, *reversed(gone))
     order = {part.id: place for place, part in enumerate((*new, *old))}

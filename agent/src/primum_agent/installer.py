@@ -16,7 +16,9 @@ from primum_agent.components import (
     Act,
     AskedLaterError,
     ComponentInstaller,
+    LosesWays,
     Part,
+    SeesStarts,
     acts_between,
     failed,
     parts_of,
@@ -89,8 +91,23 @@ class Installer(Protocol):
     def not_in_effect(self, number: int) -> tuple[str, ...]:
         """The components of a generation that something from outside took out of effect."""
 
+    def no_way_back(self, number: int, *, since: int | None) -> str:
+        """Why the components of an earlier generation cannot come back; empty where they can.
+
+        Args:
+            number: the generation that would be gone back to.
+            since: the generation that would be left.
+        """
+
     def confirm(self, number: int) -> None:
         """A generation proved health: its components need not go back by themselves."""
+
+    def started(self, number: int) -> None:
+        """The device was started with a generation that is proven; told once after each start.
+
+        Raises:
+            FailedError: a component could not be told.
+        """
 
 
 class SetInstaller:
@@ -160,13 +177,38 @@ class SetInstaller:
 
     def not_in_effect(self, number: int) -> tuple[str, ...]:
         """See :class:`Installer`."""
-        parts = self._parts(number)
-        return tuple(part.name for part in parts if not self._installer_of(part).in_effect(part))
+        return tuple(part.name for part in self._out_of_effect(number))
+
+    def no_way_back(self, number: int, *, since: int | None) -> str:
+        """See :class:`Installer`."""
+        gone = {part.identity for part in self._out_of_effect(since)}
+        for part in self._parts(number):
+            if part.identity in gone:
+                return f"{part.name}: no longer in effect"
+        for act, part in self._acts(number, since):
+            installer: object = self._components.get(part.id)
+            if isinstance(installer, LosesWays):
+                why = installer.way_back(part, leaving=act is Act.LEAVE)
+                if why:
+                    return why
+        return ""
 
     def confirm(self, number: int) -> None:
         """See :class:`Installer`."""
         for part in self._parts(number):
             self._installer_of(part).confirm(part)
+
+    def started(self, number: int) -> None:
+        """See :class:`Installer`."""
+        for part in self._parts(number):
+            installer: object = self._components.get(part.id)
+            if isinstance(installer, SeesStarts):
+                installer.started(part)
+
+    def _out_of_effect(self, number: int | None) -> tuple[Part, ...]:
+        """The components that are not; of one that the settings lost nobody can say it."""
+        known = ((part, self._components.get(part.id)) for part in self._parts(number))
+        return tuple(part for part, by in known if by is not None and not by.in_effect(part))
 
     def _acts(self, number: int | None, since: int | None) -> tuple[tuple[Act, Part], ...]:
         if number is None:
@@ -267,7 +309,14 @@ class FakeInstaller:
         """See :class:`Installer`."""
         return ()
 
+    def no_way_back(self, number: int, *, since: int | None) -> str:  # noqa: ARG002
+        """See :class:`Installer`."""
+        return ""
+
     def confirm(self, number: int) -> None:
+        """See :class:`Installer`."""
+
+    def started(self, number: int) -> None:
         """See :class:`Installer`."""
 
     def _take(self, step: Step, number: int | None) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
-from primum_agent.component_settings import HOOK, ComponentSettings
+from primum_agent.clock import SystemClock
+from primum_agent.component_settings import HOOK, RAUC, ComponentSettings
 from primum_agent.components import ComponentInstaller, Part
 from primum_agent.content_store import FolderStore
 from primum_agent.generation_files import tree_list_of
 from primum_agent.install_agent import AgentInstaller
 from primum_agent.install_hook import HookInstaller
+from primum_agent.install_image import ImageInstaller
 from primum_agent.install_tree import TreeInstaller, held_in
 from primum_agent.layout import Layout
+from primum_agent.rauc import Rauc
 from primum_agent.tree_files import Held
 
 
@@ -33,6 +37,9 @@ def component_installers(
 def _installer(
     settings: ComponentSettings, layout: Layout, *, store: FolderStore
 ) -> ComponentInstaller:
+    if settings.installer == RAUC:
+        rauc = Rauc(Path(settings.rauc_config), install_seconds=settings.step_seconds)
+        return ImageInstaller(rauc, layout=layout, clock=SystemClock(), reboot=settings.reboot)
     if settings.installer == HOOK:
         return HookInstaller(settings.command, step_seconds=settings.step_seconds)
     if settings.agent:

@@ -23,6 +23,7 @@ MAX_KEPT_BYTES = 4096
 """Kept of each of the two outputs; enough for one line of an answer or of a complaint."""
 
 _PIECE = 65_536
+_SHOWN = 240
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Ended:
     Attributes:
         code: its exit code; negative for the signal that ended it.
         printed: the beginning of its standard output.
-        complaint: the beginning of its standard error, as one printable line.
+        complaint: the end of its standard error, as one printable line.
     """
 
     code: int
@@ -47,6 +48,7 @@ def run_program(
     known: Mapping[str, str] | None = None,
     handed: bytes = b"",
     may_fail: frozenset[int] | None = None,
+    kept: int = MAX_KEPT_BYTES,
 ) -> Ended:
     """Run a program to its end.
 
@@ -56,6 +58,7 @@ def run_program(
         known: what it finds in its environment besides what the agent finds in its own.
         handed: its standard input.
         may_fail: exit codes besides 0 that the caller understands; None for all.
+        kept: bytes kept of each of the two outputs.
 
     Raises:
         FailedError: ``resource.program``: it cannot be started, did not end in time, or ended
@@ -75,7 +78,7 @@ def run_program(
         raise _failed(command, f"cannot be started: {reason}") from error
     try:
         deadline = time.monotonic() + seconds
-        printed, complaint = _talk(process, handed, deadline=deadline)
+        printed, complaint = _talk(process, handed, deadline=deadline, most=kept)
         code = process.wait(timeout=max(0.0, deadline - time.monotonic()))
     except (subprocess.TimeoutExpired, TimeoutError) as error:
         raise _failed(command, f"did not end within {seconds:g} s") from error
@@ -88,7 +91,7 @@ def run_program(
 
 
 def _talk(
-    process: subprocess.Popen[bytes], handed: bytes, *, deadline: float
+    process: subprocess.Popen[bytes], handed: bytes, *, deadline: float, most: int
 ) -> tuple[bytes, bytes]:
     """Hand over the input and read both outputs until they end."""
     kept: dict[IO[bytes], bytearray] = {}
@@ -115,7 +118,7 @@ def _talk(
                     continue
                 stream = next(item for item in kept if item is key.fileobj)
                 piece = os.read(key.fd, _PIECE)
-                kept[stream] += piece[: MAX_KEPT_BYTES - len(kept[stream])]
+                kept[stream] += piece[: most - len(kept[stream])]
                 if not piece:
                     selector.unregister(stream)
     outputs = [bytes(item) for item in kept.values()]
@@ -148,7 +151,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _line(data: bytes) -> str:
     text = " ".join(data.decode("utf-8", "replace").split())
-    return "".join(char if char.isprintable() else "?" for char in text)[:300]
+    return "".join(char if char.isprintable() else "?" for char in text)[-_SHOWN:]
 
 
 def _failed(command: Sequence[str], found: str) -> FailedError:
