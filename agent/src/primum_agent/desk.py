@@ -18,7 +18,7 @@ from typing import Any
 from primum_agent.durable import disk_errors
 
 MAX_LINE = 16_384
-"""Bytes in one request; longer is no request."""
+"""Bytes in one request; a longer line is refused, and passed over to its end."""
 
 MAX_VISITORS = 32
 """Connections at a time; one more is turned away, so that none can use up the descriptors."""
@@ -33,11 +33,14 @@ class Visitor:
     Attributes:
         episodes: how many episodes are open; they end with the connection, so that a crashed
             application cannot hold updates for ever.
+        pending: the beginning of a line that has not ended.
+        passing_over: whether that line was refused as too long; what is left of it is dropped.
     """
 
     link: socket.socket
     episodes: int = 0
     pending: bytes = b""
+    passing_over: bool = False
     gone: bool = False
 
 
@@ -126,27 +129,67 @@ class Desk:
             received = visitor.link.recv(MAX_LINE)
         except OSError:
             received = b""
-        visitor.pending += received
-        *lines, visitor.pending = visitor.pending.split(b"\n")
-        if not received or len(visitor.pending) > MAX_LINE:
+        if not received:
             self._send_away(visitor)
             return
-        for line in lines:
-            answer = self._answer_to(visitor, line)
+        for answer in self._answers_to(visitor, received):
             try:
                 visitor.link.sendall(json.dumps(answer).encode() + b"\n")
             except OSError:
                 self._send_away(visitor)
                 return
 
+    def _answers_to(self, visitor: Visitor, received: bytes) -> Iterator[dict[str, Any]]:
+        """One answer for each line that ends in what was received, or grew too long in it."""
+        *lines, rest = (visitor.pending + received).split(b"\n")
+        visitor.pending = b""
+        for line in lines:
+            if visitor.passing_over:
+                visitor.passing_over = False
+            elif len(line) > MAX_LINE:
+                yield _TOO_LONG
+            else:
+                yield self._answer_to(visitor, line)
+        if visitor.passing_over:
+            return
+        if len(rest) > MAX_LINE:
+            # Not closed: an episode that was begun here must not end with a mistake in one line.
+            visitor.passing_over = True
+            yield _TOO_LONG
+            return
+        visitor.pending = rest
+
     def _answer_to(self, visitor: Visitor, line: bytes) -> dict[str, Any]:
         try:
-            request = json.loads(line)
+            request = json.loads(line, object_pairs_hook=_each_once)
+        except _TwiceError as error:
+            return _refused(f"the member {str(error)[:_SHOWN]!r} stands twice")
         except (ValueError, RecursionError):
             request = None
         if not isinstance(request, dict):
-            return {"ok": False, "reason": "usage", "message": "one JSON object a line"}
+            return _refused("one JSON object a line")
         return self.answer(visitor, request)
+
+
+class _TwiceError(ValueError):
+    """A member stands twice: which of the two was meant, nobody can say."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _TwiceError(name)
+        found[name] = value
+    return found
+
+
+def _refused(message: str) -> dict[str, Any]:
+    return {"ok": False, "reason": "usage", "message": message}
+
+
+_SHOWN = 40
+_TOO_LONG = _refused(f"a line of more than {MAX_LINE} bytes is no request")
 
 
 @contextlib.contextmanager
