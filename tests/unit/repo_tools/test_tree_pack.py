@@ -141,7 +141,9 @@ def peak_of_packing(folder: Path, files: dict[str, bytes]) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("large", [bytes(40 * MIB), random.Random(2).randbytes(8 * MIB)], ids=["holes", "noise"])
+@pytest.mark.parametrize(
+    "large", [bytes(40 * MIB), random.Random(2).randbytes(8 * MIB)], ids=["holes", "noise"]
+)
 def test_a_large_tree_needs_no_more_memory_than_a_small_one(tmp_path: Path, large: bytes) -> None:
     """Danger D17: the builder's memory, not the release, would be the limit."""
     small = peak_of_packing(tmp_path / "small", {"a": large[: 2 * MIB]})
