@@ -93,7 +93,7 @@ class Campaign:
         subjects: names of the acts.
         media: what their state folder lies on.
         seed: of the order, and of what is left to chance.
-        seconds: when no new cut is begun any more.
+        seconds: after which no new cut is begun; what is recorded first is not counted.
         workers: devices at a time.
         again: forget what was tried before.
     """
@@ -113,7 +113,7 @@ class Campaign:
         self._wanted = [(subject, medium) for subject in subjects for medium in media]
         self._seed = seed
         self._workers = workers
-        self._until = time.monotonic() + seconds
+        self._seconds = seconds
         if again:
             shutil.rmtree(folder, ignore_errors=True)
         self._tried = Tried(folder, again=again)
@@ -149,7 +149,7 @@ class Campaign:
                 tried=self._tried,
                 pool=pool,
                 workers=self._workers,
-                until=self._until,
+                until=time.monotonic() + self._seconds,
                 one=one,
                 about=lambda cut: f"{cut.kept} of the unflushed writes",
             )

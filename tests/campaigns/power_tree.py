@@ -76,6 +76,7 @@ class TreeRecorder:
         self._numbers: dict[int, int] = {}
         self._next = 0
         self.steps: list[Step] = []
+        self._keep(b"")
 
     def look(self, call: str) -> None:
         """Take down the tree; ``call`` is about to be made."""

@@ -48,7 +48,7 @@ class AttemptPlan:
         due: when the next one is started, on the supervisor's clock.
         failures: polls that failed in a row.
         cuts: attempts in a row that were cut or left something in the middle.
-        stuck: those of them that no other attempt held up.
+        busy: attempts in a row that another attempt held up.
         polls: polls that ended.
         ended: when the last attempt ended.
         last_code: exit code of the last poll.
@@ -63,7 +63,7 @@ class AttemptPlan:
     due: float = 0.0
     failures: int = 0
     cuts: int = 0
-    stuck: int = 0
+    busy: int = 0
     polls: int = 0
     ended: float = 0.0
     last_code: int = 0
@@ -136,6 +136,10 @@ class AttemptPlan:
         if child is None or code is None or journal is None:
             return
         self.child, self.ended = None, now
+        if code == EXIT_BUSY:
+            self._try_again(child, now)
+            return
+        self.busy = 0
         if child.reason == "poll":
             if self.polls == 0 or not self.once:
                 # A single run ends with what its own poll came to, not with one for health.
@@ -144,13 +148,12 @@ class AttemptPlan:
         if code < 0 or code > _LAST_CODE:
             _note_crash(journal, code)
         left_in_the_middle = RESUME.get(journal.state().lifecycle) in _MIDDLE
-        if code < 0 or code == EXIT_BUSY or left_in_the_middle:
+        if code < 0 or left_in_the_middle:
             self.cuts += 1
-            self.stuck = 0 if code == EXIT_BUSY else self.stuck + 1
             delay = backed_off(RETRY_SECONDS, failures=self.cuts - 1, jitter=0.2, draw=self.draw())
             self.resume(now + delay)
             return
-        self.cuts = self.stuck = 0
+        self.cuts = 0
         if child.reason == "resume":
             # After a power cut in a whole house the devices must not all ask at once.
             timing = self.settings.timing
@@ -163,6 +166,16 @@ class AttemptPlan:
         if self._asked:
             self._asked = False
             self.poll(now)
+
+    def _try_again(self, child: Child, now: float) -> None:
+        """Nothing was done: what was asked for is still to do once the other attempt has ended.
+
+        It is no cut: what the other has made provisional meanwhile was not interrupted.
+        """
+        self.busy += 1
+        delay = backed_off(RETRY_SECONDS, failures=self.busy - 1, jitter=0.2, draw=self.draw())
+        self.due, self._reason = now + delay, child.reason
+        self._reaching = child.reason == "poll"
 
     def _until_next_poll(self, journal: JournalPort, *, code: int) -> float:
         """Seconds until the next poll, after one that ended with ``code``."""

@@ -148,17 +148,19 @@ def agree(journal: JournalPort, *, release: str, name: str, by: str, using: str)
         by: who.
         using: by what means it was said.
     """
-    if journal.state().agreed.get(release) == by:
-        return
-    journal.record(
-        Entry(
-            kind=EventKind.UPDATE_AGREED,
-            subject=name,
-            result="accepted",
-            change={"agreed": {release: by}},
-            detail={"by": by, "release": release, "with": using},
+    # Twenty may say it at once, and all of them would see that nobody has said it yet.
+    with journal.deciding():
+        if journal.state().agreed.get(release) == by:
+            return
+        journal.record(
+            Entry(
+                kind=EventKind.UPDATE_AGREED,
+                subject=name,
+                result="accepted",
+                change={"agreed": {release: by}},
+                detail={"by": by, "release": release, "with": using},
+            )
         )
-    )
 
 
 def defer(journal: JournalPort, *, release: str | None, by: str, using: str) -> Question:
@@ -174,39 +176,40 @@ def defer(journal: JournalPort, *, release: str | None, by: str, using: str) -> 
         UsageError: nobody is asked about this release.
         RefusedError: ``safety.operator``: no deferral is left.
     """
-    question = asked_about(journal, release)
-    powered = journal.powered_total()
-    left = question.deferrals_left(powered)
-    if left == 0:
-        raise RefusedError(
-            "No deferral is left.",
-            reason=Reason.SAFETY_OPERATOR,
-            where=question.name,
-            found=f"{question.deferrals} were allowed",
-            remedy="Agree with `primum-agent consent`; it waits until you do."
-            if question.mandatory
-            else "It is activated once the other gates are open.",
+    with journal.deciding():
+        question = asked_about(journal, release)
+        powered = journal.powered_total()
+        left = question.deferrals_left(powered)
+        if left == 0:
+            raise RefusedError(
+                "No deferral is left.",
+                reason=Reason.SAFETY_OPERATOR,
+                where=question.name,
+                found=f"{question.deferrals} were allowed",
+                remedy="Agree with `primum-agent consent`; it waits until you do."
+                if question.mandatory
+                else "It is activated once the other gates are open.",
+            )
+        used = question.deferrals - left + 1
+        until = powered + question.hours * _HOUR
+        later = replace(question, deferred=used, until=until)
+        # First the report, then the effect: no "later" counts that nobody said.
+        journal.record(
+            Entry(
+                kind=EventKind.UPDATE_WAITING,
+                subject=question.name,
+                result="waiting",
+                reasons=(Reason.SAFETY_OPERATOR,),
+                detail={
+                    "deferredBy": by,
+                    "release": question.release,
+                    "hours": question.hours,
+                    "deferralsLeft": later.deferrals_left(powered),
+                    "with": using,
+                },
+            )
         )
-    used = question.deferrals - left + 1
-    until = powered + question.hours * _HOUR
-    later = replace(question, deferred=used, until=until)
-    # First the report, then the effect: no "later" counts that nobody said.
-    journal.record(
-        Entry(
-            kind=EventKind.UPDATE_WAITING,
-            subject=question.name,
-            result="waiting",
-            reasons=(Reason.SAFETY_OPERATOR,),
-            detail={
-                "deferredBy": by,
-                "release": question.release,
-                "hours": question.hours,
-                "deferralsLeft": later.deferrals_left(powered),
-                "with": using,
-            },
-        )
-    )
-    _keep(journal, later)
+        _keep(journal, later)
     return later
 
 

@@ -7,6 +7,7 @@ trusted views go past this port: they are about that database and ask it directl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from primum_agent.device_state import DeviceState
@@ -28,6 +29,9 @@ class JournalPort(Protocol):
             FailedError: the storage did not take it; nothing was changed.
             BusyError: the other appender holds the journal too long; nothing was changed.
         """
+
+    def deciding(self) -> AbstractContextManager[None]:
+        """Nobody else writes while the block decides by what it reads; one event at most."""
 
     def state(self) -> DeviceState:
         """The sum of all events."""

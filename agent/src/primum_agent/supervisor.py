@@ -61,7 +61,7 @@ REOPEN_SECONDS = 30.0
 """Between two looks at a state folder that could not be written."""
 
 _MOST_STUCK = 3
-"""Attempts in a row that a single run lets end in the middle; then a person is told.
+"""Attempts in a row that a single run lets end in the middle, or be held up; then it says so.
 
 It bears with a supervisor that cannot do its own work for about as long.
 """
@@ -167,6 +167,8 @@ class Supervisor:
     def _single_code(self) -> int:
         if self._unusable:
             return EXIT_FAILED
+        if self._is_held_up():
+            return EXIT_BUSY
         code = self._plan.last_code
         told = self.narrator
         rolled_back = told is not None and told.saw(EventKind.UPDATE_ROLLING_BACK)
@@ -393,17 +395,21 @@ class Supervisor:
             return True
         since = self._failing_since
         failing = since is not None and self.monotonic() - since >= _MOST_STUCK * RETRY_SECONDS
-        if failing or self._plan.stuck >= _MOST_STUCK:
+        if failing or self._plan.cuts >= _MOST_STUCK:
             self._unusable = True
             return True
         at_rest = self.journal.state().lifecycle in {State.IDLE, State.WAITING}
         if self._plan.polls == 0 or self._plan.child is not None or not at_rest:
-            return False
+            return self._is_held_up()
         reporter = self.reporter
         if reporter is None or (reporter.link is Link.DOWN and reporter.failures > 0):
             return True
         drained = reporter.link is Link.UP and reporter.is_drained(self.journal)
         return drained or self.monotonic() > self._plan.ended + _DRAIN_SECONDS
+
+    def _is_held_up(self) -> bool:
+        """Another attempt holds the lock, at work or stopped: a single run has not even begun."""
+        return self._plan.polls == 0 and self._plan.busy >= _MOST_STUCK
 
     # Attempts
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -235,11 +236,14 @@ def test_no_way_of_saying_later_holds_longer_than_silence(
 
 
 class Store:
-    """The three calls that saying "later" makes; the real journal is slow for hundreds of them."""
+    """The calls that saying "later" makes; the real journal is slow for hundreds of them."""
 
     def __init__(self, question: Question) -> None:
         self.powered = 0.0
         self.text = json.dumps(question.__dict__)
+
+    def deciding(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def counter(self, _: str, __: str) -> str:
         return self.text

@@ -76,7 +76,10 @@ def _beside_the_supervisor(
         )
         code = _ended(child, lambda: narrator.look(journal))
         used = journal.state().in_use
-        patience = _PATIENCE * (0 if used is None else used.health_window)
+        patience = 0
+        # An attempt that was turned away activated nothing that could be waited for.
+        if code == EXIT_DONE and used is not None:
+            patience = _PATIENCE * used.health_window
         until = time.monotonic() + patience
         while time.monotonic() < until:
             if journal.state().lifecycle in {State.IDLE, State.WAITING}:
