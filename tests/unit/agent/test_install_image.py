@@ -1,0 +1,369 @@
+"""An image of the operating system, in a set: RAUC writes it, a restart brings it into effect."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.agent.conftest import DEVICE
+from tests.unit.agent.rauc_device import RaucDevice
+from tests.unit.agent.sets import Set
+
+from primum_agent.lifecycle import State
+from primum_verifier.core.errors import FailedError, WaitingError
+
+Attempt = Callable[..., int]
+
+HOOK = """\
+import pathlib, sys
+folder, step = pathlib.Path(sys.argv[1]), sys.argv[2]
+answer = folder / f"hook.{step}"
+sys.exit(int(answer.read_text()) if answer.is_file() else 0)
+"""
+
+ATTEMPT = """\
+import pathlib, sys
+import primum_agent.attempt, primum_agent.candidate, primum_agent.clock
+from primum_verifier.core.question import ClinicalUse
+primum_agent.candidate.clinical_use = lambda _: ClinicalUse.IDLE
+primum_agent.clock._BOOT_ID = pathlib.Path(sys.argv.pop(1))
+sys.exit(primum_agent.attempt.main())
+"""
+
+
+@pytest.fixture
+def board(
+    in_the_field: Any, rauc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RaucDevice]:
+    """The device of the field with a RAUC of its own, switched on."""
+    made = RaucDevice(tmp_path / "board", rauc)
+    monkeypatch.setenv("PATH", made.path)
+    monkeypatch.setattr("primum_agent.clock._BOOT_ID", made.boot_id)
+    in_the_field.more_settings += made.settings()
+    in_the_field.enroll()
+    with made.on():
+        yield made
+
+
+def release(
+    field: Any, board: RaucDevice, version: str, counter: int, content: bytes, **given: Any
+) -> None:
+    Set(field).image("os", version, board.bundle(content)).release(
+        version, counter=counter, **given
+    )
+
+
+def tried(attempt_now: Attempt, reason: str = "poll") -> int:
+    """An attempt; one that ends with an error ends as a process would."""
+    try:
+        return attempt_now(reason)
+    except (FailedError, WaitingError) as error:
+        return error.exit_code
+
+
+def brought_in(field: Any, board: RaucDevice, attempt_now: Attempt) -> int:
+    """Install what is assigned, restart, prove health; the generation."""
+    assert tried(attempt_now) == 5
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    field.commit()
+    assert tried(attempt_now, "resume") == 0
+    number: int = field.journal().state().active
+    return number
+
+
+def state(field: Any) -> tuple[State, int | None]:
+    found = field.journal().state()
+    return found.lifecycle, found.active
+
+
+def note(field: Any) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((field.layout.root / "images.json").read_bytes())
+    return content
+
+
+def test_an_image_is_written_beside_what_runs_and_comes_into_effect_with_a_restart(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    assert tried(attempt_now) == 5
+    assert board.content("B") == b"system one"
+    assert board.content("A") == b"", "what runs was not touched"
+    assert board.calls == ["install", "status mark-active rootfs.1"]
+    assert board.reboots == 1
+    assert state(in_the_field) == (State.ACTIVATING, None)
+    waiting = in_the_field.event("update.waiting")["data"]
+    assert waiting["reasons"] == ["state.restart"]
+    # Nobody restarted it: asked for once, and told once.
+    assert tried(attempt_now, "resume") == 5
+    assert board.reboots == 1
+    assert in_the_field.kinds().count("update.waiting") == 1
+    assert board.restart() == "rootfs.1"
+    assert tried(attempt_now, "resume") == 0
+    lifecycle, active = state(in_the_field)
+    assert lifecycle is State.PROVISIONAL
+    assert "status mark-good booted" not in board.calls, "health is not proven yet"
+    in_the_field.commit()
+    assert tried(attempt_now, "resume") == 0
+    assert board.calls == ["status mark-good booted"]
+    assert state(in_the_field) == (State.IDLE, active)
+    assert in_the_field.standing()["generation"] == active
+
+
+def test_the_next_image_goes_into_the_slot_that_does_not_run(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two")
+    brought_in(in_the_field, board, attempt_now)
+    assert (board.booted, board.content("A"), board.content("B")) == (
+        "A",
+        b"system two",
+        b"system one",
+    )
+
+
+def test_an_image_that_two_releases_have_alike_costs_neither_a_write_nor_a_restart(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    board.forget()
+    release(in_the_field, board, "1.1.0", 2, b"system one")
+    assert tried(attempt_now) == 0
+    assert state(in_the_field) == (State.PROVISIONAL, first + 1)
+    assert (board.calls, board.reboots) == ([], 0)
+
+
+def test_a_boot_loader_that_goes_back_takes_the_set_back_and_is_held_against_the_release(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"does not come up", max_attempts=2)
+    board.broken = {"A"}
+    for setbacks in (1, 2):
+        assert tried(attempt_now) == 5
+        assert board.restart() == "rootfs.1"
+        board.forget()
+        assert tried(attempt_now, "resume") == 0
+        assert board.reboots == 0, "what ran before runs already"
+        assert state(in_the_field) == (State.IDLE, first)
+        failed = in_the_field.event("update.failed")["data"]
+        assert failed["reasons"] == ["state.component"]
+        assert "the boot loader started rootfs.1" in failed["detail"]["found"]
+        journal = in_the_field.journal().state()
+        assert journal.setbacks == {in_the_field.releases["1.1.0"]: setbacks}
+    assert tried(attempt_now) == 1, "given up"
+    assert in_the_field.standing()["generation"] == first
+    assert board.primary == "B"
+
+
+def test_health_that_is_not_proven_starts_the_image_before_again(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two", max_attempts=1)
+    assert tried(attempt_now) == 5
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    board.forget()
+    assert tried(attempt_now, "resume") == 0
+    assert tried(attempt_now, "resume") == 5, "restarts without proven health are over"
+    assert board.calls == ["status mark-active rootfs.1"]
+    assert board.reboots == 1
+    assert in_the_field.journal().state().lifecycle is State.ROLLING_BACK
+    assert in_the_field.standing()["generation"] is None, "nothing runs on an image on its way out"
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, first)
+    assert board.booted == "B"
+    assert in_the_field.event("update.rolled-back")["data"]["reasons"][0] == "state.health"
+
+
+def test_a_set_of_which_another_part_fails_leaves_the_boot_loader_as_it_was(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    hook = in_the_field.folder / "hook.py"
+    hook.write_text(HOOK)
+    command = json.dumps([sys.executable, str(hook), str(in_the_field.folder)])
+    in_the_field.more_settings += f'[components.pump]\ninstaller = "hook"\ncommand = {command}\n'
+    in_the_field.enroll()
+    Set(in_the_field).hook("pump", "1.0.0", b"p1").image(
+        "os", "1.0.0", board.bundle(b"one")
+    ).release("1.0.0", counter=1)
+    first = brought_in(in_the_field, board, attempt_now)
+    made = Set(in_the_field).image("os", "1.1.0", board.bundle(b"two")).hook("pump", "1.1.0", b"p2")
+    made.release("1.1.0", counter=2)
+    assert tried(attempt_now) == 5
+    assert board.primary == "A"
+    # The power fails before the restart that was asked for; the hook, next, does not take its file.
+    board.restart()
+    (in_the_field.folder / "hook.take-effect").write_text("1")
+    assert tried(attempt_now, "resume") == 3
+    (in_the_field.folder / "hook.take-effect").unlink()
+    assert tried(attempt_now, "resume") == 5, "back to the image before"
+    assert board.primary == "B"
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, first)
+
+
+def test_a_restart_that_cannot_be_asked_for_leaves_everything_as_it_was(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two")
+    board.no_reboot(4)
+    assert tried(attempt_now) == 3
+    assert board.primary == "B"
+    assert state(in_the_field) == (State.IDLE, first)
+    assert in_the_field.journal().state().setbacks == {}, "not the fault of the release"
+    board.no_reboot(None)
+    assert brought_in(in_the_field, board, attempt_now) != first
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("call", ["install", "status mark-active"])
+def test_a_cut_around_each_thing_that_rauc_does_converges(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt, when: str, call: str
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two")
+    board.cut(when, call)
+    assert attempt_in_a_process(in_the_field, board).returncode == -9
+    board.restart()
+    code = tried(attempt_now, "resume")
+    if code == 0 and in_the_field.journal().state().lifecycle is State.IDLE:
+        assert board.booted == "B"
+        code = tried(attempt_now)
+    if code == 5:
+        board.restart()
+        assert tried(attempt_now, "resume") == 0
+    assert board.booted == "A"
+    assert board.content("A") == b"system two"
+    in_the_field.commit()
+    assert tried(attempt_now, "resume") == 0
+    assert in_the_field.journal().state().in_use.version == "1.1.0"
+    assert list(in_the_field.layout.root.glob(".*.partial")) == []
+
+
+@pytest.mark.parametrize("point", ["activating.before-effect", "activating.after-effect"])
+def test_a_cut_around_coming_into_effect_converges(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt, point: str
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    if point.endswith("after-effect"):
+        assert tried(attempt_now) == 5
+        board.restart()
+    cut = {"PRIMUM_TEST_FAIL_POINTS": "1", "PRIMUM_FAIL_POINT": point}
+    reason = "resume" if point.endswith("after-effect") else "poll"
+    assert attempt_in_a_process(in_the_field, board, reason, **cut).returncode == -9
+    if tried(attempt_now, "resume") == 5:
+        board.restart()
+        assert tried(attempt_now, "resume") == 0
+    assert board.booted == "B"
+    assert in_the_field.journal().state().lifecycle is State.PROVISIONAL
+
+
+def test_a_cut_on_the_way_back_ends_on_the_image_before(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two")
+    brought_in(in_the_field, board, attempt_now)
+    in_the_field.withdraw("1.1.0")
+    assert tried(attempt_now) == 5
+    board.restart()
+    cut = {"PRIMUM_TEST_FAIL_POINTS": "1", "PRIMUM_FAIL_POINT": "rolling-back.after-effect"}
+    assert attempt_in_a_process(in_the_field, board, "resume", **cut).returncode == -9
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, first)
+    assert board.booted == "B"
+
+
+def attempt_in_a_process(
+    field: Any, board: RaucDevice, reason: str = "poll", **known: str
+) -> subprocess.CompletedProcess[bytes]:
+    words = ["--state", field.state, "--provisioning", field.provisioning, "--reason", reason]
+    return subprocess.run(
+        [sys.executable, "-c", ATTEMPT, board.boot_id, *words],
+        check=False,
+        timeout=60,
+        capture_output=True,
+        env={**os.environ, **known},
+    )
+
+
+@pytest.mark.parametrize("fault", ["damaged", "another device"])
+def test_a_bundle_that_rauc_does_not_take_is_held_against_the_release(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt, fault: str
+) -> None:
+    bundle = board.bundle(b"system", compatible="another-device")
+    if fault == "damaged":
+        bundle = board.bundle(b"system")
+        bundle = bundle[:200] + bytes([bundle[200] ^ 1]) + bundle[201:]
+    Set(in_the_field).image("os", "1.0.0", bundle).release("1.0.0", counter=1, max_attempts=1)
+    assert tried(attempt_now) == 3
+    failed = in_the_field.event("update.failed")["data"]
+    assert failed["reasons"] == ["state.component"]
+    assert "RAUC did not take it" in failed["detail"]["found"]
+    assert in_the_field.journal().state().faults
+    assert (board.primary, board.reboots, state(in_the_field)) == ("A", 0, (State.IDLE, None))
+    assert list(in_the_field.layout.generations.iterdir()) == []
+
+
+def test_a_device_without_rauc_waits_and_nothing_is_held_against_the_release(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    board.stop_service()
+    for _ in range(3):
+        assert tried(attempt_now) == 3
+    assert in_the_field.kinds().count("attempt.failed") == 1, "one trouble, one event"
+    failed = in_the_field.event("attempt.failed")["data"]
+    assert failed["reasons"] == ["resource.program"]
+    assert "update.activating" not in in_the_field.kinds(), "nothing was begun"
+    board.start_service()
+    assert tried(attempt_now) == 5
+
+
+@pytest.mark.parametrize("said", ["", "activate-installed=true", "activate-installed=1"])
+def test_a_rauc_that_starts_an_image_by_itself_is_not_used(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt, said: str
+) -> None:
+    board.configure(said)
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    board.forget()
+    assert tried(attempt_now) == 3
+    failed = in_the_field.event("attempt.failed")["data"]
+    assert failed["reasons"] == ["resource.program"]
+    assert "activate-installed=false" in failed["detail"]["remedy"]
+    assert board.calls == []
+
+
+def test_a_rauc_whose_settings_are_not_those_it_runs_with_is_found_out(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    board.stop_service()
+    board.configure("activate-installed=true")
+    board.start_service()
+    board.configure()
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    assert tried(attempt_now) == 3
+    assert board.primary == "A", "put back at once"
+    failed = in_the_field.event("attempt.failed")["data"]
+    assert "next start would have tried rootfs.1" in failed["detail"]["found"]
+    assert state(in_the_field) == (State.IDLE, None)
+    assert DEVICE
