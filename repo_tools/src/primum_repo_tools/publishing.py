@@ -10,7 +10,8 @@ At the end the device's own TUF client reads what was published.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -117,15 +118,24 @@ def _put_artifact(workbench: Workbench, sha256: str, source: Path) -> None:
     target = workbench.web / "artifacts" / sha256
     if target.exists() and digest_of(target, what="published artifact") == sha256:
         return
-    if digest_of(source, what="artifact") != sha256:
+    write_durably(target, _signed_pieces(source, sha256))
+
+
+def _signed_pieces(source: Path, sha256: str) -> Iterator[bytes]:
+    """The bytes of an artifact, digested as they are copied: what is put there is what was read."""
+    hasher = hashlib.sha256()
+    for piece in pieces_of(source, what="artifact"):
+        hasher.update(piece)
+        yield piece
+    if hasher.hexdigest() != sha256:
         raise FailedError(
             "An artifact is not the one that was signed.",
             reason=Reason.ARTIFACT_DIGEST,
             where=str(source),
+            found=f"sha256 {hasher.hexdigest()}",
             expected=f"sha256 {sha256}",
             remedy="Build the release again under a new version.",
         )
-    write_durably(target, pieces_of(source, what="artifact"))
 
 
 def _put_targets(workbench: Workbench, repository: AuthorityRepository, role: str) -> None:

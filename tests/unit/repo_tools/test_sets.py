@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from tests.unit.repo_tools.conftest import provisioned
 
+from primum_repo_tools import engineering
+from primum_repo_tools.evidence import gate_release
 from primum_repo_tools.release_plan import ReleasePlan
 from primum_repo_tools.settings import parse_settings
 from primum_verifier.core.document import parse_document, sha256_hex
@@ -340,3 +342,26 @@ def test_a_file_of_a_set_that_changed_after_the_build_is_not_signed(story: Any) 
     pack.write_bytes(pack.read_bytes()[:-1] + b"x")
     answer = story.try_run("release", "sign", story.engineering, "pvc-classifier", "1.0.0")
     assert (answer.code, answer.err.startswith("artifact.digest")) == (1, True)
+
+
+def test_an_artifact_that_changes_while_it_is_published_is_never_served(
+    story: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: the file is exchanged after the gates have read it and before it is copied."""
+    build(story)
+    story.sign("1.0.0")
+    image = story.engineering / RELEASE / "1.0.0/files/os.raucb"
+    before = story.tree("engineering/web")
+
+    def gated(*given: Any, **how: Any) -> Any:
+        passed = gate_release(*given, **how)
+        image.write_bytes(b"x" * image.stat().st_size)
+        return passed
+
+    monkeypatch.setattr(engineering, "gate_release", gated)
+    answer = story.try_run("publish", story.engineering)
+    assert (answer.code, answer.err.startswith("artifact.digest")) == (3, True)
+    served = {name: data for name, data in story.tree("engineering/web").items() if "meta" in name}
+    assert served == {name: data for name, data in before.items() if "meta" in name}
+    digest = manifest_of(story).item("os.image").digest.sha256
+    assert not list((story.engineering / "web/artifacts").glob(f"*{digest}*"))
