@@ -36,7 +36,7 @@ from primum_agent.judging import Judge, make_judge
 from primum_agent.key_errors import UnusableKeyError
 from primum_agent.key_trouble import note_key_trouble
 from primum_agent.layout import Layout
-from primum_agent.lifecycle import State
+from primum_agent.lifecycle import State, UnlistedStimulusError
 from primum_agent.locking import held
 from primum_agent.medium import settings_for
 from primum_agent.rehashing import rehash
@@ -119,6 +119,10 @@ def _tell(device: Device, authority: str, error: PrimumError | None) -> None:
     )
 
 
+_LEFT_ALONE = {State.PROVISIONAL, State.ROLLING_BACK}
+"""States in which nothing new is begun: what is there is proven, or left, first."""
+
+
 def poll(device: Device) -> int:
     """Refresh, review, and work on what the plan gives; the attempt's exit code."""
     refreshed = refresh(device)
@@ -128,6 +132,9 @@ def poll(device: Device) -> int:
         clinical=refreshed.clinical,
         site=refreshed.site,
     )
+    if device.journal.state().lifecycle is State.ROLLING_BACK:
+        # Given up by the supervisor while the authorities were read: that comes first.
+        converge(device, judge)
     review(device, judge)
     if device.key_problem is not None:
         # What is taken away was; nothing new is begun by a device that cannot sign for it.
@@ -143,7 +150,7 @@ def poll(device: Device) -> int:
     elif not device.from_medium:
         note_reached(device.journal)
     lifecycle = device.journal.state().lifecycle
-    if judge is None or refreshed.assignment is None or lifecycle is State.PROVISIONAL:
+    if judge is None or refreshed.assignment is None or lifecycle in _LEFT_ALONE:
         look_without_candidate(device, judge)
         _keep(device, name="", text=text, code=code)
         return code
@@ -190,12 +197,19 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     # A poll begins where the last attempt ended well; a provisional release is watched there.
     if reason == "resume" or device.journal.state().lifecycle is not State.PROVISIONAL:
         converge(device, judge)
-    if reason == "resume":
-        review(device, judge)
+    if work is not None and reason not in {"resume", "rehash"}:
+        return work(device, judge)
+    try:
+        if reason == "resume":
+            review(device, judge)
+            return EXIT_DONE
+        return rehash(device, judge) if reason == "rehash" else poll(device)
+    except UnlistedStimulusError:
+        if device.journal.state().lifecycle is not State.ROLLING_BACK:
+            raise
+        # Given up by the supervisor between a look and a step; nothing was recorded.
+        converge(device, judge)
         return EXIT_DONE
-    if reason == "rehash":
-        return rehash(device, judge)
-    return poll(device) if work is None else work(device, judge)
 
 
 def run_attempt(

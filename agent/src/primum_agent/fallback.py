@@ -18,6 +18,7 @@ from primum_agent.proving import prove
 from primum_agent.serving import SAFE_NOTICE, safe, serve
 from primum_agent.standing import AI_FUNCTION, DEVICE_FUNCTION
 from primum_agent.taking_effect import go_back_in_effect
+from primum_verifier.core.errors import FailedError
 from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
@@ -27,6 +28,16 @@ SUSPENDS = {
     NoticeAction.SUSPEND_DEVICE_FUNCTION: DEVICE_FUNCTION,
 }
 """What an order that leaves no release suspends, as ``standing.json`` says it."""
+
+FALLBACK_TRIES = "fallback-tries"
+"""The counter of tries at one roll-back whose self-tests could not be run."""
+
+MOST_FALLBACK_TRIES = 6
+"""With the delay that doubles between attempts about a minute; after that it is safe mode.
+
+Nothing is learnt about a release by a test that a busy processor or short memory did not let run,
+and safe mode ends by a newer release alone.
+"""
 
 SUSPENDED = "suspended"
 """The counter that keeps it while the device is in safe mode for it."""
@@ -56,6 +67,10 @@ def roll_back(
 
     Returns:
         The generation that runs now, or None: safe mode.
+
+    Raises:
+        FailedError: ``selftest.incomplete``: none may run, and of one nothing was learnt; the
+            intent stands, the application is in safe mode, and the next attempt tries again.
     """
     journal = device.journal
     state = journal.state()
@@ -79,6 +94,8 @@ def roll_back(
                 found = held
                 break
             tried[held.name] = obstacle
+        if found is None:
+            _try_again(device, tried)
     elif judge is None:
         tried["all"] = "no trusted view of both authorities"
     fail_here(FailPoint.ROLLING_BACK_BEFORE_SWITCH)
@@ -93,7 +110,7 @@ def roll_back(
     )
     fail_here(FailPoint.ROLLING_BACK_AFTER_EFFECT)
     # Before the step is taken: after it nothing says any more why no release is in use.
-    journal.set_counters(suspended=suspended, ending="")
+    journal.set_counters(suspended=suspended, ending="", fallback_tries="")
     detail: dict[str, object] = {
         "left": "" if left is None else left.name,
         "tried": tried,
@@ -150,6 +167,28 @@ def roll_back(
         suspended=suspended,
     )
     return found
+
+
+def _try_again(device: Device, tried: dict[str, str]) -> None:
+    """Leave the roll-back to the next attempt where a self-test could not be run, within a bound.
+
+    Raises:
+        FailedError: see :func:`roll_back`.
+    """
+    untold = [name for name, why in tried.items() if why == Reason.SELFTEST_INCOMPLETE]
+    tries = int(device.journal.counter(FALLBACK_TRIES, "") or "0") + 1
+    if not untold or tries >= MOST_FALLBACK_TRIES:
+        return
+    device.journal.set_counters(fallback_tries=str(tries))
+    raise FailedError(
+        "The self-test of a release to go back to could not be run.",
+        reason=Reason.SELFTEST_INCOMPLETE,
+        where=", ".join(untold),
+        found=f"{tries} of {MOST_FALLBACK_TRIES} tries",
+        expected="an answer of the bench",
+        remedy="It is tried again by itself; meanwhile the application is in safe mode. Where it "
+        "lasts, free memory and processor, and check that the bench is installed.",
+    )
 
 
 def _why_none(suspended: str, *, stopped: str) -> str:

@@ -18,6 +18,7 @@ from primum_agent.clock import SystemClock
 from primum_agent.content_store import FakeContentStore, FolderStore
 from primum_agent.device import Ports, open_device, real_ports
 from primum_agent.events import EventKind
+from primum_agent.fallback import FALLBACK_TRIES, MOST_FALLBACK_TRIES
 from primum_agent.installer import FakeInstaller, Step
 from primum_agent.journal_port import FakeJournal
 from primum_agent.layout import Layout
@@ -133,10 +134,35 @@ def test_no_held_release_is_gone_back_to_unproven(here: Here) -> None:
     here.install("1.1.0", counter=2)
     here.world.withdraw("1.1.0")
     here.bench.answer = Ending.TIMED_OUT
+    for _ in range(MOST_FALLBACK_TRIES - 1):
+        with pytest.raises(FailedError) as found:
+            here.poll()
+        assert found.value.reason is Reason.SELFTEST_INCOMPLETE
+        assert here.runs() is None, "in safe mode meanwhile"
     here.poll()
     assert here.runs() is None
+    assert here.journal.state().lifecycle is State.IDLE
+    assert here.journal.counter(FALLBACK_TRIES, "") == ""
     tried = here.world.event("safe-mode.entered")["data"]["detail"]["tried"]
     assert tried == {"pvc-classifier 1.0.0": "selftest.incomplete"}
+
+
+def test_a_busy_device_does_not_lose_the_release_to_go_back_to(here: Here) -> None:
+    """Nothing was learnt about it: the roll-back goes on where it was, also after a restart."""
+    here.install("1.0.0", counter=1)
+    here.install("1.1.0", counter=2)
+    here.world.withdraw("1.1.0")
+    here.bench.answer = Ending.TIMED_OUT
+    for _ in range(2):
+        with pytest.raises(FailedError):
+            here.poll()
+    assert here.journal.state().lifecycle is State.ROLLING_BACK
+    here.bench.answer = None
+    here.poll()
+    assert here.runs() == "1.0.0"
+    assert here.journal.counter(FALLBACK_TRIES, "") == ""
+    assert here.told("safe-mode.entered") == 0
+    assert here.told("attempt.failed") <= 1, "one problem, one event"
 
 
 @pytest.mark.parametrize("step", list(Step))
