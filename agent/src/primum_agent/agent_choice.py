@@ -95,9 +95,9 @@ def stands(layout: Layout) -> None:
         write_choice(layout, replace(choice, starts=0))
 
 
-def has_loader() -> bool:
-    """Whether the loader started this agent."""
-    return bool(os.environ.get(LOADER))
+def loader() -> str:
+    """The loader that started this agent; empty where none did."""
+    return os.environ.get(LOADER, "")
 
 
 def running(layout: Layout) -> str:
@@ -110,4 +110,4 @@ def running(layout: Layout) -> str:
 def wants_restart(layout: Layout) -> bool:
     """Whether the loader would start another agent than the one that runs."""
     choice = read_choice(layout)
-    return has_loader() and not choice.fell_back and choice.chosen != running(layout)
+    return bool(loader()) and not choice.fell_back and choice.chosen != running(layout)

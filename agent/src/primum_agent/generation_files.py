@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,11 @@ def tree_list_of(manifest: Mapping[str, Any], component: str) -> str:
             if one["id"] == component and item["kind"] == TREE_LIST and item["id"] in one["items"]:
                 return str(item["path"])
     raise KeyError(component)
+
+
+def components_of(folder: Path) -> dict[str, str]:
+    """The components of a generation with their versions; empty where it cannot be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        return {str(one["id"]): str(one["version"]) for one in manifest.get("components", ())}
+    return {}

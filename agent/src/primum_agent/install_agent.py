@@ -18,7 +18,7 @@ from primum_agent.agent_choice import (
     STARTS_PROVEN,
     STARTS_UNPROVEN,
     AgentChoice,
-    has_loader,
+    loader,
     read_choice,
     running,
     write_choice,
@@ -61,7 +61,7 @@ class AgentInstaller:
 
     def ask(self, part: Part) -> None:
         """See :class:`~primum_agent.components.ComponentInstaller`."""
-        if not has_loader():
+        if not loader():
             raise AskedLaterError(
                 "The agent was not started by its loader.",
                 reason=Reason.STATE_ASKED_LATER,

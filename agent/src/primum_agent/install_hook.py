@@ -6,7 +6,7 @@ on its standard input.  How it ends is its answer:
 =========================  =====================================================================
 exit code 0                go on
 exit code 75 at ``ask``    ask again later (EX_TEMPFAIL of sysexits.h); its first line says why
-anything else, or too      failed; the beginning of its standard error is reported
+anything else, or too      failed; the end of its standard error is reported
 long, or by a signal
 =========================  =====================================================================
 

@@ -11,6 +11,7 @@ import pwd
 import sys
 from pathlib import Path
 
+from primum_agent.agent_choice import loader
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 
@@ -42,7 +43,10 @@ def act_as_owner(state: Path) -> None:
         os.setgroups(groups)
         os.setgid(group)
         os.setuid(owner.st_uid)
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell
+        # The owner's agent may be another than the one that root starts: the loader knows.
+        program = loader() or sys.executable
+        words = sys.argv[1:] if loader() else sys.orig_argv[1:]
+        os.execv(program, [program, *words])  # noqa: S606 - no shell
     except OSError as error:
         raise UsageError(
             "The command cannot be given as root.",

@@ -106,8 +106,8 @@ def count_ask(device: Device, *, release: str, answer: str) -> None:
     asked, _, times = device.journal.counter(_ASKED, "").partition(" ")
     count = int(times) + 1 if asked == release else 1
     hooks = (one for one in device.settings.components.values() if one.installer == HOOK)
-    most = max((one.asks_at_most for one in hooks), default=0)
-    if count > most:
+    most = max((one.asks_at_most for one in hooks), default=None)
+    if most is not None and count > most:
         raise ComponentFailedError(
             "A component asked for more patience than it is given.",
             reason=Reason.STATE_ASKED_LATER,

@@ -165,7 +165,7 @@ def _decoded(descriptor: int, compression: str) -> Iterator[bytes]:
         while not decoder.eof:
             packed = os.read(descriptor, PIECE_BYTES) if decoder.needs_input else b""
             if decoder.needs_input and not packed:
-                return
+                raise _differs(Reason.ARTIFACT_SIZE, "the pack is cut", "a whole xz stream")
             # Bounded in what comes out, however much a small piece stands for.
             yield decoder.decompress(packed, max_length=PIECE_BYTES)
     except lzma.LZMAError as error:

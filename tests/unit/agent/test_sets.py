@@ -14,8 +14,11 @@ from tests.unit.agent.conftest import wait_for
 from tests.unit.agent.sets import Set
 
 from primum_agent.components import ComponentFailedError
+from primum_agent.fail_points import FailPoint
 from primum_agent.lifecycle import State
+from primum_agent.settings import read_settings
 from primum_verifier.core.document import sha256_hex
+from primum_verifier.core.errors import UsageError
 
 Attempt = Callable[..., int]
 
@@ -303,3 +306,161 @@ def test_a_pack_that_is_not_what_its_list_says_leaves_nothing(
     assert not list(in_the_field.layout.generations.iterdir())
     assert not (in_the_field.layout.generations.parent / "a").exists()
     assert in_the_field.journal().state().lifecycle is State.IDLE
+
+
+EFFECT = [FailPoint.ACTIVATING_BEFORE_EFFECT, FailPoint.ACTIVATING_AFTER_EFFECT]
+
+
+def cut_at(field: Any, point: FailPoint) -> None:
+    """Run until the power fails at a point; the application proves nothing."""
+    with field.running(PRIMUM_TEST_FAIL_POINTS="1", PRIMUM_FAIL_POINT=str(point)) as process:
+        assert process.wait(timeout=60) == -9, "the point was never passed"
+
+
+@pytest.mark.parametrize("point", EFFECT)
+def test_cut_while_components_come_into_effect_goes_on_to_the_new_set(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt, point: FailPoint
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2, pump="p2", screen="s2")
+    cut_at(in_the_field, point)
+    hooks.forget()
+    assert attempt_now("resume") == 0
+    state = in_the_field.journal().state()
+    assert (state.lifecycle, state.in_use.version) == (State.PROVISIONAL, "1.1.0")
+    assert [step[:2] for step in hooks.steps()] == [
+        ("pump", "take-effect"),
+        ("screen", "take-effect"),
+    ]
+    assert in_the_field.kinds().count("update.activating") == 2, "what is done is not done again"
+
+
+@pytest.mark.parametrize("point", EFFECT)
+def test_cut_while_components_come_into_effect_and_the_new_one_is_damaged_goes_back(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt, point: FailPoint
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    first = activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2, pump="p2")
+    cut_at(in_the_field, point)
+    new = in_the_field.layout.generations / str(first + 1) / "pump/pump.bin"
+    new.unlink()
+    hooks.forget()
+    attempt_now("resume")
+    state = in_the_field.journal().state()
+    assert (state.lifecycle, state.active) == (State.IDLE, first)
+    assert hooks.steps() == [("pump", "take-effect", first)]
+    assert hooks.files()[0][1] == {"pump-firmware": "p1"}
+
+
+def test_cut_before_anything_was_touched_leaves_the_components_in_peace(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    first = activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2, pump="p2")
+    cut_at(in_the_field, FailPoint.ACTIVATING_BEFORE_SWITCH)
+    hooks.forget()
+    assert attempt_now("resume") == 0
+    assert hooks.steps() == []
+    assert in_the_field.journal().state().active == first
+
+
+def test_cut_once_the_components_went_back_finishes_the_way_back(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    first = activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2, pump="p2", health_window=1)
+    cut_at(in_the_field, FailPoint.ROLLING_BACK_AFTER_EFFECT)
+    hooks.forget()
+    assert attempt_now("resume") == 0
+    state = in_the_field.journal().state()
+    assert (state.lifecycle, state.active) == (State.IDLE, first)
+    assert [step for step in hooks.steps() if step[1] != "confirm"] == [
+        ("pump", "take-effect", first)
+    ]
+
+
+def test_data_that_has_a_new_form_is_never_given_to_a_release_that_cannot_read_it(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    """The floor holds from the moment the release came into effect, proven or not."""
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    activated(in_the_field, attempt_now)
+    rollback = {"floorCounter": 1, "dataFloorCounter": 2}
+    release(in_the_field, "1.1.0", 2, pump="p2", health_window=1, rollback=rollback)
+    with in_the_field.running():
+        wait_for(lambda: "safe-mode.entered" in in_the_field.kinds() or None)
+    state = in_the_field.journal().state()
+    assert (state.active, state.counter_floor) == (None, 2)
+    tried = in_the_field.event("safe-mode.entered")["data"]["detail"]["tried"]
+    assert tried == {"pvc-classifier 1.0.0": "trust.rollback"}
+    assert ("pump", "take-effect", 1) not in hooks.steps()[3:], "what can read the data runs on"
+
+
+SETTINGS = """
+[components.app]
+installer = "tree"
+unit = "app.service"
+[components.pump]
+installer = "hook"
+command = ["/bin/pump"]
+[components.os]
+installer = "rauc"
+reboot = ["/sbin/reboot"]
+[components.agent]
+installer = "tree"
+agent = true
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "where"),
+    [
+        ('"app.service"', '"app"', "components.app.unit"),
+        ('unit = "app.service"', 'command = ["/bin/a"]', "components.app.command"),
+        ('["/bin/pump"]', '["pump"]', "components.pump.command"),
+        ('command = ["/bin/pump"]', "", "components.pump.command"),
+        ('reboot = ["/sbin/reboot"]', "", "components.os.reboot"),
+        ('installer = "rauc"', 'installer = "zip"', "components.os.installer"),
+        ("agent = true", 'agent = true\nunit = "a.service"', "components.agent.unit"),
+        ('unit = "app.service"', "agent = true", "components"),
+        ('"/bin/pump"]', '"/bin/pump"]\nstep_seconds = 0', "components.pump.step_seconds"),
+        ('"/bin/pump"]', '"/bin/pump"]\nasks_at_most = -1', "components.pump.asks_at_most"),
+        ("[components.pump]", '[components."a/b"]', "components"),
+        ("[components.pump]", "[components.pump]\nmode = 1", "components.pump"),
+    ],
+)
+def test_a_component_that_is_set_up_wrong_is_named(
+    in_the_field: Any, right: str, wrong: str, where: str
+) -> None:
+    in_the_field.more_settings = SETTINGS
+    in_the_field.enroll()
+    assert set(read_settings(in_the_field.provisioning).components) == {
+        "app",
+        "pump",
+        "os",
+        "agent",
+    }
+    assert right in SETTINGS
+    in_the_field.more_settings = SETTINGS.replace(right, wrong, 1)
+    in_the_field.write("agent.toml", in_the_field.settings().encode())
+    with pytest.raises(UsageError) as raised:
+        read_settings(in_the_field.provisioning)
+    assert raised.value.where.startswith(f"agent.toml: {where}")
+
+
+def test_the_settings_of_the_documentation_are_read(in_the_field: Any) -> None:
+    page = (Path(__file__).parents[3] / "docs/components.md").read_text()
+    (example,) = [part for part in page.split("```")[1::2] if part.startswith("toml\n")]
+    in_the_field.more_settings = example.removeprefix("toml\n")
+    in_the_field.enroll()
+    found = read_settings(in_the_field.provisioning).components
+    assert {name: item.installer for name, item in found.items()} == {
+        "bedside-app": "tree",
+        "pump-firmware": "hook",
+        "agent": "tree",
+        "os": "rauc",
+    }

@@ -28,6 +28,7 @@ from primum_agent.consenting import told_question
 from primum_agent.desk import ask
 from primum_agent.device_state import DeviceState
 from primum_agent.gate_memory import gates_of, told_gates
+from primum_agent.generation_files import components_of
 from primum_agent.hashed import last_hashed
 from primum_agent.health import summary_of
 from primum_agent.remembered import last_poll, memories
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
     content: dict[str, Any] = {
         **summary_of(state),
         "generation": state.active,
+        "components": components_of(layout.generations / str(state.active)),
         "candidate": None if state.candidate is None else state.candidate.name,
         "onThisDevice": _others(state),
         "remembered": [asdict(item) for item in remembered],
@@ -106,6 +108,11 @@ def _for_people(content: dict[str, Any]) -> str:
     live = content["supervisor"]
     lines: dict[str, object] = {
         "running": running,
+        **(
+            {"components": ", ".join(f"{name} {of}" for name, of in content["components"].items())}
+            if content["components"]
+            else {}
+        ),
         "update": content["state"],
         "candidate": content["candidate"] or "none",
         "on this device": ", ".join(content["onThisDevice"]) or "no other release",
