@@ -119,10 +119,6 @@ def _tell(device: Device, authority: str, error: PrimumError | None) -> None:
     )
 
 
-_LEFT_ALONE = {State.PROVISIONAL, State.ROLLING_BACK}
-"""States in which nothing new is begun: what is there is proven, or left, first."""
-
-
 def poll(device: Device) -> int:
     """Refresh, review, and work on what the plan gives; the attempt's exit code."""
     refreshed = refresh(device)
@@ -150,7 +146,7 @@ def poll(device: Device) -> int:
     elif not device.from_medium:
         note_reached(device.journal)
     lifecycle = device.journal.state().lifecycle
-    if judge is None or refreshed.assignment is None or lifecycle in _LEFT_ALONE:
+    if judge is None or refreshed.assignment is None or lifecycle is State.PROVISIONAL:
         look_without_candidate(device, judge)
         _keep(device, name="", text=text, code=code)
         return code
