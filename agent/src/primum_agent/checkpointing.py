@@ -47,7 +47,7 @@ def prune(journal: Journal, *, signer: Signer, device_id: str, clock: Clock) -> 
     # What no verifier would read must not take the place of events.
     parse_document(ChainCheckpoint, payload, where="checkpoint")
     line = signer.envelope(payload, payload_type=CHECKPOINT_PAYLOAD_TYPE)
-    return journal.prune(draft, line=line)
+    return journal.prune(draft, line=line, key=signer.public_key().key_id)
 
 
 def prune_and_tell(journal: Journal, *, signer: Signer, device_id: str, clock: Clock) -> None:

@@ -29,6 +29,7 @@ COMMANDS = {
     "trust": "replace the trust map by one that both roots signed",
     "doctor": "look for what would keep the agent from working",
     "enroll": "make the device's key on the device",
+    "rotate": "give the device another key, signed for by the one in use",
     "approve": "record that a person agrees to a release that waits for it",
     "consent": "the person who uses the device agrees to the release that waits",
     "defer": "the person who uses the device says later, a bounded number of times",

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
+from primum_agent.contexts import context_path
 from primum_agent.installer import Installer, SetInstaller
 from primum_agent.installers import component_installers
 from primum_agent.journal import Journal
@@ -184,8 +185,8 @@ def open_device(
     """
     trust_map = read_trust_map(settings)
     roots, site_problem = _roots(settings, trust_map)
-    context = read_provisioned(settings.context)
     ports = ports or real_ports(settings, layout)
+    context = read_provisioned(context_path(settings, ports.signer.public_key().key_id))
     return Device(
         settings=settings,
         layout=layout,

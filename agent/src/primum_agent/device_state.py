@@ -95,6 +95,7 @@ class DeviceState:
         leaving: while rolling back, the reason for it.
         agreed: releases that a person agreed to, with who it was.
         stopped: why no release may be used until a person says otherwise; empty without a stop.
+        device_key: the id of the key that signs since it was changed; empty while it never was.
         unknown: members that an agent one generation ahead stored, by the part they belong to;
             kept for the day it runs again, and no part of what is compared.
     """
@@ -115,6 +116,7 @@ class DeviceState:
     leaving: str = ""
     agreed: Mapping[str, str] = field(default_factory=dict)
     stopped: str = ""
+    device_key: str = ""
     unknown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     def generation(self, number: int | None) -> Generation | None:
@@ -191,8 +193,8 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
         data: the event's ``data`` member. ``to`` is the next lifecycle state; ``change`` may hold
             ``candidate``, ``generation`` (added or replaced), ``active``, ``target``,
             ``collected`` (numbers taken off the disk), ``conclusion``, ``fault``, ``forgiven``,
-            ``setback``, ``unproven``, ``agreed``, ``counterFloor``, ``eligibility`` and
-            ``stopped``.
+            ``setback``, ``unproven``, ``agreed``, ``counterFloor``, ``eligibility``,
+            ``stopped`` and ``deviceKey``.
     """
     change: Mapping[str, Any] = data.get("change", {})
     state = _with_progress(state, data)
@@ -212,6 +214,8 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
             state = replace(state, **{name: change[name]})
     if "nextGeneration" in change:
         state = replace(state, next_generation=change["nextGeneration"])
+    if "deviceKey" in change:
+        state = replace(state, device_key=change["deviceKey"]["keyId"])
     if "counterFloor" in change:
         state = replace(state, counter_floor=max(state.counter_floor, change["counterFloor"]))
     return _with_memories(state, change)

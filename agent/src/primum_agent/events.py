@@ -65,6 +65,9 @@ class EventKind(StrEnum):
     STORE_COLLECTED = "store.collected"
     KEY_FAILED = "key.failed"
     KEY_WORKS = "key.works"
+    KEY_ANNOUNCED = "key.announced"
+    KEY_CHANGED = "key.changed"
+    KEY_IN_USE = "key.in-use"
 
     @property
     def cloud_type(self) -> str:

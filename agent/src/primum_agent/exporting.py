@@ -22,6 +22,9 @@ from primum_verifier.core.errors import FailedError, PrimumError, UsageError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.commands.history import EXPORTED_HISTORY
 
+CONTEXT_NAME = "device-context.dsse.json"
+"""The signed context in an export, under whatever name it lies on the device."""
+
 _MODE = 0o640
 
 
@@ -110,7 +113,8 @@ def export(layout: Layout, medium: Path, *, context: Path | None) -> Exported:
         if path is not None and path.is_file():
             with disk_errors(path):
                 content = path.read_bytes()
-            write_file(folder / path.name, content, mode=_MODE)
+            name = CONTEXT_NAME if path == context else path.name
+            write_file(folder / name, content, mode=_MODE)
     journal = Journal.open_to_read(layout, clock=SystemClock(), device_id=device_id)
     try:
         # The history last: a folder that has one is a whole export.

@@ -36,7 +36,15 @@ class FailPoint(StrEnum):
     ROLLING_BACK_AFTER_EFFECT = "rolling-back.after-effect"
 
 
-def fail_here(point: FailPoint) -> None:
+class IdentityPoint(StrEnum):
+    """Every point at which the device's identity changes."""
+
+    KEY_CHANGE_BEFORE_EVENT = "key-change.before-event"
+    KEY_CHANGE_AFTER_EVENT = "key-change.after-event"
+    KEY_CHANGE_AFTER_SWITCH = "key-change.after-switch"
+
+
+def fail_here(point: FailPoint | IdentityPoint) -> None:
     """Let the power fail here, if a test asks for it."""
     act = os.environ.get(ENABLE)
     if act not in {CUT, HANG} or os.environ.get(WHERE) != point:

@@ -8,14 +8,14 @@ What cannot be read is left to whoever needs it; only what contradicts is refuse
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
 
 from primum_agent.clock import SystemClock
+from primum_agent.contexts import context_path, factory_facts, key_of, read_object
 from primum_agent.journal import Journal
+from primum_agent.key_slots import settle_key
 from primum_agent.layout import Layout
 from primum_agent.settings import Settings
 from primum_verifier.core.errors import PrimumError, UsageError
@@ -23,7 +23,6 @@ from primum_verifier.core.reasons import Reason
 
 AUTHORITIES = ("engineering", "clinical")
 _SOURCE = "urn:primum:device:"
-_MOST_BYTES = 1024 * 1024
 _PROVISION = "Copy the folder that `primum-repo device` made for this very device, all of it."
 
 
@@ -38,7 +37,10 @@ def check_identity(settings: Settings, layout: Layout) -> None:
         UsageError: a provisioned file or the key is missing, the settings are for another
             component, or two of settings, signed context, key, enrolment and journal disagree.
     """
-    files = [settings.trust_map, settings.context]
+    settle_key(layout)
+    public = read_object(layout.device_public)
+    context = context_path(settings, str(public.get("keyId", "")))
+    files = [settings.trust_map, context]
     for path in (*files, *(settings.root_of(name) for name in AUTHORITIES)):
         _must_be_there(path, remedy=_PROVISION)
     _must_be_there(
@@ -49,12 +51,12 @@ def check_identity(settings: Settings, layout: Layout) -> None:
         "The settings are for another component than the trust map.",
         where=toml,
         found=settings.component,
-        expected=_read(settings.trust_map).get("component"),
+        expected=read_object(settings.trust_map).get("component"),
         remedy=_PROVISION,
     )
-    factory = _factory(settings.context)
-    enrolled = _read(layout.enrolment)
-    for source, known in ((settings.context, factory), (layout.enrolment, enrolled)):
+    factory = factory_facts(context)
+    enrolled = read_object(layout.enrolment)
+    for source, known in ((context, factory), (layout.enrolment, enrolled)):
         for name, found in (
             ("deviceId", settings.device_id),
             ("hardwareId", settings.hardware_id),
@@ -66,13 +68,15 @@ def check_identity(settings: Settings, layout: Layout) -> None:
                 expected=known.get(name),
                 remedy=_PROVISION,
             )
-    _same(
-        "The signed context is for the key of another device.",
-        where=str(settings.context),
-        found=_public(factory),
-        expected=_read(layout.device_public).get("public"),
-        remedy=_PROVISION,
-    )
+    if key_of(factory).get("public") != read_object(layout.next_public).get("public"):
+        # A context for the key that is to come contradicts nothing: nothing new is begun with it.
+        _same(
+            "The signed context is for the key of another device.",
+            where=str(context),
+            found=key_of(factory).get("public"),
+            expected=public.get("public"),
+            remedy=_PROVISION,
+        )
     _same(
         "The journal is another device's.",
         where=str(layout.journal),
@@ -93,7 +97,7 @@ def check_enrolment(layout: Layout, *, device_id: str, hardware_id: str) -> None
     Raises:
         UsageError: the state folder is enrolled under another name, or as other hardware.
     """
-    enrolled = _read(layout.enrolment)
+    enrolled = read_object(layout.enrolment)
     owner = journal_owner(layout)
     for name, found, expected in (
         ("--device-id", device_id, enrolled.get("deviceId") or owner),
@@ -150,27 +154,3 @@ def _same(message: str, *, where: str, found: object, expected: object, remedy: 
             expected=expected,
             remedy=remedy,
         )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none that can be read."""
-    with contextlib.suppress(OSError, ValueError, RecursionError), path.open("rb") as stream:
-        content = json.loads(stream.read(_MOST_BYTES))
-        if isinstance(content, dict):
-            return content
-    return {}
-
-
-def _factory(context: Path) -> dict[str, Any]:
-    """What the manufacturer signed of the device, out of the DSSE payload."""
-    with contextlib.suppress(ValueError, TypeError, RecursionError):
-        content = json.loads(base64.b64decode(str(_read(context).get("payload", ""))))
-        factory = content.get("factory") if isinstance(content, dict) else None
-        if isinstance(factory, dict):
-            return factory
-    return {}
-
-
-def _public(factory: dict[str, Any]) -> object:
-    key = factory.get("publicKey")
-    return key.get("public") if isinstance(key, dict) else None

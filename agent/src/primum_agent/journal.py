@@ -24,6 +24,7 @@ from primum_agent.journal_chain import TAIL_EVENTS, fault_in_chain
 from primum_agent.journal_checkpoints import JournalCheckpoints
 from primum_agent.journal_floors import TRUST_MAP_FLOOR, JournalFloors
 from primum_agent.journal_mark import read_mark, write_mark
+from primum_agent.journal_reading import KEY_PROOFS
 from primum_agent.journal_schema import (
     MOST_UNREAD,
     DamagedJournalError,
@@ -192,6 +193,35 @@ class Journal(JournalCheckpoints, JournalFloors):
             recorded = self._append(entry)
         if {"counterFloor", "fault", "forgiven", "stopped"} & set(entry.change):
             self._keep_floors()
+        return recorded
+
+    def change_key(
+        self, entry: Entry, *, sign: Callable[[Recorded], bytes], **counters: str
+    ) -> Recorded:
+        """Append the event that changes the device's key, and the former key's head over it.
+
+        Event, head, proof and counters commit together: after a cut the device has the former
+        key or the next one, and the chain says which.
+
+        Args:
+            entry: the event.
+            sign: makes the head, with the key that signed until now.
+            counters: small values that go with it; an underscore stands for a dash.
+
+        Raises:
+            PrimumError: whatever ``sign`` raises, and see :meth:`record`; nothing was changed.
+        """
+        with self._writing():
+            recorded = self._append(entry)
+            head = sign(recorded)
+            self._connection.execute(
+                "INSERT INTO heads (sequence, line) VALUES (?, ?)", (recorded.sequence, head)
+            )
+            kept = [*json.loads(self.counter(KEY_PROOFS, "[]"))]
+            kept.append([str(recorded.sequence), recorded.line.decode(), head.decode()])
+            for name, value in {**counters, "key_proofs": json.dumps(kept)}.items():
+                self._set_counter(name.replace("_", "-"), value)
+        self._keep_floors()
         return recorded
 
     def _append(self, entry: Entry, *, sequence: int | None = None) -> Recorded:

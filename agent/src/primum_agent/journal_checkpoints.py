@@ -100,18 +100,23 @@ class JournalCheckpoints(JournalOutbox):
                 first = first or sequence
         return Checkpoint(sequence, found, first, state.to_json())
 
-    def prune(self, checkpoint: Checkpoint, *, line: bytes) -> int:
+    def prune(self, checkpoint: Checkpoint, *, line: bytes, key: str) -> int:
         """Put a signed checkpoint in the place of the events that it covers.
 
         Args:
             checkpoint: as drafted.
             line: the same, signed.
+            key: the id of the key that signed it.
+
+        Raises:
+            BusyError: ``key.changed``: the device has another key since it was signed.
 
         Returns:
             How many events were pruned; 0 where one of them was not acknowledged after all.
         """
         upto = checkpoint.sequence
         with self._writing():
+            self._refuse_former(key)
             unsent, covered = self._connection.execute(
                 "SELECT (SELECT count(*) FROM events WHERE sequence <= ? AND acked = 0), "
                 "(SELECT count(*) FROM events WHERE sequence = ? AND hash = ?)",

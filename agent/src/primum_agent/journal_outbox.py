@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from primum_agent.journal_schema import database_errors
 from primum_agent.journal_telemetry import JournalTelemetry
+from primum_verifier.core.errors import BusyError
+from primum_verifier.core.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,19 @@ class JournalOutbox(JournalTelemetry):
                     [(number,) for number in numbers],
                 )
 
+    def _refuse_former(self, key: str) -> None:
+        """Refuse what a key signed that was changed meanwhile; asked inside the transaction."""
+        current = self.state().device_key
+        if current and current != key:
+            raise BusyError(
+                "The device's key was changed while this was signed.",
+                reason=Reason.KEY_CHANGED,
+                where=str(self._layout.journal),
+                found=f"key {key}",
+                expected=f"key {current}",
+                remedy="Sign again: the next child opens the key in use.",
+            )
+
     def last_head(self) -> int:
         """The newest event that a signed head or checkpoint covers; 0 when none does."""
         with database_errors(self._layout.journal):
@@ -59,9 +74,19 @@ class JournalOutbox(JournalTelemetry):
             ).fetchone()
         return int(row[0] or 0)
 
-    def add_head(self, *, sequence: int, line: bytes) -> None:
-        """Store a signed head."""
+    def add_head(self, *, sequence: int, line: bytes, key: str) -> None:
+        """Store a signed head.
+
+        Args:
+            sequence: the event that it covers.
+            line: the envelope.
+            key: the id of the key that signed it.
+
+        Raises:
+            BusyError: ``key.changed``: the device has another key since it was signed.
+        """
         with self._writing():
+            self._refuse_former(key)
             self._connection.execute(
                 "INSERT OR IGNORE INTO heads (sequence, line) VALUES (?, ?)", (sequence, line)
             )

@@ -14,6 +14,9 @@ from primum_agent.journal_tables import JournalTables
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
 
+KEY_PROOFS = "key-proofs"
+"""The counter that keeps, as JSON, what proves each change of the device's key."""
+
 
 class JournalReading(JournalTables):
     """What the journal holds, over one open database."""
@@ -76,8 +79,16 @@ class JournalReading(JournalTables):
                 yield line
 
     def history(self) -> Iterator[bytes]:
-        """The checkpoint, events and signed heads, each head after the event it closes."""
+        """The checkpoint, events and signed heads, each head after the event it closes.
+
+        What proves a change of the device's key goes before them once its event was pruned.
+        """
         with self._looking():
+            pruned = self.checkpoint()
+            for sequence, event, head in self.key_proofs():
+                if pruned is not None and sequence <= pruned.sequence:
+                    yield event
+                    yield head
             rows = self._connection.execute(
                 "SELECT line FROM (SELECT sequence, 0 AS kind, line FROM events UNION ALL "
                 "SELECT sequence, 1, line FROM heads UNION ALL "
@@ -85,6 +96,14 @@ class JournalReading(JournalTables):
             )
             for (line,) in rows:
                 yield line
+
+    def key_proofs(self) -> list[tuple[int, bytes, bytes]]:
+        """Each change of the device's key: its event's number, the event, the head over it.
+
+        They are kept for ever: who knows the device by its first key follows it by them.
+        """
+        kept: list[list[str]] = json.loads(self.counter(KEY_PROOFS, "[]"))
+        return [(int(number), event.encode(), head.encode()) for number, event, head in kept]
 
     def last_sequence(self) -> int:
         """The number of the newest event; 0 in an empty journal."""

@@ -12,6 +12,9 @@ from primum_agent.key_errors import UnusableKeyError
 from primum_agent.signer import RecordedKey, Signer
 from primum_verifier.core.errors import PrimumError, UsageError
 
+KEY_IN_USE = "key-in-use"
+"""The counter with the id of the changed key whose first use was recorded."""
+
 KEY_TOPIC = "device key"
 """The lasting trouble under which it stands in ``status`` and ``doctor``."""
 
@@ -38,6 +41,16 @@ def note_key_works(journal: JournalPort) -> bool:
         detail = {"after": ended.times, "was": ended.what}
         journal.record(Entry(kind=EventKind.KEY_WORKS, result="done", detail=detail))
     return ended is not None
+
+
+def note_key_in_use(journal: JournalPort, signer: Signer) -> bool:
+    """Record once that a changed key signs here; whether it was recorded now."""
+    key = signer.public_key().key_id
+    if journal.state().device_key != key or journal.counter(KEY_IN_USE, "") == key:
+        return False
+    journal.record(Entry(kind=EventKind.KEY_IN_USE, result="done", detail={"keyId": key}))
+    journal.set_counters(key_in_use=key)
+    return True
 
 
 def is_of_the_key(error: PrimumError) -> bool:

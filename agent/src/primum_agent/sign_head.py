@@ -15,9 +15,15 @@ from pathlib import Path
 
 from primum_agent.checkpointing import prune_and_tell
 from primum_agent.clock import Clock, SystemClock, plain_time
+from primum_agent.events import Recorded
 from primum_agent.journal import Journal
 from primum_agent.journal_bounds import add_arguments, bounds_of
-from primum_agent.key_trouble import is_of_the_key, note_key_trouble, note_key_works
+from primum_agent.key_trouble import (
+    is_of_the_key,
+    note_key_in_use,
+    note_key_trouble,
+    note_key_works,
+)
 from primum_agent.layout import Layout
 from primum_agent.signer import Signer, open_device_key
 from primum_verifier.core.document import canonical_json
@@ -35,18 +41,25 @@ def sign_head(journal: Journal, *, signer: Signer, device_id: str, clock: Clock)
     """
     sequence, found = journal.head()
     if sequence > journal.last_head():
-        payload = canonical_json(
-            {
-                "type": HEAD_TYPE,
-                "deviceId": device_id,
-                "sequence": sequence,
-                "eventHash": found,
-                "signedAt": plain_time(clock.now()),
-            }
+        line = head_over(
+            Recorded(sequence, b"", found), signer=signer, device_id=device_id, clock=clock
         )
-        line = signer.envelope(payload, payload_type=HEAD_PAYLOAD_TYPE)
-        journal.add_head(sequence=sequence, line=line)
+        journal.add_head(sequence=sequence, line=line, key=signer.public_key().key_id)
     return sequence
+
+
+def head_over(event: Recorded, *, signer: Signer, device_id: str, clock: Clock) -> bytes:
+    """A signed head over one event, as one line."""
+    payload = canonical_json(
+        {
+            "type": HEAD_TYPE,
+            "deviceId": device_id,
+            "sequence": event.sequence,
+            "eventHash": event.hash,
+            "signedAt": plain_time(clock.now()),
+        }
+    )
+    return signer.envelope(payload, payload_type=HEAD_PAYLOAD_TYPE)
 
 
 def main() -> int:
@@ -82,7 +95,7 @@ def _sign_and_tell(journal: Journal, layout: Layout, *, device_id: str, clock: C
         if note_key_trouble(journal, error):
             sys.stderr.write(error.for_people() + "\n")
         return error.exit_code
-    if note_key_works(journal):
+    if note_key_works(journal) or note_key_in_use(journal, signer):
         sign_head(journal, signer=signer, device_id=device_id, clock=clock)
     prune_and_tell(journal, signer=signer, device_id=device_id, clock=clock)
     return os.EX_OK

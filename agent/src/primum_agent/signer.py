@@ -30,6 +30,7 @@ from securesystemslib.signer import Signature, SSlibKey
 from primum_agent.durable import disk_errors, switch_link, write_file
 from primum_agent.key_address import MAX_ADDRESS, TokenAddress, is_address, parse_address
 from primum_agent.key_errors import UnusableKeyError
+from primum_agent.key_slots import settle_key
 from primum_agent.layout import Layout
 from primum_agent.secret_files import CREDENTIAL, read_secret, secret_error, secret_path
 from primum_agent.token_signer import (
@@ -149,6 +150,7 @@ def open_device_key(layout: Layout) -> Signer:
         UnusableKeyError: ``key.*``, or ``state.damaged`` where the file is no key or others may
             read it.
     """
+    settle_key(layout)
     return open_key(layout.device_key, layout=layout)
 
 

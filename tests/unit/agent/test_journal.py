@@ -327,7 +327,7 @@ def test_the_floors_copy_never_falls(layout: Layout, journal: Journal) -> None:
 
 
 def test_the_history_holds_each_head_after_the_event_that_it_closes(journal: Journal) -> None:
-    journal.add_head(sequence=1, line=b'{"head":1}')
+    journal.add_head(sequence=1, line=b'{"head":1}', key="")
     journal.record(Entry(kind=EventKind.AGENT_STARTED))
     lines = list(journal.history())
     assert lines[1] == b'{"head":1}'

@@ -216,10 +216,10 @@ def test_what_was_drafted_over_something_else_prunes_nothing(
     journal = opened(layout, clock)
     append(journal, 5)
     draft = journal.draft_checkpoint(4)
-    assert journal.prune(draft, line=b"{}") == 0, "nothing of it was acknowledged"
+    assert journal.prune(draft, line=b"{}", key="") == 0, "nothing of it was acknowledged"
     acknowledge_all(journal)
-    assert journal.prune(replace(draft, hash="0" * 64), line=b"{}") == 0
-    assert journal.prune(replace(draft, sequence=99), line=b"{}") == 0
+    assert journal.prune(replace(draft, hash="0" * 64), line=b"{}", key="") == 0
+    assert journal.prune(replace(draft, sequence=99), line=b"{}", key="") == 0
     assert first_of(journal) == 1
     assert journal.checkpoint() is None
     journal.close()

@@ -59,7 +59,7 @@ def test_every_event_is_sent_in_order_and_then_marked(
     assert [item.payload for item in of(broker, "provenance")] == list(journal.events())
     assert journal.waiting_count() == 0
     assert reporter.wants_head(journal)
-    journal.add_head(sequence=journal.last_sequence(), line=b'{"head": 1}')
+    journal.add_head(sequence=journal.last_sequence(), line=b'{"head": 1}', key="")
     drain(reporter, journal, now=0.0)
     assert [item.payload for item in of(broker, "head")] == [b'{"head": 1}']
     assert reporter.is_drained(journal)

@@ -1,7 +1,8 @@
 """Look for what would keep the agent from working, and say what to do about each.
 
-Nothing is changed.  Exit code 0 when all is well, 3 when something is not, 2 when settings,
-signed context, key and journal are not the same device's.
+Nothing is changed, but a change of the device's key that was cut is finished.  Exit code 0 when
+all is well, 3 when something is not, 2 when settings, signed context, key and journal are not the
+same device's.
 
 Example:
   primum-agent doctor --state /var/lib/primum --provisioning /etc/primum

@@ -22,6 +22,7 @@ from primum_agent.commands.shared import (
     show,
     show_json,
 )
+from primum_agent.contexts import context_path, read_object
 from primum_agent.exporting import export
 from primum_agent.settings import read_settings
 
@@ -39,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     journal_to_read(layout).close()
     context = None
     if options.provisioning is not None:
-        context = read_settings(options.provisioning).context
+        key = str(read_object(layout.device_public).get("keyId", ""))
+        context = context_path(read_settings(options.provisioning), key)
     found = export(layout, options.folder, context=context)
     if options.json:
         content = {"folder": str(found.folder), "lines": found.lines, "signed": found.proven}

@@ -83,6 +83,7 @@ class Reason(StrEnum):
     KEY_ABSENT = "key.absent"
     KEY_AMBIGUOUS = "key.ambiguous"
     KEY_UNUSABLE = "key.unusable"
+    KEY_CHANGED = "key.changed"
     VALIDATION_NOT_MET = "validation.not-met"
     PCCP_INCONSISTENT = "pccp.inconsistent"
     BROKER_UNREACHABLE = "broker.unreachable"

@@ -5,6 +5,10 @@ signed checkpoints.  Each event holds the digest of the one before it; a head si
 one event, so every event up to the newest signed head is proven, and later ones are only
 consistent.  A checkpoint stands for the events up to one of them, which the device pruned: they
 are not here, and the device says so under its signature, which is another thing than missing.
+
+A device's key may change (:mod:`primum_verifier.record.key_change`): up to the event that tells of
+it the former key signs heads, from the next event on the new one.  A checkpoint may be signed by
+the key in force at its event, or by a later one: it is signed when the device prunes.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from primum_verifier.core.errors import PrimumError, RefusedError
 from primum_verifier.core.limits import KIB
 from primum_verifier.core.reasons import Reason
 from primum_verifier.record.checkpoint import CHECKPOINT_PAYLOAD_TYPE, ChainCheckpoint
+from primum_verifier.record.key_change import KeyChange, KeysInForce, another_key, read_key_change
 
 FIRST_PREVIOUS = "0" * 64
 """What the first event of a chain names as the one before it."""
@@ -88,6 +93,8 @@ class HistoryReport:
         duplicates: events that stood again, byte for byte; harmless.
         checkpoints: how many checkpoints were signed by the device and join the events.
         pruned: where events are not here because the device pruned them; no gaps.
+        key_changes: the changes of the device's key, each signed by the key before it; those up
+            to the key that the device is known by are proven by the chain.
     """
 
     events: int
@@ -99,6 +106,7 @@ class HistoryReport:
     duplicates: int
     checkpoints: int = 0
     pruned: tuple[Pruned, ...] = ()
+    key_changes: tuple[KeyChange, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -112,6 +120,8 @@ class _Chain:
     previous: dict[int, str] = field(default_factory=dict)
     heads: list[ChainHead] = field(default_factory=list)
     checkpoints: list[ChainCheckpoint] = field(default_factory=list)
+    changes: dict[int, KeyChange] = field(default_factory=dict)
+    signed: list[tuple[str, str, bytes]] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     duplicates: int = 0
 
@@ -121,19 +131,21 @@ def check_history(lines: Iterable[bytes], *, device_key: PublicKey) -> HistoryRe
 
     Args:
         lines: the lines of the history, each without its line end.
-        device_key: the device's public key, from its signed context.
+        device_key: the public key that the device is known by: any that it ever signed with.
 
     Returns:
         What is proven, and every gap by name.
 
     Raises:
         RefusedError: ``document.invalid`` for a line that is no event, head or checkpoint,
-            ``trust.signature`` for a head or checkpoint that another key signed.
+            ``trust.signature`` for a head or checkpoint that another key signed, or a changed
+            key that the key before it did not sign for.
     """
     chain = _Chain()
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            _take(chain, line, where=f"line {number}", device_key=device_key)
+            _take(chain, line, where=f"line {number}")
+    key_changes = _open_signed(chain, KeysInForce(tuple(chain.changes.values()), known=device_key))
     sequences = sorted(chain.hashes)
     pruned = _walk(chain, sequences)
     heads, checkpoints = _agreeing_heads(chain), _agreeing_checkpoints(chain)
@@ -148,6 +160,7 @@ def check_history(lines: Iterable[bytes], *, device_key: PublicKey) -> HistoryRe
         duplicates=chain.duplicates,
         checkpoints=len(checkpoints),
         pruned=pruned,
+        key_changes=key_changes,
     )
 
 
@@ -166,6 +179,9 @@ def _walk(chain: _Chain, sequences: list[int]) -> tuple[Pruned, ...]:
             pruned.append(Pruned(after, later, checkpoint.signed_at))
             if 0 < earlier < after:
                 chain.gaps.append(Gap(earlier, after + 1, f"{after - earlier} events missing"))
+        elif _between_changes(chain, earlier, later):
+            # A device keeps what proves its keys when it prunes all around it.
+            continue
         elif earlier == 0:
             # What came before the first event here is not in question.
             continue
@@ -176,15 +192,19 @@ def _walk(chain: _Chain, sequences: list[int]) -> tuple[Pruned, ...]:
     return tuple(pruned)
 
 
-def _take(chain: _Chain, line: bytes, *, where: str, device_key: PublicKey) -> None:
+def _between_changes(chain: _Chain, earlier: int, later: int) -> bool:
+    """Whether nothing but changes of the key stands here of what a checkpoint covers."""
+    covered = any(item.first_sequence <= later <= item.sequence for item in chain.checkpoints)
+    return covered and earlier in chain.changes and later in chain.changes and later > earlier + 1
+
+
+def _take(chain: _Chain, line: bytes, *, where: str) -> None:
     content = read_json(line, where=where, max_bytes=MAX_EVENT_BYTES)
     if isinstance(content, dict) and "payloadType" in content:
-        if content["payloadType"] == CHECKPOINT_PAYLOAD_TYPE:
-            payload = _signed(line, CHECKPOINT_PAYLOAD_TYPE, device_key, where)
-            chain.checkpoints.append(parse_document(ChainCheckpoint, payload, where=where))
-        else:
-            payload = _signed(line, HEAD_PAYLOAD_TYPE, device_key, where)
-            chain.heads.append(parse_document(ChainHead, payload, where=where))
+        is_checkpoint = content["payloadType"] == CHECKPOINT_PAYLOAD_TYPE
+        # Whose key counts is known once all events are.
+        kind = CHECKPOINT_PAYLOAD_TYPE if is_checkpoint else HEAD_PAYLOAD_TYPE
+        chain.signed.append((where, kind, line))
         return
     try:
         text = content["sequence"]
@@ -205,21 +225,43 @@ def _take(chain: _Chain, line: bytes, *, where: str, device_key: PublicKey) -> N
         chain.gaps.append(Gap(0, 1, "the first event names one before it"))
     chain.hashes[sequence] = digest
     chain.previous[sequence] = previous
+    change = read_key_change(content, sequence=sequence, event_hash=digest, where=where)
+    if change is not None:
+        chain.changes[sequence] = change
 
 
-def _signed(line: bytes, payload_type: str, device_key: PublicKey, where: str) -> bytes:
-    """What the device signed, as this type of payload."""
-    opened = open_envelope(line, payload_type=payload_type, keys=(device_key,), where=where)
-    if not opened.signers:
-        raise RefusedError(
-            "The head or checkpoint was not signed by this device.",
-            reason=Reason.TRUST_SIGNATURE,
-            where=where,
-            found="another key",
-            expected=device_key.key_id,
-            remedy="Give the context of the device that wrote this history.",
-        )
-    return opened.payload
+def _open_signed(chain: _Chain, keys: KeysInForce) -> tuple[KeyChange, ...]:
+    """Take the heads and checkpoints that keys of the device signed; the changes of its key.
+
+    What a key before the known one signed is checked and then left: who vouches for that key is
+    the chain, and the chain proves its events too.
+    """
+    heads: list[tuple[ChainHead, int, str]] = []
+    checkpoints: list[tuple[ChainCheckpoint, int, str]] = []
+    for where, kind, line in chain.signed:
+        opened = open_envelope(line, payload_type=kind, keys=keys.keys, where=where)
+        signers = {keys.keys.index(key) for key in opened.signers}
+        if not signers:
+            raise another_key(where, keys.keys[-1], found="another key")
+        if kind == CHECKPOINT_PAYLOAD_TYPE:
+            checkpoint = parse_document(ChainCheckpoint, opened.payload, where=where)
+            place = max(signers)
+            if place < keys.place(checkpoint.sequence):
+                raise another_key(where, keys.keys[-1], found="a key that was changed before")
+            checkpoints.append((checkpoint, place, where))
+        else:
+            head = parse_document(ChainHead, opened.payload, where=where)
+            place = keys.place(head.sequence)
+            if place not in signers:
+                raise another_key(where, keys.keys[place], found="a key that is not in force here")
+            heads.append((head, place, where))
+    vouched = keys.vouched([(head.sequence, head.event_hash, place) for head, place, _ in heads])
+    last = keys.believed(vouched)
+    for where in [where for _, place, where in (*heads, *checkpoints) if place > last]:
+        raise another_key(where, keys.keys[last], found="a key that nobody before it signed for")
+    chain.heads = [head for head, place, _ in heads if not keys.is_earlier(place)]
+    chain.checkpoints = [item for item, place, _ in checkpoints if not keys.is_earlier(place)]
+    return (*keys.changes[: keys.believed(())], *vouched)
 
 
 def _agreeing_checkpoints(chain: _Chain) -> list[ChainCheckpoint]:

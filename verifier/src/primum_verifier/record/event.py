@@ -29,6 +29,7 @@ from primum_verifier.core.document import (
     canonical_json,
     parse_document,
 )
+from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.limits import MAX_LIST, MAX_NAME
 from primum_verifier.core.reasons import Reason
 from primum_verifier.record.chain import FIRST_PREVIOUS, MAX_EVENT_BYTES
@@ -132,6 +133,8 @@ class Change(Document):
     agreed: _TextByRelease | None = None
     eligibility: Text | None = None
     stopped: Text | None = None
+    former_key: PublicKey | None = None
+    device_key: PublicKey | None = None
 
     @model_validator(mode="after")
     def _null_takes_away(self) -> Self:

@@ -47,6 +47,9 @@ class EventKind(StrEnum):
     STORE_COLLECTED = "primum.device.store.collected"
     KEY_FAILED = "primum.device.key.failed"
     KEY_WORKS = "primum.device.key.works"
+    KEY_ANNOUNCED = "primum.device.key.announced"
+    KEY_CHANGED = "primum.device.key.changed"
+    KEY_IN_USE = "primum.device.key.in-use"
 
 
 BEGINNINGS = frozenset({EventKind.JOURNAL_BEGUN, EventKind.JOURNAL_RESTARTED})

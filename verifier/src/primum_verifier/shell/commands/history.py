@@ -62,6 +62,9 @@ def run(options: argparse.Namespace) -> int:
             {"after": part.after, "before": part.before, "signedAt": written(part.signed_at)}
             for part in report.pruned
         ],
+        "keyChanges": [
+            {"event": change.sequence, "key": change.key.key_id} for change in report.key_changes
+        ],
         "gaps": [{"after": gap.after, "before": gap.before, "why": gap.why} for gap in report.gaps],
     }
     if options.json:
@@ -92,6 +95,11 @@ def _not_here(report: HistoryReport) -> Iterator[str]:
     begins = report.pruned[0].after + 1 if report.pruned else report.first
     if min(begins, report.first) > 1:
         yield f"it begins at {min(begins, report.first)}: what came before is not in this file"
+    for change in report.key_changes:
+        yield (
+            f"event {change.sequence} changed the device's key to {change.key.key_id[:16]}, "
+            "signed by the key before it"
+        )
     if report.checkpoints > len(report.pruned):
         yield f"{report.checkpoints} signed checkpoints agree with the events"
 
