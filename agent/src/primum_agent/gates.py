@@ -44,13 +44,15 @@ def clinical_use(layout: Layout) -> ClinicalUse:
     return ClinicalUse.IDLE
 
 
-def episode_runs(layout: Layout) -> bool:
-    """Whether an application has declared an episode that has not ended.
+def episode_runs(settings: GateSettings, layout: Layout) -> bool:
+    """Whether somebody who may know says that a patient is being served; doubt is no episode.
 
     Where no supervisor answers no episode is declared: they end with the supervisor's socket.
     """
     answer = ask(layout.socket, {"do": "status"})
-    return answer is not None and answer.get("clinicalUse") == ClinicalUse.IN_USE
+    in_use = answer is not None and answer.get("clinicalUse") == ClinicalUse.IN_USE
+    declared = ClinicalUse.IN_USE if in_use else ClinicalUse.IDLE
+    return _use(settings.clinical_use, declared)[0] is Use.IN_USE
 
 
 def read_gates(

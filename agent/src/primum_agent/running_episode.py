@@ -70,11 +70,17 @@ class EpisodeWatch:
     """The supervisor's side: when the attempt is due that takes the release away.
 
     One attempt for one end: an attempt that could not act is not started over and over.
+
+    Attributes:
+        look_seconds: how often an attempt asks anew where a file or a command of the integrator
+            may know of an episode; None where only the socket does.
     """
 
+    look_seconds: float | None = None
     _seen: Waiting | None = None
     _ends: float | None = None
     _acted: bool = False
+    _again: float = 0.0
 
     def watch(self, journal: JournalPort, now: float) -> float:
         """Take note of what waits; when to look again at the latest."""
@@ -83,9 +89,13 @@ class EpisodeWatch:
             self._seen, self._acted, self._ends = found, False, None
             left = None if found is None else found.seconds_left(journal.powered_total())
             self._ends = None if left is None else now + left
-        if self._ends is None or self._acted:
-            return now + _FAR
-        return self._ends
+        if self._acted:
+            if found is None or self.look_seconds is None:
+                return now + _FAR
+            if now < self._again:
+                return self._again
+            self._acted = False
+        return now + _FAR if self._ends is None else self._ends
 
     def is_due(self, *, episodes: int, now: float) -> bool:
         """Whether the release is to be taken away now; said once for each end of an episode."""
@@ -96,5 +106,5 @@ class EpisodeWatch:
             return False
         if self._seen is None or self._acted:
             return False
-        self._acted = True
+        self._acted, self._again = True, now + (self.look_seconds or 0.0)
         return True

@@ -50,7 +50,7 @@ class Watch:
     changed: Callable[[], None]
     monotonic: Callable[[], float] = time.monotonic
     window: HealthWindow = field(default_factory=HealthWindow)
-    _episode: EpisodeWatch = field(default_factory=EpisodeWatch)
+    _episode: EpisodeWatch = field(init=False)
     _probe: HealthProbe = field(init=False)
     _next_reach: float = 0.0
     _next_leave: float = 0.0
@@ -60,6 +60,9 @@ class Watch:
     def __post_init__(self) -> None:
         health = self.settings.health
         self._rehash_draw = self.plan.draw()
+        gates = self.settings.gates
+        asked = gates.look_seconds if gates.clinical_use.is_set else None
+        self._episode = EpisodeWatch(look_seconds=asked)
         self._probe = HealthProbe(command=health.probe, seconds=health.probe_seconds)
 
     def stop(self) -> None:

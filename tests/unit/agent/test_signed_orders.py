@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def during_an_episode(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]
     """Say whether an application has declared an episode."""
 
     def say(runs: bool) -> None:
-        monkeypatch.setattr("primum_agent.review.episode_runs", lambda _: runs)
+        monkeypatch.setattr("primum_agent.review.episode_runs", lambda *_: runs)
 
     say(runs=True)
     return say
@@ -135,6 +136,48 @@ def test_what_is_withdrawn_in_an_episode_is_finished_and_begins_no_other(
     assert committed.kinds()[-2:] == ["eligibility.lost", "safe-mode.entered"]
 
 
+@pytest.mark.parametrize("how", ["file", "command"])
+def test_an_episode_that_only_the_integrator_knows_of_is_finished(
+    committed: Any, attempt_now: Attempt, tmp_path: Path, how: str
+) -> None:
+    """The application declares none: the monitor beside it writes it down, or is asked."""
+    said = tmp_path / "use"
+    said.write_text("in-use\n")
+    asked = f'file = "{said}"' if how == "file" else f'command = ["/bin/cat", "{said}"]'
+    committed.more_settings = f"[gates.clinical_use]\n{asked}\n"
+    committed.write("agent.toml", committed.settings().encode())
+    committed.withdraw("1.0.0")
+    attempt_now()
+    assert committed.standing()["ending"]["reason"] == "eligibility.withdrawn"
+    assert committed.standing()["mode"] == "clinical"
+    # Nobody can say any more: nothing that was taken away goes on in doubt.
+    said.unlink()
+    attempt_now("resume")
+    assert committed.standing()["mode"] == "safe"
+
+
+def test_the_end_that_only_the_integrator_knows_of_is_noticed(
+    committed: Any, eventually: Eventually, tmp_path: Path
+) -> None:
+    said = tmp_path / "use"
+    said.write_text("in-use\n")
+    committed.more_settings = (
+        f'[gates]\nlook_seconds = 1.0\n[gates.clinical_use]\nfile = "{said}"\n'
+    )
+    committed.write("agent.toml", committed.settings().encode())
+    committed.withdraw("1.0.0")
+    with committed.running():
+        eventually(lambda: committed.standing()["ending"])
+        # The attempt that follows at once, and its poll: from then on nothing else is due.
+        for _ in range(2):
+            before = committed.counter("last-poll")
+            eventually(lambda before=before: committed.counter("last-poll") != before)
+        assert committed.standing()["mode"] == "clinical"
+        said.write_text("idle\n")
+        eventually(lambda: committed.standing()["mode"] == "safe")
+    assert committed.kinds().count("eligibility.lost") == 1
+
+
 def test_an_order_that_waits_for_nothing_waits_for_no_episode(
     committed: Any, attempt_now: Attempt, during_an_episode: Callable[..., None]
 ) -> None:
@@ -204,6 +247,22 @@ def test_the_end_of_the_episode_takes_the_release_away_at_once(
             assert not release.may_use()
             assert in_the_field.standing()["mode"] == "clinical"
         eventually(lambda: in_the_field.standing()["mode"] == "safe", seconds=15.0)
+
+
+def test_where_others_may_know_of_the_end_they_are_asked_again_and_not_at_every_turn(
+    journal: Journal,
+) -> None:
+    watch = EpisodeWatch(look_seconds=30.0)
+    wait_on(journal, 3, max_use_seconds=None)
+    watch.watch(journal, 0.0)
+    assert watch.is_due(episodes=0, now=0.0)
+    assert watch.watch(journal, 1.0) == 30.0
+    assert not watch.is_due(episodes=0, now=1.0)
+    watch.watch(journal, 30.0)
+    assert watch.is_due(episodes=0, now=30.0)
+    forget(journal)
+    assert watch.watch(journal, 99.0) > 1000
+    assert not watch.is_due(episodes=0, now=99.0)
 
 
 def test_the_supervisor_starts_one_attempt_for_one_end(journal: Journal, clock: FakeClock) -> None:

@@ -290,7 +290,7 @@ def test_what_a_newer_statement_takes_away_is_not_given_back_by_the_one_before(
     committed: Any, attempt_now: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the episode is finished the list names the wider statement again."""
-    monkeypatch.setattr("primum_agent.review.episode_runs", lambda _: True)
+    monkeypatch.setattr("primum_agent.review.episode_runs", lambda *_: True)
     elsewhere = {
         "jurisdictions": ["FR"],
         "hardware": [{"hardwareId": "cardiowear-2"}],
@@ -302,7 +302,7 @@ def test_what_a_newer_statement_takes_away_is_not_given_back_by_the_one_before(
     committed.listed(entry)
     attempt_now()
     assert committed.standing()["ending"] is not None
-    monkeypatch.setattr("primum_agent.review.episode_runs", lambda _: False)
+    monkeypatch.setattr("primum_agent.review.episode_runs", lambda *_: False)
     attempt_now()
     assert "eligibility.lost" in committed.kinds()
 
