@@ -7,16 +7,15 @@ than 0.  Who asked decides what no answer means, and that is never "go on".
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
 import stat
 import subprocess
 import time
 from dataclasses import dataclass
 
 from primum_agent.gate_settings import Probe
+from primum_agent.leash import start_leashed
 
 MAX_ANSWER_BYTES = 4096
 """One word is asked for; a program that prints for ever is ended."""
@@ -68,29 +67,23 @@ def ask_file(probe: Probe, *, now: float | None = None) -> Answer:
 def ask_command(probe: Probe) -> Answer:
     """The first word that the command of a probe prints; it is ended when its time is over.
 
-    It runs without a shell, in its own session, so that nothing it started is left behind.
+    It runs without a shell and on a leash, so that nothing it started is left behind.
     """
     name = probe.command[0]
     deadline = time.monotonic() + probe.command_seconds
     try:
-        process = subprocess.Popen(
-            list(probe.command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        running = start_leashed(probe.command, stdout=subprocess.PIPE)
     except (OSError, ValueError) as error:
         return Answer("", f"{name}: {getattr(error, 'strerror', None) or 'cannot be started'}")
     try:
-        printed = _printed(process, deadline)
+        printed = _printed(running.process, deadline)
         if printed is None:
             return Answer("", f"{name} printed too much or took over {probe.command_seconds:g} s")
-        code = process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        code = running.process.wait(timeout=max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         return Answer("", f"{name} took over {probe.command_seconds:g} s")
     finally:
-        _end(process)
+        running.end()
     return _answer(printed, name) if code == 0 else Answer("", f"{name} ended with {code}")
 
 
@@ -108,14 +101,6 @@ def _printed(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
             return printed
         printed += piece
     return None
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _answer(data: bytes, where: str) -> Answer:

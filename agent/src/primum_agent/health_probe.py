@@ -6,13 +6,10 @@ application itself can call a release unhealthy.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
 from dataclasses import dataclass
 
 from primum_agent.device_state import Generation
+from primum_agent.leash import Leashed, start_leashed
 
 LONGEST_PROBE = 30.0
 """Seconds after which a probe that has not ended is ended."""
@@ -31,7 +28,7 @@ class HealthProbe:
 
     command: tuple[str, ...]
     seconds: float
-    _process: subprocess.Popen[bytes] | None = None
+    _running: Leashed | None = None
     _generation: int | None = None
     _due: float = 0.0
     _deadline: float = 0.0
@@ -54,8 +51,8 @@ class HealthProbe:
             self._generation, self._due = None if used is None else used.number, now
         if used is None:
             return False, now + _FAR
-        if self._process is not None:
-            code = self._process.poll()
+        if self._running is not None:
+            code = self._running.process.poll()
             if code is None and now < self._deadline:
                 return False, self._deadline
             self.stop()
@@ -71,22 +68,13 @@ class HealthProbe:
         known = {"PRIMUM_GENERATION": str(used.number), "PRIMUM_VERSION": used.version}
         self._deadline = now + LONGEST_PROBE
         try:
-            self._process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                env={**os.environ, **known},
-            )
+            self._running = start_leashed(self.command, known=known)
         except (OSError, ValueError):
             # A probe that cannot be started proves nothing; it may be there the next time.
             self._due = self._deadline = now + self.seconds
 
     def stop(self) -> None:
         """End it and everything it started."""
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        running, self._running = self._running, None
+        if running is not None:
+            running.end()

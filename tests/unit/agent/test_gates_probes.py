@@ -131,7 +131,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(
     tmp_path: Path, text: str, eventually: Callable[..., Any]
 ) -> None:
     mark = tmp_path / "pid"
-    probe = script(tmp_path, f"echo $$ > {mark}\n{text}", seconds=0.5)
+    probe = script(tmp_path, f"ps -o sid= -p $$ > {mark}\n{text}", seconds=0.5)
     before = time.monotonic()
     found = ask_command(probe)
     assert time.monotonic() - before < 3.0
