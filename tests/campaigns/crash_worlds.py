@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.campaigns.crash_tracer import Plan, Traced
-from tests.unit.agent.conftest import AGENT, DEVICE, Field
+from tests.unit.agent.field import AGENT, Field
+from tests.unit.agent.field_documents import DEVICE
 
 from primum_agent.application import ActiveRelease, StandingError, open_active
 from primum_agent.clock import FakeClock

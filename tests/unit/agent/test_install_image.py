@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.agent.conftest import DEVICE
+from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.rauc_device import RaucDevice
 from tests.unit.agent.sets import Set
 

@@ -187,9 +187,11 @@ def test_health_proven_while_an_attempt_takes_the_release_away_changes_nothing(
     late: Any = Late()
     requests = Requests(
         journal=lambda: late,
+        clock=SystemClock(),
         poll_now=lambda: None,
         status=dict,
         changed=lambda: None,
+        stopped=lambda _: None,
         reach=lambda: None,
         may_use=dict,
     )

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from tests.campaigns.crash_worlds import Application
-from tests.unit.agent.conftest import AGENT
+from tests.unit.agent.field import AGENT
 from tests.unit.agent.test_service_stop import hangs, of_this_device, state_of
 
 from primum_agent.content_store import FolderStore

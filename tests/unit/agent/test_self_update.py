@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.agent.conftest import wait_for
 from tests.unit.agent.sets import Set
+from tests.unit.agent.waiting import wait_for
 
 from primum_agent.lifecycle import State
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.agent.conftest import AGENT
+from tests.unit.agent.field import AGENT
 
 from primum_agent import children
 from primum_agent.children import GRACE_SECONDS, Task, start, stop_all
