@@ -198,6 +198,8 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     try:
         if reason == "resume":
             review(device, judge)
+            # What a cut left of an activation goes before anything new is begun.
+            collect(device, stored.engineering)
             return EXIT_DONE
         return rehash(device, judge) if reason == "rehash" else poll(device)
     except UnlistedStimulusError:
