@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from primum_agent.clock import Clock, plain_time
 from primum_agent.journal import AGENT_VERSION, Journal
+from primum_agent.journal_chain import Checkpoint
 from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.signer import Signer
 from primum_verifier.core.document import canonical_json, parse_document
@@ -32,6 +33,16 @@ def prune(journal: Journal, *, signer: Signer, device_id: str, clock: Clock) -> 
     if not upto:
         return 0
     draft = journal.draft_checkpoint(upto)
+    line = checkpoint_over(draft, signer=signer, device_id=device_id, clock=clock)
+    return journal.prune(draft, line=line, key=signer.public_key().key_id)
+
+
+def checkpoint_over(draft: Checkpoint, *, signer: Signer, device_id: str, clock: Clock) -> bytes:
+    """A signed checkpoint, as one line.
+
+    Raises:
+        FailedError: the key cannot be used.
+    """
     payload = canonical_json(
         {
             "type": CHECKPOINT_TYPE,
@@ -46,8 +57,7 @@ def prune(journal: Journal, *, signer: Signer, device_id: str, clock: Clock) -> 
     )
     # What no verifier would read must not take the place of events.
     parse_document(ChainCheckpoint, payload, where="checkpoint")
-    line = signer.envelope(payload, payload_type=CHECKPOINT_PAYLOAD_TYPE)
-    return journal.prune(draft, line=line, key=signer.public_key().key_id)
+    return signer.envelope(payload, payload_type=CHECKPOINT_PAYLOAD_TYPE)
 
 
 def prune_and_tell(journal: Journal, *, signer: Signer, device_id: str, clock: Clock) -> None:

@@ -29,6 +29,8 @@ COMMANDS = {
     "trust": "replace the trust map by one that both roots signed",
     "doctor": "look for what would keep the agent from working",
     "enroll": "make the device's key on the device",
+    "reset": "remove what is on the device but its key, its names and its floors",
+    "decommission": "remove what is on the device, its keys too; it serves nobody any more",
     "rotate": "give the device another key, signed for by the one in use",
     "approve": "record that a person agrees to a release that waits for it",
     "consent": "the person who uses the device agrees to the release that waits",

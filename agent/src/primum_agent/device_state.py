@@ -194,10 +194,12 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
             ``candidate``, ``generation`` (added or replaced), ``active``, ``target``,
             ``collected`` (numbers taken off the disk), ``conclusion``, ``fault``, ``forgiven``,
             ``setback``, ``unproven``, ``agreed``, ``counterFloor``, ``eligibility``,
-            ``stopped`` and ``deviceKey``.
+            ``stopped``, ``deviceKey`` and ``reset``.
     """
     change: Mapping[str, Any] = data.get("change", {})
     state = _with_progress(state, data)
+    if change.get("reset"):
+        state = _emptied(state)
     if "candidate" in change:
         found = change["candidate"]
         state = replace(
@@ -219,6 +221,23 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
     if "counterFloor" in change:
         state = replace(state, counter_floor=max(state.counter_floor, change["counterFloor"]))
     return _with_memories(state, change)
+
+
+def _emptied(state: DeviceState) -> DeviceState:
+    """What a reset leaves: floors, faults and setbacks, a stop, the key, and the next number."""
+    return replace(
+        state,
+        candidate=None,
+        active=None,
+        target=None,
+        generations=(),
+        conclusions={},
+        resumptions=0,
+        eligibility="",
+        leaving="",
+        agreed={},
+        unknown={name: part for name, part in state.unknown.items() if not name},
+    )
 
 
 def _with_progress(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:

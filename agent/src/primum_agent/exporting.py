@@ -79,6 +79,21 @@ def write_history(journal: Journal, path: Path) -> int:
     return count
 
 
+def check_medium(medium: Path) -> None:
+    """Refuse to export to what is no folder.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if not medium.is_dir():
+        raise UsageError(
+            "There is no such folder to export to.",
+            reason=Reason.USAGE,
+            where=str(medium),
+            remedy="Mount the stick, or make the folder first.",
+        )
+
+
 def export(layout: Layout, medium: Path, *, context: Path | None) -> Exported:
     """Export to a folder or a mounted stick; an earlier export of this device is replaced.
 
@@ -91,13 +106,7 @@ def export(layout: Layout, medium: Path, *, context: Path | None) -> Exported:
         UsageError: there is no such folder, or no journal that names its device.
         FailedError: ``resource.storage`` or ``state.read-only``; nothing is half written.
     """
-    if not medium.is_dir():
-        raise UsageError(
-            "There is no such folder to export to.",
-            reason=Reason.USAGE,
-            where=str(medium),
-            remedy="Mount the stick, or make the folder first.",
-        )
+    check_medium(medium)
     sign_to_the_end(layout)
     device_id = journal_owner(layout)
     if device_id is None:

@@ -42,6 +42,10 @@ class IdentityPoint(StrEnum):
     KEY_CHANGE_BEFORE_EVENT = "key-change.before-event"
     KEY_CHANGE_AFTER_EVENT = "key-change.after-event"
     KEY_CHANGE_AFTER_SWITCH = "key-change.after-switch"
+    RESET_AFTER_INTENT = "reset.after-intent"
+    RESET_AFTER_RELEASES = "reset.after-releases"
+    RESET_AFTER_EVENTS = "reset.after-events"
+    RESET_AFTER_KEYS = "reset.after-keys"
 
 
 def fail_here(point: FailPoint | IdentityPoint) -> None:

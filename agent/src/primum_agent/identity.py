@@ -17,6 +17,7 @@ from primum_agent.contexts import context_path, factory_facts, key_of, read_obje
 from primum_agent.journal import Journal
 from primum_agent.key_slots import settle_key
 from primum_agent.layout import Layout
+from primum_agent.out_of_service import refuse_out_of_service
 from primum_agent.settings import Settings
 from primum_verifier.core.errors import PrimumError, UsageError
 from primum_verifier.core.reasons import Reason
@@ -37,6 +38,7 @@ def check_identity(settings: Settings, layout: Layout) -> None:
         UsageError: a provisioned file or the key is missing, the settings are for another
             component, or two of settings, signed context, key, enrolment and journal disagree.
     """
+    refuse_out_of_service(layout)
     settle_key(layout)
     public = read_object(layout.device_public)
     context = context_path(settings, str(public.get("keyId", "")))

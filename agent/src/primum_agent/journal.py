@@ -21,8 +21,8 @@ from primum_agent.events import Entry, EventKind, Recorded, write_event
 from primum_agent.floors import Floors, read_floors
 from primum_agent.journal_bounds import JournalBounds
 from primum_agent.journal_chain import TAIL_EVENTS, fault_in_chain
-from primum_agent.journal_checkpoints import JournalCheckpoints
 from primum_agent.journal_floors import TRUST_MAP_FLOOR, JournalFloors
+from primum_agent.journal_forgetting import JournalForgetting
 from primum_agent.journal_mark import read_mark, write_mark
 from primum_agent.journal_reading import KEY_PROOFS
 from primum_agent.journal_schema import (
@@ -51,7 +51,7 @@ DAMAGE_TOPIC = "journal"
 """The lasting trouble by which a process that may not set the journal aside tells of damage."""
 
 
-class Journal(JournalCheckpoints, JournalFloors):
+class Journal(JournalForgetting, JournalFloors):
     """One open journal.
 
     Args:

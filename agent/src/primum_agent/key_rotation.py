@@ -25,6 +25,7 @@ from primum_agent.key_slots import drop_next, next_key_id, settle_key
 from primum_agent.key_trouble import note_key_in_use
 from primum_agent.layout import Layout
 from primum_agent.locking import held
+from primum_agent.out_of_service import refuse_out_of_service
 from primum_agent.settings import Settings
 from primum_agent.sign_head import head_over, sign_head
 from primum_agent.signer import make_key, open_device_key, open_key
@@ -61,6 +62,7 @@ class Rotated:
 @contextlib.contextmanager
 def _journal(layout: Layout, *, clock: Clock, device_id: str) -> Iterator[Journal]:
     """The journal, with no attempt under way and a change that was cut finished."""
+    refuse_out_of_service(layout)
     make_folder(layout.run)
     with held(
         layout.update_lock,

@@ -85,6 +85,16 @@ class Layout:
         return self.root / "device.enrolment.json"
 
     @property
+    def reset_intent(self) -> Path:
+        """There from before a reset removes anything until after it removed everything."""
+        return self.root / "reset.json"
+
+    @property
+    def tombstone(self) -> Path:
+        """What is left of a device that was decommissioned."""
+        return self.root / "decommissioned.json"
+
+    @property
     def run(self) -> Path:
         """What is made anew while the agent runs."""
         return self.root / "run"

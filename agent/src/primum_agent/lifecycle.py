@@ -55,6 +55,7 @@ class Stimulus(StrEnum):
     REVERTED = "reverted"
     NONE_LEFT = "none-left"
     INTERRUPTED = "interrupted"
+    RESET = "reset"
 
 
 class Resume(StrEnum):
@@ -119,6 +120,8 @@ TABLE: Final[dict[tuple[State, Stimulus], State]] = {
     (_S.PROVISIONAL, _E.TAKEN_AWAY): _S.ROLLING_BACK,
     (_S.ROLLING_BACK, _E.REVERTED): _S.IDLE,
     (_S.ROLLING_BACK, _E.NONE_LEFT): _S.IDLE,
+    # A person removes what is on the device, with no agent running.
+    **{(state, _E.RESET): _S.IDLE for state in _S},
 }
 
 RESUME: Final[dict[State, Resume]] = {

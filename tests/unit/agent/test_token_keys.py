@@ -16,8 +16,19 @@ from primum_agent.journal import Journal
 from primum_agent.key_address import TokenAddress
 from primum_agent.layout import Layout
 from primum_agent.sign_head import sign_head
-from primum_agent.signer import RecordedKey, make_device_key, open_device_key, open_or_recorded
-from primum_agent.token_signer import TokenKeyType, TokenSigner, make_token_key
+from primum_agent.signer import (
+    RecordedKey,
+    address_in,
+    make_device_key,
+    open_device_key,
+    open_or_recorded,
+)
+from primum_agent.token_signer import (
+    TokenKeyType,
+    TokenSigner,
+    make_token_key,
+    remove_token_key,
+)
 from primum_verifier.core.envelope import HEAD_PAYLOAD_TYPE, open_envelope
 from primum_verifier.core.errors import FailedError, UsageError
 from primum_verifier.record.chain import check_history
@@ -220,6 +231,20 @@ def test_an_enrolled_device_keeps_its_key(token: SoftToken, layout: Layout) -> N
     assert make_device_key(layout).public_key() == made
     with pytest.raises(UsageError):
         make_device_key(layout, address=token.address("other"))
+
+
+def test_what_is_decommissioned_is_destroyed_on_the_token_too(
+    token: SoftToken, layout: Layout
+) -> None:
+    signer = make_device_key(layout, address=token.address())
+    make_token_key(token.address("another"), kind=TokenKeyType.P256, refused=layout.refused_pin)
+    address = address_in(layout.device_key.read_bytes(), where=layout.device_key)
+    assert address is not None
+    assert remove_token_key(address, refused=layout.refused_pin) == 2, "both halves"
+    with pytest.raises(FailedError) as refused:
+        signer.envelope(PAYLOAD, payload_type=HEAD_PAYLOAD_TYPE)
+    assert refused.value.reason == "key.absent"
+    TokenSigner(token.address("another"), refused=layout.refused_pin)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from pathlib import Path
 from primum_agent.commands.shared import layout_of, show, show_json
 from primum_agent.durable import disk_errors, make_folder, write_file
 from primum_agent.identity import check_enrolment
+from primum_agent.out_of_service import refuse_out_of_service, unfinished
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 
@@ -77,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
                 expected=form.pattern,
             )
     layout = layout_of(options)
+    if unfinished(layout) is not None:
+        refuse_out_of_service(layout)
     check_enrolment(layout, device_id=options.device_id, hardware_id=options.hardware_id)
     make_folder(layout.root, mode=0o750)
     if options.passphrase_file is not None:
@@ -90,6 +93,9 @@ def run(options: argparse.Namespace) -> int:
     }
     data = json.dumps(content, indent=2).encode() + b"\n"
     write_file(layout.enrolment, data, mode=0o644)
+    with disk_errors(layout.tombstone):
+        # The last step: until here a device that was decommissioned still is.
+        layout.tombstone.unlink(missing_ok=True)
     with disk_errors(options.output):
         output = options.output.resolve()
         write_file(output, data, mode=0o644)

@@ -15,6 +15,7 @@ from primum_agent.desk import ask
 from primum_agent.identity import journal_owner
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
+from primum_agent.out_of_service import refuse_out_of_service
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
@@ -59,6 +60,7 @@ def journal_to_write(layout: Layout) -> Iterator[Journal]:
     Raises:
         UsageError: there is none: the agent never ran here.
     """
+    refuse_out_of_service(layout)
     journal_to_read(layout).close()
     owner = journal_owner(layout) or str(layout.root.name)
     journal = Journal.open(layout, clock=SystemClock(), device_id=owner)

@@ -84,6 +84,8 @@ class Reason(StrEnum):
     KEY_AMBIGUOUS = "key.ambiguous"
     KEY_UNUSABLE = "key.unusable"
     KEY_CHANGED = "key.changed"
+    DEVICE_RESET_UNFINISHED = "device.reset-unfinished"
+    DEVICE_DECOMMISSIONED = "device.decommissioned"
     VALIDATION_NOT_MET = "validation.not-met"
     PCCP_INCONSISTENT = "pccp.inconsistent"
     BROKER_UNREACHABLE = "broker.unreachable"

@@ -135,6 +135,7 @@ class Change(Document):
     stopped: Text | None = None
     former_key: PublicKey | None = None
     device_key: PublicKey | None = None
+    reset: Literal[True] | None = None
 
     @model_validator(mode="after")
     def _null_takes_away(self) -> Self:
