@@ -125,10 +125,10 @@ def _check(fixtures: Fixtures) -> None:
     count = len(fixtures.cases)
     assert count == len(set(fixtures.cases)) > 0
     tuples = (fixtures.cohorts, fixtures.labels, fixtures.expected_decisions)
-    assert {len(one) for one in (*tuples, *fixtures.references.values())} == {count}
-    for one in fixtures.inputs:
+    assert {len(one) for one in tuples} == {count}
+    for one in (*fixtures.inputs, *fixtures.references.values()):
         assert one.shape[0] == count
-        assert len(one.data) == 4 * math.prod(one.shape)
+        assert len(one.numbers()) == math.prod(one.shape)
         assert b"".join(one.of_case(index) for index in range(count)) == one.data
 
 
@@ -238,7 +238,7 @@ def _report_seeds() -> Mapping[str, bytes]:
         "error": "",
         "inputs": [{"name": "x", "dtype": "float32", "shape": ["batch", _FEATURES]}],
         "outputs": [{"name": "p", "dtype": "float32", "shape": ["batch", 1]}],
-        "values": [{"name": "p", "float32": "AAAAAAAAgD8AAABA"}],
+        "values": [{"name": "p", "dtype": "float32", "data": "AAAAAAAAgD8AAABA"}],
         "failedCases": [],
         "latenciesUs": [100, 110, 120],
     }
@@ -262,7 +262,20 @@ BENCH_SUBJECTS = {
     "fixture-arrays": Subject(
         run=fixture_arrays,
         seeds=lambda: {"arrays": joined(_ARRAYS)},
-        words=lambda: ("<f4", "|i1", "<U", "(3,), }", "== input.", "== reference.", "== label\n"),
+        words=lambda: (
+            "<f4",
+            "<f2",
+            "<f8",
+            "<i8",
+            "<u2",
+            "|b1",
+            "|i1",
+            "<U",
+            "(3,), }",
+            "== input.",
+            "== reference.",
+            "== label\n",
+        ),
         max_bytes=2048,
     ),
     "model": Subject(run=model_file, seeds=_model_seeds, words=lambda: ("ai.onnx", "n")),
@@ -270,6 +283,6 @@ BENCH_SUBJECTS = {
     "bench-report": Subject(
         run=bench_report,
         seeds=_report_seeds,
-        words=lambda: ('"frame":"ready"', '"frame":"unable"', '"shape":[', '"float32":"', "null"),
+        words=lambda: ('"frame":"ready"', '"frame":"unable"', '"shape":[', '"data":"', "null"),
     ),
 }

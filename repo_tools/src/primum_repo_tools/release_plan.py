@@ -50,7 +50,7 @@ class SelfTestPlan(Document):
     opset_min: Annotated[int, Field(ge=1, le=1000)]
     opset_max: Annotated[int, Field(ge=1, le=1000)]
     allowed_domains: tuple[Annotated[str, StringConstraints(max_length=120)], ...]
-    operating_point: OperatingPoint
+    operating_point: OperatingPoint | None = None
     origin: Text
     licence: Text
     tests: tuple[Test, ...]

@@ -269,6 +269,21 @@ def test_labelling_without_instructions_in_the_release_is_refused(story: Any) ->
     assert answer.code == 2
 
 
+def test_a_release_that_decides_nothing_cannot_be_made_eligible(story: Any) -> None:
+    """Danger: people approve a use without the operating point that they approve it at."""
+    plan = story.plan("1.0.0")
+    text = plan.read_text()
+    head, _, rest = text.partition("[self_test.operating_point]")
+    tests = rest[rest.index("[[self_test.tests]]") : rest.rindex("[[self_test.tests]]")]
+    plan.write_text((head + tests).replace("min_tests = 2", "min_tests = 1"))
+    story.run("release", "build", story.engineering, plan)
+    story.sign("1.0.0")
+    story.run("publish", story.engineering)
+    answer = story.prepare("1.0.0")
+    assert answer.code == 2
+    assert "states no operating point" in answer.err
+
+
 def test_a_monitoring_specification_of_another_component_is_not_built(story: Any) -> None:
     plan = story.plan("1.0.0")
     plan.write_text(plan.read_text().replace("[files]\n", '[files]\nmonitoring = "m.json"\n'))

@@ -28,7 +28,7 @@ def result(value, cases=12, **members):
     return json.dumps({"frame": "result", "loaded": True, "outOfMemory": False, "error": "",
         "inputs": [{"name": "x", "dtype": "float32", "shape": ["n", 8]}],
         "outputs": [{"name": "p", "dtype": "float32", "shape": ["n", 1]}],
-        "values": [{"name": "p", "float32": block}], "failedCases": [],
+        "values": [{"name": "p", "dtype": "float32", "data": block}], "failedCases": [],
         "latenciesUs": [1] * 12, **members}) + "\\n"
 """
 

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof import fixtures as fixtures_module
+from primum_verifier.proof.element_types import ElementType
 from primum_verifier.proof.fixtures import read_fixtures
+from primum_verifier.proof.selftest_spec import MAX_RANK
 
 Build = dict[str, Callable[..., Any]]
 
@@ -37,11 +39,35 @@ def test_what_numpy_writes_is_read_back(arrays: dict[str, Any], save: Callable[.
     assert fixtures.labels == tuple(arrays["label"].tolist())
     assert fixtures.expected_decisions == tuple(arrays["expected_decision"].tolist())
     np.testing.assert_array_equal(
-        np.array(fixtures.references["p"], dtype=np.float32), arrays["reference.p"][:, 0]
+        np.array(fixtures.references["p"].numbers(), dtype=np.float32), arrays["reference.p"][:, 0]
     )
     (given_input,) = fixtures.inputs
     assert given_input.shape == arrays["input.x"].shape
     assert given_input.of_case(3) == arrays["input.x"][3].tobytes()
+
+
+@pytest.mark.parametrize("dtype", ElementType)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 1, 2)])
+def test_every_element_type_and_shape_is_read_back(
+    arrays: dict[str, Any], build: Build, dtype: ElementType, shape: tuple[int, ...]
+) -> None:
+    made = np.random.default_rng(3).integers(0, 2, size=(12, *shape)).astype(dtype)
+    fixtures = read_fixtures(build["npz"]({**arrays, "reference.q": made}))
+    found = fixtures.references["q"]
+    assert (found.dtype, found.shape) == (dtype, made.shape)
+    assert found.of_case(5) == made[5].tobytes()
+    assert list(found.numbers()) == made.reshape(-1).tolist()
+
+
+def test_a_bool_that_is_neither_is_refused(arrays: dict[str, Any]) -> None:
+    """Attack: a byte of 2 is true to one reader and other than true to the next."""
+    member = io.BytesIO()
+    np.save(member, np.ones((12, 2), dtype=np.bool_))
+    raw = member.getvalue()
+    read_fixtures(_repacked(arrays, replaced={"input.x": raw}))
+    with pytest.raises(RefusedError) as caught:
+        read_fixtures(_repacked(arrays, replaced={"input.x": raw[:-1] + b"\2"}))
+    assert "a bool other than" in caught.value.found
 
 
 def _with(arrays: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -61,13 +87,16 @@ def _with(arrays: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ("label", np.zeros(12, dtype=np.int64)),
         ("label", np.full(12, 2, dtype=np.int8)),
         ("expected_decision", np.zeros((12, 1), dtype=np.int8)),
-        ("input.x", np.zeros((12, 8), dtype=np.float64)),
+        ("input.x", np.zeros((12, 8), dtype=np.complex64)),
+        ("input.x", np.array([["text"]] * 12)),
+        ("input.x", np.zeros((12, 8), dtype="<m8[s]")),
         ("input.x", np.zeros((12, 8), dtype=">f4")),
         ("input.x", np.asfortranarray(np.ones((12, 8), dtype=np.float32))),
         ("input.x", np.zeros((11, 8), dtype=np.float32)),
         ("input.x", np.float32(1.0)),
-        ("reference.p", np.zeros((12, 2), dtype=np.float32)),
-        ("reference.p", np.zeros(12, dtype=np.float32)),
+        ("reference.p", np.float32(1.0)),
+        ("reference.p", np.zeros((13, 1), dtype=np.float32)),
+        ("reference.p", np.zeros((12, *[1] * (MAX_RANK + 1)), dtype=np.float32)),
         ("surprise", np.zeros(12, dtype=np.float32)),
     ],
 )

@@ -49,7 +49,7 @@ def test_the_plain_form_is_read(build: Build) -> None:
         (npy("12, ,", bytes(12)), "a shape that is not read here"),
         (npy("0,", b""), "a shape outside the limits"),
         (npy(f"{MAX_CASES + 1},", bytes(MAX_CASES + 1)), "a shape outside the limits"),
-        (npy("12" + ", 1" * MAX_RANK, bytes(12)), "a shape outside the limits"),
+        (npy("12" + ", 1" * (MAX_RANK + 1), bytes(12)), "a shape outside the limits"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.bench_contract import BenchRun, Ending, Observations, Ready
-from primum_verifier.proof.fixtures import Fixtures, read_fixtures
+from primum_verifier.proof.element_types import ElementType
+from primum_verifier.proof.fixtures import FixtureArray, Fixtures, read_fixtures
 from primum_verifier.proof.selftest import judge_selftest
 from primum_verifier.proof.selftest_levels import decide
 from primum_verifier.proof.selftest_result import (
@@ -41,14 +42,14 @@ class Bench:
         self.content: dict[str, Any] = build["specification"](raw)
         self.fixtures: Fixtures = read_fixtures(raw)
         self.digest = sha256_hex(raw)
-        self.values = list(self.fixtures.references["p"])
+        self.values = list(self.fixtures.references["p"].numbers())
         self.members: dict[str, Any] = {}
         self.ending = Ending.REPORTED
 
     def judge(self) -> SelfTestResult:
         """What the judgement makes of the present values and members."""
         packed = struct.pack(f"<{len(self.values)}f", *self.values)
-        block = {"name": "p", "float32": base64.b64encode(packed).decode()}
+        block = {"name": "p", "dtype": "float32", "data": base64.b64encode(packed).decode()}
         observed = {
             "frame": "result",
             "loaded": True,
@@ -122,8 +123,14 @@ def test_other_fixtures_or_another_number_of_cases_fail(bench: Bench) -> None:
     ("part", "members", "told"),
     [
         ("inputs", {"name": "ecg"}, "the inputs are not those of the interface"),
-        ("inputs", {"shape": ["batch", 9]}, "input x has 8 numbers in a case instead of 9"),
-        ("outputs", {"name": "q"}, "the references are not one number for each output"),
+        (
+            "inputs",
+            {"shape": ["batch", 9]},
+            "input x is float32[8] in a case instead of float32[9]",
+        ),
+        ("inputs", {"dtype": "int8"}, "input x is float32[8] in a case instead of int8[8]"),
+        ("outputs", {"name": "q"}, "the references are not those of the interface"),
+        ("outputs", {"shape": []}, "reference p is float32[1] in a case instead of float32[]"),
     ],
 )
 def test_fixtures_of_another_interface_prove_nothing(
@@ -148,7 +155,7 @@ def test_a_cohort_without_a_case_is_absent_and_never_passes(bench: Bench) -> Non
 
 def test_values_of_another_output_are_not_taken_for_those_asked_for(bench: Bench) -> None:
     packed = struct.pack(f"<{len(bench.values)}f", *bench.values)
-    block = {"name": "other", "float32": base64.b64encode(packed).decode()}
+    block = {"name": "other", "dtype": "float32", "data": base64.b64encode(packed).decode()}
     bench.members["values"] = [block]
     assert bench.judge().overall is Overall.FAILED
     bench.members["values"] = [block, {**block, "name": "p"}]
@@ -207,7 +214,9 @@ def test_flips_are_counted_for_each_cohort(bench: Bench) -> None:
 
 def test_a_tolerance_is_met_at_its_very_edge_and_not_beyond(bench: Bench) -> None:
     bench.change("numbers", absTol="0.25", relTol="0")
-    bench.fixtures.references["p"] = (0.5,) * 12
+    bench.fixtures.references["p"] = FixtureArray(
+        "p", ElementType.FLOAT32, (12, 1), struct.pack("<12f", *[0.5] * 12)
+    )
     bench.values = [0.75] * 12
     assert status(bench.judge(), "numbers") is TestStatus.SUCCESS
     bench.values[4] = 0.7500001
@@ -225,7 +234,14 @@ def test_a_case_that_failed_to_run_has_no_value_whatever_its_block_says(bench: B
 
 
 @pytest.mark.parametrize(
-    "values", [[], [{"name": "p", "float32": "!!"}], [{"name": "p", "float32": "AAA="}]]
+    "values",
+    [
+        [],
+        [{"name": "p", "dtype": "float32", "data": "!!"}],
+        [{"name": "p", "dtype": "float32", "data": "AAA="}],
+        [{"name": "p", "dtype": "float16", "data": "AAAA" * 16}],
+        [{"name": "p", "dtype": "int32", "data": "AAAA" * 16}],
+    ],
 )
 def test_values_that_are_no_values_fail(bench: Bench, values: list[Any]) -> None:
     bench.members["values"] = values

@@ -121,7 +121,7 @@ def test_fixtures_for_another_interface_are_the_release_s_fault(release: Any) ->
     result = release.run()
     assert result.overall is Overall.FAILED
     assert result.blame is Blame.RELEASE
-    assert "5 numbers" in outcome(result, "bytes").found
+    assert "input x is float32[5] in a case" in outcome(result, "bytes").found
 
 
 def test_another_interface_than_the_signed_one_is_not_loaded(release: Any) -> None:

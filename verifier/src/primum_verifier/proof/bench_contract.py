@@ -5,16 +5,16 @@ A bench is any program that loads a model, runs the cases it is given and report
 the inputs alone: what is expected of them never enters the process that loads the model, so a
 model that took the process over still cannot answer right without computing it.
 
-The request is one line of JSON and then the inputs, case by case, as little-endian float32.  The
-answer is two lines of JSON on a descriptor of its own: :class:`Ready` before the model is opened,
-:class:`Observations` after the run; or :class:`Unable` when the run cannot begin.
+The request is one line of JSON and then the inputs, case by case, as the little-endian bytes of
+their type in C order.  The answer is two lines of JSON on a descriptor of its own: :class:`Ready`
+before the model is opened, :class:`Observations` after the run; or :class:`Unable` when the run
+cannot begin.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -23,7 +23,13 @@ from pydantic import Field, StringConstraints
 
 from primum_verifier.core.document import Document, SchemaVersion
 from primum_verifier.proof.confinement import Confinement
-from primum_verifier.proof.selftest_spec import MAX_CASES, MAX_RANK, MAX_TENSORS
+from primum_verifier.proof.selftest_spec import (
+    MAX_CASES,
+    MAX_OUTPUT_BYTES,
+    MAX_RANK,
+    MAX_TENSORS,
+    TensorSpec,
+)
 
 CONTRACT = "0.1"
 
@@ -80,18 +86,23 @@ class FoundTensor(Document):
     shape: Annotated[tuple[int | Fact | None, ...], Field(max_length=MAX_RANK)]
 
 
+def _base64_length(count: int) -> int:
+    return -(-count // 3) * 4
+
+
 FoundTensors = Annotated[tuple[FoundTensor, ...], Field(max_length=MAX_TENSORS)]
 
 
 class OutputBlock(Document):
-    """All values of one output, case after case, as base64 of little-endian float32."""
+    """All values of one output, case after case: base64 of little-endian bytes in C order."""
 
     name: Fact
-    float32: Annotated[str, StringConstraints(max_length=8 * 1024 * 1024)]
+    dtype: Fact
+    data: Annotated[str, StringConstraints(max_length=_base64_length(MAX_OUTPUT_BYTES))]
 
 
 class Observations(Document):
-    """What the bench says happened.  ``failed_cases`` have no value; their block holds NaN."""
+    """What the bench says happened.  ``failed_cases`` have no value, whatever their bytes are."""
 
     frame: Literal["result"]
     loaded: bool
@@ -105,18 +116,27 @@ class Observations(Document):
     ]
     latencies_us: Annotated[tuple[Microseconds, ...], Field(max_length=MAX_CASES)]
 
-    def numbers(self, name: str) -> tuple[float, ...] | None:
-        """The values of output ``name`` in the order of the cases; None when there are none."""
-        for block in self.values:
-            if block.name == name:
-                try:
-                    raw = base64.b64decode(block.float32, validate=True)
-                except (binascii.Error, ValueError):
-                    return None
-                if len(raw) % 4:
-                    return None
-                return struct.unpack(f"<{len(raw) // 4}f", raw)
-        return None
+    def of_cases(self, output: TensorSpec, *, count: int) -> tuple[bytes | None, ...]:
+        """The bytes of ``output`` in each case.
+
+        None where the case failed, and in all cases where there is no block of this name, of this
+        type and of as many bytes as ``count`` cases need.
+        """
+        block = next((block for block in self.values if block.name == output.name), None)
+        if block is None or block.dtype != output.dtype:
+            return (None,) * count
+        try:
+            raw = base64.b64decode(block.data, validate=True)
+        except (binascii.Error, ValueError):
+            return (None,) * count
+        size = output.case_bytes
+        if len(raw) != size * count:
+            return (None,) * count
+        failed = frozenset(self.failed_cases)
+        return tuple(
+            None if index in failed else raw[index * size : (index + 1) * size]
+            for index in range(count)
+        )
 
 
 class Ending(StrEnum):

@@ -1,14 +1,15 @@
 """Reads the fixtures of a self-test without numpy: known inputs and what is expected of them.
 
 The file is an ``.npz``: a zip of ``.npy`` arrays.  Of both formats only what the release side
-writes is read: stored or deflated members, version 1.0 headers, C order, and three element types.
-Nothing is unpickled and nothing is decompressed beyond a stated size.
+writes is read: stored or deflated members, version 1.0 headers, C order, and the element types of
+:class:`~primum_verifier.proof.element_types.ElementType`.  Nothing is unpickled and nothing is
+decompressed beyond a stated size.
 
 ==========================  =========  ========================================================
 array                       type       meaning
 ==========================  =========  ========================================================
-``input.<name>``            float32    [n, ...] one input of the model
-``reference.<output>``      float32    [n, 1] what the release side computed
+``input.<name>``            any        [n, ...] one input of the model; [n] for single numbers
+``reference.<output>``      any        [n, ...] what the release side computed
 ``case``                    unicode    [n] unique names
 ``cohort``                  unicode    [n] the group a case belongs to
 ``label``                   int8       [n] truth: 1, 0, or -1 unlabelled
@@ -31,6 +32,7 @@ from dataclasses import dataclass
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.limits import MIB
 from primum_verifier.core.reasons import Reason
+from primum_verifier.proof.element_types import BY_NPY, ElementType, Number
 from primum_verifier.proof.selftest_spec import MAX_CASES, MAX_RANK, MAX_TENSORS
 
 MAX_FIXTURE_BYTES = 64 * MIB
@@ -42,7 +44,7 @@ _MAX_HEADER = 512
 _MAX_LABEL = 200
 
 _HEADER = re.compile(
-    r"\{'descr': '(?P<kind><f4|\|i1|<U(?P<width>\d{1,3}))', 'fortran_order': False, "
+    r"\{'descr': '(?P<kind>[<|][fiub][1248]|<U(?P<width>\d{1,3}))', 'fortran_order': False, "
     r"'shape': \((?P<shape>[\d, ]{0,100})\), \} *\n"
 )
 _SHAPE = re.compile(r"\d{1,9},|\d{1,9}(?:, \d{1,9})+")
@@ -52,10 +54,18 @@ NO_DECISION = -1
 
 
 @dataclass(frozen=True, slots=True)
-class FixtureInput:
-    """One input for all cases: little-endian float32, C order; ``shape`` begins with n."""
+class FixtureArray:
+    """An input or the reference of an output for all cases; ``shape`` begins with their number.
+
+    Attributes:
+        name: of the input or output.
+        dtype: the type of each number.
+        shape: [n, ...].
+        data: little-endian, C order.
+    """
 
     name: str
+    dtype: ElementType
     shape: tuple[int, ...]
     data: bytes
 
@@ -63,6 +73,10 @@ class FixtureInput:
         """The bytes of one case."""
         size = len(self.data) // self.shape[0]
         return self.data[index * size : (index + 1) * size]
+
+    def numbers(self) -> tuple[Number, ...]:
+        """The numbers of all cases, one after the other in C order."""
+        return self.dtype.unpack(self.data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +87,14 @@ class Fixtures:
     cohorts: tuple[str, ...]
     labels: tuple[int, ...]
     expected_decisions: tuple[int, ...]
-    references: dict[str, tuple[float, ...]]
-    inputs: tuple[FixtureInput, ...]
+    references: dict[str, FixtureArray]
+    inputs: tuple[FixtureArray, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    kind: str
+    dtype: ElementType | None
+    """None for texts."""
     shape: tuple[int, ...]
     data: bytes
 
@@ -159,13 +174,21 @@ def _read_npy(raw: bytes) -> _Array:
     if not _SHAPE.fullmatch(text):
         raise _BadFixturesError("a shape that is not read here")
     shape = tuple(int(part) for part in text.split(",") if part.strip())
-    if len(shape) > MAX_RANK or not 1 <= shape[0] <= MAX_CASES:
+    if len(shape) > MAX_RANK + 1 or not 1 <= shape[0] <= MAX_CASES:
         raise _BadFixturesError("a shape outside the limits")
-    size = 4 * int(header["width"]) if header["width"] else (1 if header["kind"] == "|i1" else 4)
     data = raw[10 + length :]
-    if size == 0 or len(data) != size * math.prod(shape):
+    if header["width"]:
+        dtype, size = None, 4 * int(header["width"])
+    elif header["kind"] in BY_NPY:
+        dtype = BY_NPY[header["kind"]]
+        size = dtype.size
+    else:
+        raise _BadFixturesError("an element type that is not read here")
+    if size == 0 or len(data) != size * math.prod(shape) or not data:
         raise _BadFixturesError("an array whose bytes are not as many as its shape says")
-    return _Array(header["kind"][:2], shape, data)
+    if dtype is ElementType.BOOL and data.strip(b"\0\1"):
+        raise _BadFixturesError("a bool other than 0 and 1")
+    return _Array(dtype, shape, data)
 
 
 def _assemble(arrays: dict[str, _Array]) -> Fixtures:
@@ -178,13 +201,9 @@ def _assemble(arrays: dict[str, _Array]) -> Fixtures:
     for name, array in arrays.items():
         family, _, member = name.partition(".")
         if family == "input" and member:
-            _expect(array, name, kind="<f", count=count)
-            inputs.append(FixtureInput(member, array.shape, array.data))
+            inputs.append(_tensor(array, name, member, count=count))
         elif family == "reference" and member:
-            _expect(array, name, kind="<f", count=count)
-            if array.shape != (count, 1):
-                raise _BadFixturesError(f"{name}: shape other than [n, 1]")
-            references[member] = struct.unpack(f"<{count}f", array.data)
+            references[member] = _tensor(array, name, member, count=count)
         elif name not in ("case", "cohort", "label", "expected_decision"):
             raise _BadFixturesError("an array of an unknown name")
     if not inputs or len(inputs) > MAX_TENSORS or not references:
@@ -199,16 +218,24 @@ def _assemble(arrays: dict[str, _Array]) -> Fixtures:
     )
 
 
-def _expect(array: _Array, name: str, *, kind: str, count: int | None) -> None:
-    if array.kind != kind or (count is not None and array.shape[0] != count):
+def _tensor(array: _Array, name: str, member: str, *, count: int) -> FixtureArray:
+    if array.dtype is None or array.shape[0] != count:
+        raise _BadFixturesError(f"{name}: texts, or another number of cases")
+    return FixtureArray(member, array.dtype, array.shape, array.data)
+
+
+def _expect(
+    array: _Array, name: str, *, dtype: ElementType | None, count: int | None = None
+) -> None:
+    if array.dtype is not dtype or (count is not None and array.shape[0] != count):
         raise _BadFixturesError(f"{name}: another type or number of cases")
+    if len(array.shape) != 1:
+        raise _BadFixturesError(f"{name}: more than one dimension")
 
 
 def _texts(arrays: dict[str, _Array], name: str, *, count: int | None = None) -> tuple[str, ...]:
     array = _named(arrays, name)
-    _expect(array, name, kind="<U", count=count)
-    if len(array.shape) != 1:
-        raise _BadFixturesError(f"{name}: more than one dimension")
+    _expect(array, name, dtype=None, count=count)
     width = len(array.data) // array.shape[0]
     texts = tuple(
         array.data[at : at + width].decode("utf-32-le", "strict").rstrip("\0")
@@ -221,9 +248,7 @@ def _texts(arrays: dict[str, _Array], name: str, *, count: int | None = None) ->
 
 def _small_numbers(arrays: dict[str, _Array], name: str, *, count: int) -> tuple[int, ...]:
     array = _named(arrays, name)
-    _expect(array, name, kind="|i", count=count)
-    if len(array.shape) != 1:
-        raise _BadFixturesError(f"{name}: more than one dimension")
+    _expect(array, name, dtype=ElementType.INT8, count=count)
     numbers = struct.unpack(f"<{count}b", array.data)
     if not set(numbers) <= {1, 0, NO_DECISION}:
         raise _BadFixturesError(f"{name}: a value other than 1, 0 and -1")

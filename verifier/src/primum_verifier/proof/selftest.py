@@ -12,13 +12,13 @@ A wish to *degrade* refuses, as long as a release cannot state a degraded mode.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator, Mapping
 
 from primum_verifier.core.document import DigestSet
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.bench_contract import BenchRun, Ending
-from primum_verifier.proof.fixtures import Fixtures
+from primum_verifier.proof.fixtures import FixtureArray, Fixtures
 from primum_verifier.proof.selftest_levels import LEVELS, Trial
 from primum_verifier.proof.selftest_result import (
     Blame,
@@ -30,7 +30,13 @@ from primum_verifier.proof.selftest_result import (
     TestOutcome,
     TestStatus,
 )
-from primum_verifier.proof.selftest_spec import OnFailure, SelfTestSpec, Test
+from primum_verifier.proof.selftest_spec import (
+    MAX_OUTPUT_BYTES,
+    OnFailure,
+    SelfTestSpec,
+    TensorSpec,
+    Test,
+)
 
 _ENDING_WORDS = {
     Ending.REPORTED: "reported",
@@ -53,19 +59,26 @@ def fixture_problems(
     if len(fixtures.cases) != spec.fixtures.cases:
         problems.append(f"{len(fixtures.cases)} cases instead of {spec.fixtures.cases}")
     inputs = {array.name: array for array in fixtures.inputs}
-    if set(inputs) != {tensor.name for tensor in spec.interface.inputs}:
-        problems.append("the inputs are not those of the interface")
-    else:
-        problems += [
-            f"input {tensor.name} has {math.prod(inputs[tensor.name].shape[1:])} numbers in a case"
-            f" instead of {tensor.elements}"
-            for tensor in spec.interface.inputs
-            if math.prod(inputs[tensor.name].shape[1:]) != tensor.elements
-        ]
-    outputs = {tensor.name: tensor.elements for tensor in spec.interface.outputs}
-    if set(fixtures.references) != set(outputs) or set(outputs.values()) != {1}:
-        problems.append("the references are not one number for each output of the interface")
+    problems += _misfits("input", inputs, spec.interface.inputs)
+    problems += _misfits("reference", fixtures.references, spec.interface.outputs)
+    size = sum(tensor.case_bytes for tensor in spec.interface.outputs) * len(fixtures.cases)
+    if size > MAX_OUTPUT_BYTES:
+        problems.append(f"{size} bytes of outputs instead of at most {MAX_OUTPUT_BYTES}")
     return tuple(problems)
+
+
+def _misfits(
+    what: str, arrays: Mapping[str, FixtureArray], tensors: tuple[TensorSpec, ...]
+) -> Iterator[str]:
+    if set(arrays) != {tensor.name for tensor in tensors}:
+        yield f"the {what}s are not those of the interface"
+        return
+    for tensor in tensors:
+        array = arrays[tensor.name]
+        found = f"{array.dtype}{list(array.shape[1:])}"
+        expected = f"{tensor.dtype}{list(tensor.case_shape)}"
+        if found != expected:
+            yield f"{what} {tensor.name} is {found} in a case instead of {expected}"
 
 
 def judge_selftest(

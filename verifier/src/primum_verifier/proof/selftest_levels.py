@@ -15,7 +15,9 @@ from typing import Final
 
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
+from primum_verifier.proof.agreement import Tolerance, compare, index_of
 from primum_verifier.proof.bench_contract import BenchRun, Ending, FoundTensors, Observations
+from primum_verifier.proof.element_types import Number
 from primum_verifier.proof.fixtures import NO_DECISION, Fixtures
 from primum_verifier.proof.selftest_result import (
     MAX_CASES_SHOWN,
@@ -28,6 +30,7 @@ from primum_verifier.proof.selftest_spec import (
     FunctionalTest,
     NumericTest,
     PerformanceTest,
+    Point,
     SafetyFunctionTest,
     SelfTestSpec,
     Tensors,
@@ -73,8 +76,11 @@ class Trial:
 
     @property
     def computed(self) -> Observations | None:
-        """The report, when its values are the model's: loaded, and with the memory it needs."""
-        seen = self.observations
+        """The report, when its values can be compared.
+
+        The model was loaded and had the memory it needs, and the fixtures fit the interface.
+        """
+        seen = None if self.problems else self.observations
         return seen if seen is not None and seen.loaded and not seen.out_of_memory else None
 
     @property
@@ -90,7 +96,7 @@ class Trial:
         )
 
 
-def decide(value: float, *, threshold: decimal.Decimal) -> int:
+def decide(value: Number, *, threshold: decimal.Decimal) -> int:
     """The decision at an operating point: 1 at or above ``threshold``, 0 below, -1 for NaN.
 
     The comparison is exact: both numbers are taken as the decimals that they are.
@@ -157,45 +163,82 @@ def _interface(_: Test, trial: Trial) -> Finding:
 
 def _numeric(test: Test, trial: Trial) -> Finding:
     assert isinstance(test, NumericTest)  # noqa: S101 - the table below pairs level and class
-    abs_tol, rel_tol = float(test.abs_tol), float(test.rel_tol)
+    tolerance = Tolerance(absolute=float(test.abs_tol), relative=float(test.rel_tol))
     expected = f"within {test.abs_tol} + {test.rel_tol} * |reference| of every reference output"
     seen, fixtures = trial.computed, trial.fixtures
     if seen is None or fixtures is None:
         return _not_run(trial, expected)
-    compared = list(_compare(seen, fixtures, abs_tol=abs_tol, rel_tol=rel_tol))
-    wrong = sorted((one for one in compared if one[0] > 0), key=lambda one: -one[0])
-    worst = max(compared, key=lambda one: one[0])[1]
+    compared = list(
+        compare_outputs(trial.spec.interface.outputs, seen, fixtures, tolerance=tolerance)
+    )
+    wrong = sorted((one for one in compared if one.outside), key=lambda one: -one.beyond)
+    worst = max(compared, key=lambda one: one.beyond).told
+    count = sum(tensor.elements for tensor in trial.spec.interface.outputs) * len(fixtures.cases)
     return Finding(
         status=TestStatus.FAIL if wrong else TestStatus.SUCCESS,
-        found=f"{len(wrong)} of {len(compared)} outputs outside the tolerance",
+        found=f"{sum(one.outside for one in wrong)} of {count} numbers outside the tolerance",
         expected=expected,
-        worst=f"{worst.case}: {worst.by}",
-        cases=tuple(deviation for _, deviation in wrong[:MAX_CASES_SHOWN]),
+        worst=f"{worst.case}, {worst.output}{list(worst.index)}: {worst.by}",
+        cases=tuple(one.told for one in wrong[:MAX_CASES_SHOWN]),
     )
 
 
-def _compare(
-    seen: Observations, fixtures: Fixtures, *, abs_tol: float, rel_tol: float
-) -> Iterator[tuple[float, CaseDeviation]]:
-    """For each output of each case: by how much it is beyond the tolerance, and the words."""
-    for output, references in fixtures.references.items():
-        found = _values(seen, output, fixtures)
-        for case, value, reference in zip(fixtures.cases, found, references, strict=True):
-            off, beyond = math.inf, math.inf
-            if value is not None and (value == reference or _both_nan(value, reference)):
-                off, beyond = 0.0, -abs_tol
-            elif value is not None and math.isfinite(value) and math.isfinite(reference):
-                off = abs(value - reference)
-                beyond = off - (abs_tol + rel_tol * abs(reference))
-            yield (
-                beyond,
-                CaseDeviation(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedCase:
+    """One output of one case against its reference.
+
+    Attributes:
+        outside: how many of its numbers do not agree.
+        beyond: how far the worst lies past the tolerance; 0 or below agrees.
+        told: the worst in words.
+    """
+
+    outside: int
+    beyond: float
+    told: CaseDeviation
+
+
+def compare_outputs(
+    outputs: Tensors, seen: Observations, fixtures: Fixtures, *, tolerance: Tolerance
+) -> Iterator[ComparedCase]:
+    """Every output of every case against its reference, output by output in the cases' order."""
+    for tensor in outputs:
+        references = fixtures.references[tensor.name]
+        computed = seen.of_cases(tensor, count=len(fixtures.cases))
+        for number, (case, found) in enumerate(zip(fixtures.cases, computed, strict=True)):
+            if found is None:
+                yield ComparedCase(
+                    outside=tensor.elements,
+                    beyond=math.inf,
+                    told=CaseDeviation(
+                        case=case,
+                        found="no output",
+                        expected="an output",
+                        by="inf",
+                        output=tensor.name,
+                    ),
+                )
+                continue
+            agreement = compare(
+                found, references.of_case(number), dtype=tensor.dtype, tolerance=tolerance
+            )
+            worst = agreement.worst
+            yield ComparedCase(
+                outside=agreement.outside,
+                beyond=worst.beyond,
+                told=CaseDeviation(
                     case=case,
-                    found="no output" if value is None else f"{value:.9g}",
-                    expected=f"{reference:.9g}",
-                    by=f"{off:.3g}",
+                    found=_shown_number(worst.found),
+                    expected=_shown_number(worst.reference),
+                    by=f"{worst.off:.3g}",
+                    output=tensor.name,
+                    index=index_of(worst.at, tensor.case_shape),
                 ),
             )
+
+
+def _shown_number(number: Number) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.9g}"
 
 
 def _functional(test: Test, trial: Trial) -> Finding:
@@ -248,9 +291,10 @@ def _flips(
     spec: SelfTestSpec, seen: Observations, fixtures: Fixtures, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, CaseDeviation]]:
     """The cohort of each wanted case that was decided otherwise than expected, and the words."""
+    point = spec.point
     decisions = (
-        None if value is None else decide(value, threshold=spec.threshold)
-        for value in _values(seen, spec.operating_point.output, fixtures)
+        None if value is None else decide(value, threshold=point.threshold)
+        for value in values_of(seen, point, count=len(fixtures.cases))
     )
     rows = zip(
         fixtures.cases, fixtures.cohorts, fixtures.expected_decisions, decisions, strict=True
@@ -296,27 +340,21 @@ LEVELS: Final[dict[str, Callable[[Test, Trial], Finding]]] = {
 """The judge of each level."""
 
 
-def _values(seen: Observations, output: str, fixtures: Fixtures) -> tuple[float | None, ...]:
-    """One number for each case; None where the bench gave none or not as many as there are."""
-    count = len(fixtures.cases)
-    numbers = seen.numbers(output)
-    if numbers is None or len(numbers) != count:
-        return (None,) * count
-    failed = set(_failed_cases(seen, fixtures))
-    return tuple(None if index in failed else number for index, number in enumerate(numbers))
+def values_of(seen: Observations, point: Point, *, count: int) -> Iterator[Number | None]:
+    """The number that decides in each case; None where the bench gave none."""
+    for found in seen.of_cases(point.output, count=count):
+        yield None if found is None else point.output.dtype.unpack(found)[point.element]
 
 
 def _failed_cases(seen: Observations, fixtures: Fixtures) -> list[int]:
     return sorted({index for index in seen.failed_cases if index < len(fixtures.cases)})
 
 
-def _both_nan(one: float, other: float) -> bool:
-    return math.isnan(one) and math.isnan(other)
-
-
 def _not_run(trial: Trial, expected: str) -> Finding:
     if trial.refusal is not None:
         found = "not run: the model was not loaded"
+    elif trial.problems:
+        found = "not run: " + "; ".join(trial.problems)
     elif trial.run is not None and trial.run.ending is not Ending.REPORTED:
         found = f"not run: {trial.run.ending}"
     elif trial.observations is not None and trial.observations.error:

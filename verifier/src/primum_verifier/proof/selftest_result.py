@@ -25,7 +25,7 @@ from primum_verifier.core.document import (
 )
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.bench_contract import Fact, Ready, Shown
-from primum_verifier.proof.selftest_spec import MAX_TESTS, OnFailure
+from primum_verifier.proof.selftest_spec import MAX_RANK, MAX_TESTS, OnFailure
 
 MAX_CASES_SHOWN = 10
 """Cases named in one test of a report: enough to act on, small enough to send."""
@@ -63,12 +63,18 @@ class Blame(StrEnum):
 
 
 class CaseDeviation(Document):
-    """One fixture that did not come out as expected, and by how much."""
+    """One fixture that did not come out as expected, and by how much.
+
+    ``output`` and ``index`` name the number where one was compared: the output, and the place in
+    it by dimension, without the batch.
+    """
 
     case: Fact
     found: Fact
     expected: Fact
     by: Fact
+    output: Fact = ""
+    index: Annotated[tuple[Count, ...], Field(max_length=MAX_RANK)] = ()
 
 
 class TestOutcome(Document):

@@ -8,10 +8,12 @@ member which one level does not know is refused instead of ignored.
 from __future__ import annotations
 
 import decimal
+import math
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from primum_verifier.core.document import (
     Decimal,
@@ -24,6 +26,8 @@ from primum_verifier.core.document import (
     Text,
     Urn,
 )
+from primum_verifier.core.limits import MIB
+from primum_verifier.proof.element_types import ElementType
 
 MAX_CASES = 4096
 """Fixtures in one self-test: a bound on the time and memory of a wearable."""
@@ -39,6 +43,10 @@ MAX_RANK = 8
 
 MAX_DIMENSION = 2**24
 """Elements along one dimension; above it a single case would not fit a wearable's memory."""
+
+MAX_OUTPUT_BYTES = 8 * MIB
+"""What all outputs of all cases may hold together: they pass through a report and are compared
+one number at a time."""
 
 MAX_COHORTS = 64
 """Cohorts that one test may name."""
@@ -71,12 +79,23 @@ class OnFailure(StrEnum):
     WARN = "warn"
 
 
+def _no_texts(value: object) -> object:
+    if value == "string":
+        raise ValueError("a tensor of texts is not compared here; give the model numbers")
+    return value
+
+
 class TensorSpec(Document):
-    """One input or output: its name, element type and shape, as the signed interface states it."""
+    """One input or output: its name, element type and shape, as the signed interface states it.
+
+    A shape without dimensions is a single number.  Where the first dimension is ``batch``, the
+    model is given one case at a time and the dimension is 1; where it is not, a case is the whole
+    tensor.
+    """
 
     name: Member
-    dtype: Literal["float32"]
-    shape: Annotated[tuple[Dimension, ...], Field(min_length=1, max_length=MAX_RANK)]
+    dtype: Annotated[ElementType, BeforeValidator(_no_texts)]
+    shape: Annotated[tuple[Dimension, ...], Field(max_length=MAX_RANK)]
 
     @model_validator(mode="after")
     def _batch_comes_first(self) -> Self:
@@ -85,12 +104,24 @@ class TensorSpec(Document):
         return self
 
     @property
+    def call_shape(self) -> tuple[int, ...]:
+        """The shape of one case as the model is given it, or gives it."""
+        return tuple(1 if dimension == BATCH else int(dimension) for dimension in self.shape)
+
+    @property
+    def case_shape(self) -> tuple[int, ...]:
+        """The shape of one case as the fixtures hold it: without the batch."""
+        return self.call_shape[1:] if self.shape[:1] == (BATCH,) else self.call_shape
+
+    @property
     def elements(self) -> int:
         """How many numbers one case holds."""
-        count = 1
-        for dimension in self.shape:
-            count *= 1 if dimension == BATCH else int(dimension)
-        return count
+        return math.prod(self.call_shape)
+
+    @property
+    def case_bytes(self) -> int:
+        """How many bytes one case holds."""
+        return self.elements * self.dtype.size
 
 
 Tensors = Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=MAX_TENSORS)]
@@ -111,11 +142,31 @@ class Interface(Document):
 
 
 class OperatingPoint(Document):
-    """How a number becomes a decision: this output, this threshold, this side."""
+    """How a number becomes a decision: this output, this threshold, this side.
+
+    ``element`` says which number of an output that has several, counted from 0 in C order; an
+    output of one number needs none.
+    """
 
     output: Member
+    element: Annotated[int, Field(ge=0, lt=MAX_DIMENSION)] | None = None
     threshold: Decimal
     positive_when: Literal["at-or-above"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """An operating point that a decision can be computed with.
+
+    Attributes:
+        output: which output decides.
+        element: which of its numbers, counted from 0 in C order.
+        threshold: at or above it is positive.
+    """
+
+    output: TensorSpec
+    element: int
+    threshold: decimal.Decimal
 
 
 class FixtureSet(Document):
@@ -156,7 +207,11 @@ class InterfaceTest(_Test):
 
 
 class NumericTest(_Test):
-    """Outputs agree with the reference: ``|found - expected| <= absTol + relTol * |expected|``."""
+    """Every number of every output agrees with its reference.
+
+    Floating numbers within ``absTol + relTol * |reference|``, integers and bools exactly; see
+    :mod:`primum_verifier.proof.agreement`.
+    """
 
     level: Literal["numeric"]
     abs_tol: Unsigned
@@ -203,6 +258,7 @@ class SelfTestSpec(Document):
 
     ``allowed_domains`` lists the operator domains that the model may use; the empty string is
     ``ai.onnx``.  ``min_tests`` is how many tests must have run: fewer is *incomplete*.
+    ``operating_point`` may be left out where no test is about decisions.
     """
 
     schema_version: SchemaVersion
@@ -214,7 +270,7 @@ class SelfTestSpec(Document):
     allowed_domains: Annotated[
         tuple[Annotated[str, StringConstraints(max_length=120)], ...], Field(max_length=16)
     ]
-    operating_point: OperatingPoint
+    operating_point: OperatingPoint | None = None
     fixtures: FixtureSet
     tests: Annotated[tuple[Test, ...], Field(min_length=1, max_length=MAX_TESTS)]
     min_tests: Annotated[int, Field(ge=1, le=MAX_TESTS)]
@@ -225,6 +281,7 @@ class SelfTestSpec(Document):
     golden_vectors_origin: Literal["synthetic", "derived"]
 
     COMPARING: ClassVar[frozenset[str]] = frozenset({"numeric", "functional"})
+    DECIDING: ClassVar[frozenset[str]] = frozenset({"functional", "safety-function"})
 
     @model_validator(mode="after")
     def _can_prove_something(self) -> Self:
@@ -236,13 +293,35 @@ class SelfTestSpec(Document):
             raise ValueError("minTests is more than there are tests")
         if not any(test.mandatory and test.level in self.COMPARING for test in self.tests):
             raise ValueError("no mandatory test compares an output: this would prove nothing")
-        outputs = {tensor.name: tensor for tensor in self.interface.outputs}
-        point = outputs.get(self.operating_point.output)
-        if point is None or point.elements != 1:
-            raise ValueError("the operating point is not a single number among the outputs")
+        self._check_operating_point()
         return self
 
+    def _check_operating_point(self) -> None:
+        point = self.operating_point
+        if point is None:
+            if any(test.level in self.DECIDING for test in self.tests):
+                raise ValueError("a test is about decisions and there is no operating point")
+            return
+        outputs = {tensor.name: tensor for tensor in self.interface.outputs}
+        if point.output not in outputs:
+            raise ValueError("the operating point is at no output of the interface")
+        elements = outputs[point.output].elements
+        if point.element is None and elements != 1:
+            raise ValueError("the operating point does not say at which element of its output")
+        if point.element is not None and point.element >= elements:
+            raise ValueError("the operating point is at an element that its output does not have")
+
     @property
-    def threshold(self) -> decimal.Decimal:
-        """The operating point's threshold, exact: no binary rounding moves a decision."""
-        return decimal.Decimal(self.operating_point.threshold)
+    def point(self) -> Point:
+        """The operating point with its output; only where a test is about decisions.
+
+        The threshold is exact: no binary rounding moves a decision.
+        """
+        point = self.operating_point
+        if point is None:
+            raise RuntimeError("a specification without an operating point was asked to decide")
+        return Point(
+            output=next(one for one in self.interface.outputs if one.name == point.output),
+            element=point.element or 0,
+            threshold=decimal.Decimal(point.threshold),
+        )

@@ -16,7 +16,6 @@ import json
 import os
 import selectors
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -41,7 +40,7 @@ from primum_verifier.proof.bench_contract import (
 )
 from primum_verifier.proof.confinement import ALWAYS_POSSIBLE, Confinement
 from primum_verifier.proof.fixtures import Fixtures
-from primum_verifier.proof.selftest_spec import BATCH, SelfTestSpec, TensorSpec
+from primum_verifier.proof.selftest_spec import SelfTestSpec, TensorSpec
 from primum_verifier.shell.bench_process import (
     await_end,
     cpu_features,
@@ -215,11 +214,8 @@ def expected_observations(fixtures: Fixtures, spec: SelfTestSpec) -> Observation
         inputs=tuple(map(_as_found, spec.interface.inputs)),
         outputs=tuple(map(_as_found, spec.interface.outputs)),
         values=tuple(
-            OutputBlock(
-                name=name,
-                float32=base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode(),
-            )
-            for name, values in fixtures.references.items()
+            OutputBlock(name=name, dtype=array.dtype, data=base64.b64encode(array.data).decode())
+            for name, array in fixtures.references.items()
         ),
         failed_cases=(),
         latencies_us=(1,) * len(fixtures.cases),
@@ -230,11 +226,14 @@ def _as_found(tensor: TensorSpec) -> FoundTensor:
     return FoundTensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape)
 
 
+def _as_asked(tensor: TensorSpec) -> dict[str, object]:
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.call_shape}
+
+
 def _request(
     model: Path, fixtures: Fixtures, spec: SelfTestSpec, required: frozenset[Confinement]
 ) -> int:
     """The request in memory: one line of JSON, then the inputs case by case."""
-    tensors = {tensor.name: tensor for tensor in spec.interface.inputs}
     arrays = {array.name: array for array in fixtures.inputs}
     head = {
         "contract": CONTRACT,
@@ -244,24 +243,15 @@ def _request(
         "parent": os.getpid(),
         "required": sorted(required),
         "cases": len(fixtures.cases),
-        "inputs": [
-            {
-                "name": tensor.name,
-                "shape": [1 if part == BATCH else part for part in tensor.shape],
-                "elements": tensor.elements,
-            }
-            for tensor in tensors.values()
-        ],
-        "outputs": [
-            {"name": tensor.name, "elements": tensor.elements} for tensor in spec.interface.outputs
-        ],
+        "inputs": list(map(_as_asked, spec.interface.inputs)),
+        "outputs": list(map(_as_asked, spec.interface.outputs)),
     }
     descriptor = os.memfd_create("primum-bench-request")
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(json.dumps(head).encode() + b"\n")
         for case in range(len(fixtures.cases)):
-            for name in tensors:
-                file.write(arrays[name].of_case(case))
+            for tensor in spec.interface.inputs:
+                file.write(arrays[tensor.name].of_case(case))
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import platform
 import sys
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from primum_verifier.proof.confinement import Confinement
+from primum_verifier.proof.element_types import BY_RUNTIME
 from primum_verifier.shell.sandbox import Limits, Sandbox
 
 CONTRACT = "0.1"
@@ -36,7 +38,6 @@ _LINGER_SECONDS = 5.0
 """How long a finished bench waits to be ended before it ends by itself."""
 
 _MIB = 1024 * 1024
-_ELEMENT_TYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 
 class _Report:
@@ -124,7 +125,7 @@ def _run(request: dict[str, Any], body: bytes, *, np: Any, ort: Any) -> dict[str
     feeds = _feeds(request, body, np)
     names = [output["name"] for output in request["outputs"]]
     blocks = [
-        np.full((len(feeds), output["elements"]), np.nan, dtype="<f4")
+        np.zeros((len(feeds), *output["shape"]), dtype=_little_endian(output, np))
         for output in request["outputs"]
     ]
     failed: list[int] = []
@@ -147,8 +148,12 @@ def _run(request: dict[str, Any], body: bytes, *, np: Any, ort: Any) -> dict[str
             if not frame["error"]:
                 frame["error"], frame["outOfMemory"] = _told(error)
     frame["values"] = [
-        {"name": name, "float32": base64.b64encode(block.tobytes()).decode()}
-        for name, block in zip(names, blocks, strict=True)
+        {
+            "name": output["name"],
+            "dtype": output["dtype"],
+            "data": base64.b64encode(block.tobytes()).decode(),
+        }
+        for output, block in zip(request["outputs"], blocks, strict=True)
     ]
     frame["failedCases"] = failed
     frame["latenciesUs"] = latencies
@@ -172,17 +177,23 @@ def _feeds(request: dict[str, Any], body: bytes, np: Any) -> list[dict[str, Any]
     for _ in range(request["cases"]):
         feed = {}
         for tensor in request["inputs"]:
-            values = np.frombuffer(body, dtype="<f4", count=tensor["elements"], offset=at)
-            feed[tensor["name"]] = values.reshape(tensor["shape"])
+            dtype = _little_endian(tensor, np)
+            values = np.frombuffer(body, dtype=dtype, count=math.prod(tensor["shape"]), offset=at)
             at += values.nbytes
+            # Inputs of several types stand one after the other: a number may begin anywhere.
+            feed[tensor["name"]] = np.require(values.reshape(tensor["shape"]), requirements="A")
         feeds.append(feed)
     return feeds
 
 
+def _little_endian(tensor: dict[str, Any], np: Any) -> Any:  # noqa: ANN401 - a module's own type
+    return np.dtype(tensor["dtype"]).newbyteorder("<")
+
+
 def _keep(block: Any, case: int, values: Any) -> None:  # noqa: ANN401 - arrays
-    if values.dtype != block.dtype:
-        raise TypeError(f"an output of type {values.dtype}")
-    block[case] = values.reshape(-1)
+    if values.dtype != block.dtype or values.shape != block.shape[1:]:
+        raise TypeError(f"an output of type {values.dtype} and shape {list(values.shape)}")
+    block[case] = values
 
 
 def _warm_up(infer: Callable[[int], object]) -> None:
@@ -195,7 +206,7 @@ def _found(tensor: Any) -> dict[str, object]:  # noqa: ANN401 - the runtime's ow
         part if isinstance(part, int) else _plain(str(part), _MAX_FACT)
         for part in list(tensor.shape)[:_MAX_RANK]
     ]
-    dtype = _ELEMENT_TYPES.get(tensor.type, tensor.type)
+    dtype = BY_RUNTIME.get(tensor.type, tensor.type)
     return {
         "name": _plain(tensor.name, _MAX_FACT),
         "dtype": _plain(dtype, _MAX_FACT),

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from primum_verifier.core.document import parse_document, read_json
 from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
-from primum_verifier.core.limits import MIB
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.bench_contract import (
     BenchRun,
@@ -20,9 +19,10 @@ from primum_verifier.proof.bench_contract import (
     Ready,
     Unable,
 )
+from primum_verifier.proof.selftest_spec import MAX_OUTPUT_BYTES
 
-MAX_REPORT_BYTES = 8 * MIB
-"""A report of the most cases allowed is far below this; more is a flood."""
+MAX_REPORT_BYTES = 2 * MAX_OUTPUT_BYTES
+"""The most outputs that are allowed, as base64, and what is said about them; more is a flood."""
 
 FRAMES = 2
 """A whole report has two lines: ready, result."""

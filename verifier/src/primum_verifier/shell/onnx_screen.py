@@ -22,6 +22,7 @@ from pathlib import Path
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.limits import MIB
 from primum_verifier.core.reasons import Reason
+from primum_verifier.proof.element_types import BY_ONNX
 from primum_verifier.proof.selftest_spec import BATCH, SelfTestSpec, TensorSpec
 from primum_verifier.shell.protobuf_walk import BYTES, VARINT, Field, MalformedError, Walk
 
@@ -44,8 +45,9 @@ _MAX_STRING = 1024
 _MEMORY_MARKER = b"_ORT_MEM_ADDR_"
 """The runtime's own mark for "this tensor lies at that address"; in a file it is an attack."""
 
-_ELEMENT_TYPES = {1: "float32", 6: "int32", 7: "int64", 8: "string", 9: "bool", 11: "float64"}
+_TEXTS = 8
 _EXTERNAL = 1
+_ANY_SHAPE = ("any",)
 
 _Tensor = tuple[str, str, tuple[int | str, ...]]
 """Name, element type and shape as the file states them."""
@@ -253,6 +255,7 @@ class _Screen:
     def _type(self, field: Field) -> tuple[str, tuple[int | str, ...]]:
         dtype: str = "not a tensor"
         shape: tuple[int | str, ...] = ()
+        has_shape = False
         for inner in self._message(field):
             if inner.number != 1:  # only TypeProto.tensor_type is a tensor
                 continue
@@ -260,14 +263,17 @@ class _Screen:
                 match part.number:
                     case 1:
                         number = self._number(part)
-                        dtype = _ELEMENT_TYPES.get(number, f"element type {number}")
+                        other = "texts" if number == _TEXTS else f"element type {number}"
+                        dtype = BY_ONNX.get(number, other)
                     case 2:
+                        has_shape = True
                         shape += tuple(
                             self._dimension(dim) for dim in self._message(part) if dim.number == 1
                         )
                     case _:
                         pass
-        return dtype, shape
+        # A shape without dimensions is a single number; no shape at all may become any.
+        return dtype, shape if has_shape else _ANY_SHAPE
 
     def _dimension(self, field: Field) -> int | str:
         """One dimension: a number, :data:`BATCH` for a named one, "?" for an unknown one."""
