@@ -52,11 +52,13 @@ class Desk:
         path: where the socket stands.
         selector: where descriptors are watched; the data registered is this desk or a visitor.
         answer: what a request is answered with.
+        max_line: bytes in one request.
     """
 
     path: Path
     selector: selectors.BaseSelector
     answer: Callable[[Visitor, dict[str, Any]], dict[str, Any]]
+    max_line: int = MAX_LINE
     visitors: list[Visitor] = field(default_factory=list)
     _listener: socket.socket | None = None
 
@@ -126,7 +128,7 @@ class Desk:
         if visitor.gone:
             return
         try:
-            received = visitor.link.recv(MAX_LINE)
+            received = visitor.link.recv(self.max_line)
         except OSError:
             received = b""
         if not received:
@@ -146,16 +148,16 @@ class Desk:
         for line in lines:
             if visitor.passing_over:
                 visitor.passing_over = False
-            elif len(line) > MAX_LINE:
-                yield _TOO_LONG
+            elif len(line) > self.max_line:
+                yield _too_long(self.max_line)
             else:
                 yield self._answer_to(visitor, line)
         if visitor.passing_over:
             return
-        if len(rest) > MAX_LINE:
+        if len(rest) > self.max_line:
             # Not closed: an episode that was begun here must not end with a mistake in one line.
             visitor.passing_over = True
-            yield _TOO_LONG
+            yield _too_long(self.max_line)
             return
         visitor.pending = rest
 
@@ -189,7 +191,10 @@ def _refused(message: str) -> dict[str, Any]:
 
 
 _SHOWN = 40
-_TOO_LONG = _refused(f"a line of more than {MAX_LINE} bytes is no request")
+
+
+def _too_long(most: int) -> dict[str, Any]:
+    return _refused(f"a line of more than {most} bytes is no request")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,6 @@ import selectors
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +26,6 @@ from typing import Protocol
 
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.limits import KIB
-from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.bench_contract import (
     CONTRACT,
     BenchRun,
@@ -51,6 +49,7 @@ from primum_verifier.shell.bench_process import (
     told,
 )
 from primum_verifier.shell.bench_report import FRAMES, MAX_REPORT_BYTES, conclude
+from primum_verifier.shell.bench_start import make_home, start_confined
 
 REFERENCE_COMMAND = (sys.executable, "-I", "-B", "-m", "primum_verifier.shell.bench_child")
 """The bench that comes with the verifier; ``-I`` keeps environment and current folder out."""
@@ -126,10 +125,12 @@ class ConfinedBench:
         begin = self.clock()
         heard = _Heard()
         reading, writing = os.pipe()
-        home = _make_home(scratch)
+        home = make_home(scratch)
         try:
             with os.fdopen(_request(model, fixtures, spec, self.required), "rb") as request:
-                process = _start((*self.command, str(writing)), request.fileno(), writing, home)
+                process = start_confined(
+                    (*self.command, str(writing)), request.fileno(), writing, home
+                )
             os.close(writing)
             writing = -1
             try:
@@ -254,54 +255,6 @@ def _request(
                 file.write(arrays[tensor.name].of_case(case))
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
-
-
-def _make_home(scratch: Path) -> Path:
-    try:
-        return Path(tempfile.mkdtemp(prefix="bench-", dir=scratch))
-    except OSError as error:
-        raise FailedError(
-            "The self-test has no place to run in.",
-            reason=Reason.RESOURCE_STORAGE,
-            where=str(scratch),
-            found=str(error.strerror or error),
-            expected="a folder that can be written",
-            remedy="Free some space or name another scratch folder.",
-        ) from error
-
-
-def _start(
-    command: tuple[str, ...], request: int, report: int, home: Path
-) -> subprocess.Popen[bytes]:
-    environment = {
-        "ORT_DISABLE_TELEMETRY": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "XDG_CACHE_HOME": str(home),
-        "LANG": "C.UTF-8",
-    }
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=request,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=(report,),
-            start_new_session=True,
-            cwd=home,
-            env=environment,
-        )
-    except OSError as error:
-        raise FailedError(
-            "The bench of the self-test cannot be started.",
-            reason=Reason.SELFTEST_INCOMPLETE,
-            where=command[0],
-            found=str(error.strerror or error),
-            expected="a program that can be started",
-            remedy="Check the installation, and that processes and memory are left.",
-        ) from error
 
 
 def _listen(

@@ -40,7 +40,7 @@ _LINGER_SECONDS = 5.0
 _MIB = 1024 * 1024
 
 
-class _Report:
+class Report:
     """The descriptor that the answer goes to."""
 
     def __init__(self, descriptor: int) -> None:
@@ -60,7 +60,7 @@ class _Report:
 
 def main() -> None:
     """Answer the one request on standard input."""
-    report = _Report(int(sys.argv[1]))
+    report = Report(int(sys.argv[1]))
     if os.environ.get(TELEMETRY_SWITCH) != "1":
         report.unable("telemetry", f"{TELEMETRY_SWITCH}=1 is not set: the runtime would call home")
     try:
@@ -77,13 +77,7 @@ def main() -> None:
         )
     except (ValueError, KeyError, TypeError) as error:
         report.unable("request", f"{type(error).__name__}: {error}")
-    try:
-        import numpy as np  # noqa: PLC0415 - only after files are closed
-        import onnxruntime as ort  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        report.unable("runtime-missing", str(error))
-    except Exception as error:  # noqa: BLE001 - an import of native code may raise anything
-        report.unable("runtime-unusable", f"{type(error).__name__}: {error}")
+    np, ort = import_runtime(report)
     sandbox.close_calls()
     missing = sorted({Confinement(name) for name in request["required"]} - sandbox.held)
     if missing:
@@ -92,11 +86,7 @@ def main() -> None:
         {
             "frame": "ready",
             "contract": CONTRACT,
-            "runtime": {
-                "onnxruntime": str(ort.__version__)[:_MAX_FACT],
-                "numpy": np.__version__[:_MAX_FACT],
-                "python": platform.python_version(),
-            },
+            "runtime": runtime_of(np, ort),
             "provider": PROVIDER,
             "architecture": os.uname().machine,
             "confinements": sorted(sandbox.held),
@@ -108,6 +98,27 @@ def main() -> None:
     os._exit(0)
 
 
+def import_runtime(report: Report) -> tuple[Any, Any]:
+    """Numpy and the runtime, only after files are closed; where they cannot be had, it is told."""
+    try:
+        import numpy as np  # noqa: PLC0415
+        import onnxruntime as ort  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        report.unable("runtime-missing", str(error))
+    except Exception as error:  # noqa: BLE001 - an import of native code may raise anything
+        report.unable("runtime-unusable", f"{type(error).__name__}: {error}")
+    return np, ort
+
+
+def runtime_of(np: Any, ort: Any) -> dict[str, str]:  # noqa: ANN401 - modules
+    """Which software computes: versions as they are found."""
+    return {
+        "onnxruntime": str(ort.__version__)[:_MAX_FACT],
+        "numpy": str(np.__version__)[:_MAX_FACT],
+        "python": platform.python_version(),
+    }
+
+
 def _run(request: dict[str, Any], body: bytes, *, np: Any, ort: Any) -> dict[str, object]:  # noqa: ANN401 - modules
     """Load the model, run every case, and give the result frame; no error leaves it."""
     frame: dict[str, object] = {
@@ -115,7 +126,7 @@ def _run(request: dict[str, Any], body: bytes, *, np: Any, ort: Any) -> dict[str
         "inputs": [], "outputs": [], "values": [], "failedCases": [], "latenciesUs": [],
     }  # fmt: skip
     try:
-        session = _load(request["model"], ort)
+        session = load(request["model"], ort)
         frame["loaded"] = True
         frame["inputs"] = [_found(tensor) for tensor in session.get_inputs()]
         frame["outputs"] = [_found(tensor) for tensor in session.get_outputs()]
@@ -125,7 +136,7 @@ def _run(request: dict[str, Any], body: bytes, *, np: Any, ort: Any) -> dict[str
     feeds = _feeds(request, body, np)
     names = [output["name"] for output in request["outputs"]]
     blocks = [
-        np.zeros((len(feeds), *output["shape"]), dtype=_little_endian(output, np))
+        np.zeros((len(feeds), *output["shape"]), dtype=little_endian(output, np))
         for output in request["outputs"]
     ]
     failed: list[int] = []
@@ -160,7 +171,8 @@ def _run(request: dict[str, Any], body: bytes, *, np: Any, ort: Any) -> dict[str
     return frame
 
 
-def _load(model: str, ort: Any) -> Any:  # noqa: ANN401 - a module and its session
+def load(model: str, ort: Any) -> Any:  # noqa: ANN401 - a module and its session
+    """A session of the runtime with the settings that a device uses: one thread, no spinning."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -177,7 +189,7 @@ def _feeds(request: dict[str, Any], body: bytes, np: Any) -> list[dict[str, Any]
     for _ in range(request["cases"]):
         feed = {}
         for tensor in request["inputs"]:
-            dtype = _little_endian(tensor, np)
+            dtype = little_endian(tensor, np)
             values = np.frombuffer(body, dtype=dtype, count=math.prod(tensor["shape"]), offset=at)
             at += values.nbytes
             # Inputs of several types stand one after the other: a number may begin anywhere.
@@ -186,7 +198,8 @@ def _feeds(request: dict[str, Any], body: bytes, np: Any) -> list[dict[str, Any]
     return feeds
 
 
-def _little_endian(tensor: dict[str, Any], np: Any) -> Any:  # noqa: ANN401 - a module's own type
+def little_endian(tensor: dict[str, Any], np: Any) -> Any:  # noqa: ANN401 - a module's own type
+    """The element type of a tensor as numpy knows it."""
     return np.dtype(tensor["dtype"]).newbyteorder("<")
 
 
