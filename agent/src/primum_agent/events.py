@@ -68,6 +68,7 @@ class EventKind(StrEnum):
     KEY_ANNOUNCED = "key.announced"
     KEY_CHANGED = "key.changed"
     KEY_IN_USE = "key.in-use"
+    CERTIFICATE_RENEWED = "certificate.renewed"
     RESET_BEGUN = "reset.begun"
     RESET_DONE = "reset.done"
     DECOMMISSION_BEGUN = "decommission.begun"

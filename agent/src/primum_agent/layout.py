@@ -85,6 +85,16 @@ class Layout:
         return self.root / "device.enrolment.json"
 
     @property
+    def client(self) -> Path:
+        """The client certificate with its key, replaced together."""
+        return self.root / "client.pem"
+
+    @property
+    def next_client_key(self) -> Path:
+        """The key that a certificate was asked for."""
+        return self.root / "client.next.key"
+
+    @property
     def reset_intent(self) -> Path:
         """There from before a reset removes anything until after it removed everything."""
         return self.root / "reset.json"

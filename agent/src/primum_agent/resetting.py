@@ -54,7 +54,13 @@ KEPT = (
 )
 """What no reset removes, for people."""
 
-_OF_A_KEY = ("device.key", "device.next.key", "device.key.passphrase", "client.pem")
+_OF_A_KEY = (
+    "device.key",
+    "device.next.key",
+    "device.key.passphrase",
+    "client.pem",
+    "client.next.key",
+)
 _ABOUT_A_KEY = ("device.next.public.json", "device.public.json", "device.key.refused")
 
 

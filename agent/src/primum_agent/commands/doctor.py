@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from primum_agent.certificate_note import SOON, holds_until, told
 from primum_agent.clock import ClockQuality, SystemClock
 from primum_agent.commands.shared import add_provisioning, layout_of, show, show_json
 from primum_agent.content_store import SPARE_BYTES
@@ -69,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     """Look at everything; one trouble does not hide the next."""
     layout = layout_of(options)
     findings = [_folder(layout), _space(layout), _journal(layout), _clock(), _supervisor(layout)]
+    findings += _certificate(layout)
     findings += _remembered(layout)
     findings += _trust(options.provisioning, layout)
     if options.json:
@@ -176,6 +178,22 @@ def _supervisor(layout: Layout) -> Finding:
         # Before the first run, and between two runs with --once, that is as it should be.
         return Finding("supervisor", well=True, found="not running", remedy=remedy, note=True)
     return Finding("supervisor", well=True, found=f"process {live['pid']}")
+
+
+def _certificate(layout: Layout) -> list[Finding]:
+    """The client certificate, where the device has one."""
+    if not layout.client.exists():
+        return []
+    now, ends = SystemClock().now(), holds_until(layout)
+    return [
+        Finding(
+            "client certificate",
+            well=ends is not None and ends > now,
+            found=told(ends, now=now) or "cannot be read",
+            remedy="Renew it: `primum-agent enroll --renew --output FILE`.",
+            note=ends is not None and ends - now <= SOON,
+        )
+    ]
 
 
 def _remembered(layout: Layout) -> list[Finding]:

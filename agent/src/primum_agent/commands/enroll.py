@@ -7,9 +7,15 @@ file or credential that pin-source names.  A device that is enrolled already kee
 writes the same enrolment again; under another name, or with another key, it is refused (exit code
 2).  Exit code 3: the token or the passphrase cannot be used.
 
+With --renew it is about the client certificate for the broker, which has a key of its own: --output
+writes a request for a fresh key, --certificate takes the answer after checking that it fits (exit
+code 1 where not).
+
 Example:
   primum-agent enroll --state /var/lib/primum --device-id wearable-001 \
       --hardware-id cardiowear-2 --output enrolment.json
+  primum-agent enroll --renew --state /var/lib/primum --output request.pem
+  primum-agent enroll --renew --state /var/lib/primum --certificate answer.pem
   primum-agent enroll --state /var/lib/primum --device-id wearable-001 \
       --hardware-id cardiowear-2 --output enrolment.json --key \
       'pkcs11:token=device;object=primum?module-path=/usr/lib/softhsm/libsofthsm2.so\
@@ -36,10 +42,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:@/ -]{0,199}")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``enroll``."""
-    parser.add_argument("--device-id", required=True, metavar="ID", help="such as wearable-001")
-    parser.add_argument("--hardware-id", required=True, metavar="ID", help="such as cardiowear-2")
+    parser.add_argument("--device-id", metavar="ID", help="such as wearable-001")
+    parser.add_argument("--hardware-id", metavar="ID", help="such as cardiowear-2")
     parser.add_argument("--serial-number", metavar="TEXT", help="the device id when not given")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--output", type=Path, metavar="FILE")
+    parser.add_argument("--renew", action="store_true", help="the client certificate, not the key")
+    parser.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="with --renew: the issuer's answer, PEM"
+    )
     parser.add_argument("--key", metavar="URI", help="a key on a token, as a pkcs11: URI")
     parser.add_argument(
         "--key-type",
@@ -57,6 +67,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the key, or take the one that is there, and write the enrolment."""
+    if options.renew:
+        from primum_agent.commands.renewing import renew  # noqa: PLC0415
+
+        return renew(options)
+    for name in ("device_id", "hardware_id", "output"):
+        if getattr(options, name) is None:
+            raise UsageError(
+                "An option is missing.",
+                reason=Reason.USAGE,
+                where=f"--{name.replace('_', '-')}",
+                remedy="See `primum-agent enroll --help`.",
+            )
     # The signer brings the cryptography that no other command needs.
     from primum_agent.key_address import parse_address  # noqa: PLC0415
     from primum_agent.signer import link_passphrase, make_device_key  # noqa: PLC0415

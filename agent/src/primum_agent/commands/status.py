@@ -15,6 +15,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
+from primum_agent.certificate_note import holds_until, told
 from primum_agent.clock import SystemClock
 from primum_agent.commands.shared import (
     gate_table,
@@ -73,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
         "storeBytes": used_bytes(layout),
         "lastHashed": None if hashed is None else hashed.time,
         "clock": str(SystemClock().quality()),
+        "clientCertificate": told(holds_until(layout), now=SystemClock().now()) or None,
         "problems": [
             {"topic": item.topic, "what": item.what, "times": item.times, "since": item.first}
             for item in problems
@@ -105,7 +107,7 @@ def _for_people(content: dict[str, Any]) -> str:
             f"(generation {content['generation']}, {proven}, "
             f"statement {content['statementNumber']})"
         )
-    live = content["supervisor"]
+    live, certificate = content["supervisor"], content["clientCertificate"]
     lines: dict[str, object] = {
         "running": running,
         **(
@@ -120,6 +122,7 @@ def _for_people(content: dict[str, Any]) -> str:
         "files checked": content["lastHashed"] or "not yet",
         "store": _store(content["storeBytes"], content["supervisor"]),
         "clock": content["clock"],
+        **({"client certificate": certificate} if certificate else {}),
         "supervisor": "not running" if live is None else f"process {live['pid']}",
     }
     lines |= _waits(content)

@@ -50,6 +50,7 @@ class EventKind(StrEnum):
     KEY_ANNOUNCED = "primum.device.key.announced"
     KEY_CHANGED = "primum.device.key.changed"
     KEY_IN_USE = "primum.device.key.in-use"
+    CERTIFICATE_RENEWED = "primum.device.certificate.renewed"
     RESET_BEGUN = "primum.device.reset.begun"
     RESET_DONE = "primum.device.reset.done"
     DECOMMISSION_BEGUN = "primum.device.decommission.begun"
