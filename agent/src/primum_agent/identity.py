@@ -15,6 +15,7 @@ from pathlib import Path
 from primum_agent.clock import SystemClock
 from primum_agent.contexts import context_path, factory_facts, key_of, read_object
 from primum_agent.journal import Journal
+from primum_agent.key_address import MAX_ADDRESS, SCHEME, parse_address, parse_pattern
 from primum_agent.key_slots import settle_key
 from primum_agent.layout import Layout
 from primum_agent.out_of_service import refuse_out_of_service
@@ -56,6 +57,9 @@ def check_identity(settings: Settings, layout: Layout) -> None:
         expected=read_object(settings.trust_map).get("component"),
         remedy=_PROVISION,
     )
+    _check_place(settings, layout.device_key)
+    if layout.next_key.exists():
+        _check_place(settings, layout.next_key)
     factory = factory_facts(context)
     enrolled = read_object(layout.enrolment)
     for source, known in ((context, factory), (layout.enrolment, enrolled)):
@@ -86,6 +90,28 @@ def check_identity(settings: Settings, layout: Layout) -> None:
         expected=journal_owner(layout),
         remedy=f"{_PROVISION} A state folder belongs to one device for ever.",
     )
+
+
+def _check_place(settings: Settings, path: Path) -> None:
+    """A key that the settings want on a token lies there; a key itself is not read for it."""
+    if not settings.key.address:
+        return
+    address = None
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        begin = file.read(len(SCHEME)).decode(errors="replace")
+        if begin == SCHEME:
+            text = begin + file.read(MAX_ADDRESS).decode(errors="replace")
+            address = parse_address(text.strip(), where=str(path))
+    wanted = parse_pattern(settings.key.address, where="agent.toml: key.address")
+    if address is None or not wanted.covers(address):
+        raise UsageError(
+            "The device's key does not lie where the settings want it.",
+            reason=Reason.USAGE,
+            where=str(path),
+            found="a key file" if address is None else str(address),
+            expected=settings.key.address,
+            remedy="Enrol the device with --key, or correct [key] in agent.toml.",
+        )
 
 
 def check_enrolment(layout: Layout, *, device_id: str, hardware_id: str) -> None:

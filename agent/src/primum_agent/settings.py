@@ -17,6 +17,7 @@ from primum_agent.component_settings import ComponentSettings, component_faults
 from primum_agent.gate_settings import GateSettings, gate_faults
 from primum_agent.gate_window import MAX_SPANS, parse_span
 from primum_agent.journal_bounds import MIB, JournalBounds
+from primum_agent.key_address import parse_pattern
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
@@ -100,6 +101,17 @@ class Platform:
 
 
 @dataclass(frozen=True)
+class KeyPlace:
+    """Where the device's key has to lie.
+
+    Attributes:
+        address: what its ``pkcs11:`` address must be like; empty where a key file is right too.
+    """
+
+    address: str = ""
+
+
+@dataclass(frozen=True)
 class Health:
     """How a provisional release proves that it works, besides the word of the application.
 
@@ -159,6 +171,7 @@ class Settings:
     journal: JournalBounds = field(default_factory=JournalBounds)
     store: Store = field(default_factory=Store)
     application: Application = field(default_factory=Application)
+    key: KeyPlace = field(default_factory=KeyPlace)
     platform: Platform = field(default_factory=Platform)
     gates: GateSettings = field(default_factory=GateSettings)
     installed: Mapping[str, str] = field(default_factory=dict)
@@ -267,6 +280,8 @@ def _check(settings: Settings) -> None:
         _check_addresses(settings, authority)
     _check_timing(settings.timing)
     _check_health(settings.health)
+    if settings.key.address:
+        parse_pattern(settings.key.address, where="agent.toml: key.address")
     _check_journal(settings.journal)
     _check_store(settings.store)
     _check_gates(settings.gates)

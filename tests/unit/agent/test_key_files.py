@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from primum_agent.identity import check_identity
 from primum_agent.key_address import TokenAddress
 from primum_agent.layout import Layout
 from primum_agent.secret_files import MAX_SECRET_BYTES, read_secret
+from primum_agent.settings import read_settings
 from primum_agent.signer import (
     PASSPHRASE_CREDENTIAL,
     KeySigner,
@@ -113,3 +116,36 @@ def test_a_spoilt_key_file_is_damage_and_never_a_traceback(layout: Layout, conte
     assert isinstance(made, KeySigner)
     layout.device_key.write_bytes(content)
     assert refused(layout) == "state.damaged"
+
+
+@pytest.mark.parametrize(
+    ("content", "well"),
+    [
+        (b"pkcs11:token=a;object=b;id=%01?module-path=/m.so&pin-source=/p\n", True),
+        (b"pkcs11:token=other;object=b?module-path=/m.so\n", False),
+        (b"-----BEGIN PRIVATE KEY-----\n", False),
+        (b"pkcs11:token=a\n", False),
+    ],
+)
+def test_a_device_whose_key_lies_elsewhere_than_provisioned_does_not_start(
+    in_the_field: Any, content: bytes, well: bool
+) -> None:
+    """Attack, or a mistake at the bench: a key file where the maker promised a token."""
+    in_the_field.more_settings = '[key]\naddress = "pkcs11:token=a?module-path=/m.so"\n'
+    in_the_field.write("agent.toml", in_the_field.settings().encode())
+    in_the_field.layout.device_key.write_bytes(content)
+    settings = read_settings(in_the_field.provisioning)
+    if well:
+        check_identity(settings, in_the_field.layout)
+        return
+    with pytest.raises(UsageError) as refused:
+        check_identity(settings, in_the_field.layout)
+    assert "device.key" in refused.value.where
+
+
+def test_a_place_of_a_key_that_is_none_is_a_wrong_setting(in_the_field: Any) -> None:
+    in_the_field.more_settings = '[key]\naddress = "pkcs11:token=a?pin-value=1234"\n'
+    in_the_field.write("agent.toml", in_the_field.settings().encode())
+    with pytest.raises(UsageError) as refused:
+        read_settings(in_the_field.provisioning)
+    assert "1234" not in refused.value.for_people()
