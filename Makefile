@@ -12,6 +12,7 @@ BIN := .venv/bin
 .PHONY: help environment broker token rauc demo test coverage lint check fix pins clean
 .PHONY: package
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
+.PHONY: campaign campaign-power campaign-life
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -59,6 +60,20 @@ campaign-crash: environment ## cuts a device at each call that changes a file; S
 	@$(BIN)/python -m tests.campaigns.crash_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET)) $(if $(AGAIN),--again) \
 	    $(if $(WORKERS),--workers $(WORKERS)) $(if $(POINT),--point $(POINT))
+
+campaign-power: environment ## lets the power fail after each write below a real ext4; MEDIUM=ext4|tree, as above
+	@$(BIN)/python -m tests.campaigns.power_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET)) $(if $(AGAIN),--again) \
+	    $(if $(WORKERS),--workers $(WORKERS)) $(if $(MEDIUM),--medium $(MEDIUM)) \
+	    $(if $(POINT),--point $(POINT))
+
+campaign-life: environment ## plays lives of a device against the state table; SECONDS, SEED, AGAIN=1
+	@$(BIN)/python -m tests.campaigns.life_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(AGAIN),--again)
+
+campaign: environment ## all of them one after another within SECONDS=3600; ends in one table
+	@$(BIN)/python -m tests.campaigns.every_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(SEED),--seed $(SEED))
 
 lint: environment ## style, types and the direction of imports
 	@$(BIN)/ruff check

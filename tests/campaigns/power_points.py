@@ -6,8 +6,12 @@ left, by how much was written, and by the draw: ``update:ext4:some:812:3``.
 
 from __future__ import annotations
 
+import contextlib
 import random
+import shutil
+import sqlite3
 import stat
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +29,8 @@ from primum_agent.floors import Floors, read_floors
 
 DRAWS = 3
 """Of each cut that leaves something to chance, with one seed."""
+
+_JOURNAL = "journal.db"
 
 
 @dataclass(frozen=True)
@@ -72,12 +78,15 @@ def in_turns(cuts: Iterable[Cut], *, seed: int) -> list[Cut]:
     return [cut for cut in chain.from_iterable(turns) if cut is not None]
 
 
-def tree_digest(state: Path) -> str:
-    """What a state folder holds; two devices with the same digest do the same."""
-    seen = sha256()
+def tree_digest(state: Path, work: Path) -> str:
+    """What a state folder holds; two devices with the same digest do the same.
+
+    The journal counts as what SQLite makes of it: of its log only what was committed, and nothing
+    of its index, which is made anew at every start.
+    """
+    seen = sha256(_journal(state, work))
     for path in sorted(state.rglob("*")):
-        # Made anew at every start, and no content of it is ever read before.
-        if path.name.endswith("-shm"):
+        if path.name.startswith(_JOURNAL):
             continue
         mode = path.lstat().st_mode
         content = b""
@@ -87,6 +96,22 @@ def tree_digest(state: Path) -> str:
             content = path.read_bytes()
         seen.update(f"{path.relative_to(state)}\0{mode:o}\0{len(content)}\0".encode() + content)
     return seen.hexdigest()
+
+
+def _journal(state: Path, work: Path) -> bytes:
+    """What the journal says, or its bytes where it cannot be read."""
+    named = (state / _JOURNAL, state / f"{_JOURNAL}-wal")
+    files = [path for path in named if path.exists()]
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        for path in files:
+            shutil.copyfile(path, Path(folder) / path.name)
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(Path(folder) / _JOURNAL)) as database,
+        ):
+            if database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]:
+                return "\n".join(database.iterdump()).encode()
+    return b"\0".join(path.read_bytes() for path in files)
 
 
 @dataclass
@@ -130,7 +155,7 @@ class Trial:
         device.seen = self._inputs
         if over:
             outcome.faults += _lasting(device)
-        digest = tree_digest(self.scene.state)
+        digest = tree_digest(self.scene.state, self.work)
         if digest in self._seen:
             outcome.faults += self._seen[digest]
             return
