@@ -21,6 +21,7 @@ from primum_verifier.core.errors import EXIT_FAILED, PrimumError
 COMMANDS = {
     "fetch": "Run the device's own TUF client against any TUF repository.",
     "release": "Prove one release with public keys alone: files, eligibility, signatures.",
+    "selftest": "Run a release's self-test on this machine, with the code that a device runs.",
     "explain": "Explain a verdict rule by rule: found, expected, signed where, on which clause.",
     "rules": "List the rules of a verdict: purpose, reason code, document, clause.",
     "policy": "Show the approval policy: who may approve, and what each stage needs.",
