@@ -49,6 +49,7 @@ _ARRAYS = {
     "cohort": _texts("sinus", "sinus", "fault"),
     "label": _npy("|i1", (_CASES,), b"\x00\x01\xff"),
     "expected_decision": _npy("|i1", (_CASES,), b"\x00\x01\x01"),
+    f"decision.{'a' * 64}": _npy("|i1", (_CASES,), b"\x00\x01\xff"),
 }
 
 
@@ -125,6 +126,7 @@ def _check(fixtures: Fixtures) -> None:
     count = len(fixtures.cases)
     assert count == len(set(fixtures.cases)) > 0
     tuples = (fixtures.cohorts, fixtures.labels, fixtures.expected_decisions)
+    assert {len(one) for one in fixtures.baselines.values()} <= {count}
     assert {len(one) for one in tuples} == {count}
     for one in (*fixtures.inputs, *fixtures.references.values()):
         assert one.shape[0] == count

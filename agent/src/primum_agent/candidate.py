@@ -227,11 +227,13 @@ class CandidateWork:
         self._say(EventKind.SELFTEST_STARTED, Stimulus.TESTABLE)
         device = self._device
         began = device.clock.powered_seconds()
+        in_use = device.journal.state().in_use
         proof = prove(
             verdict.manifest,
             store=device.store,
             bench=device.bench,
             scratch=device.layout.scratch,
+            active=None if in_use is None else in_use.release,
         )
         if proof.fact is SelfTestFact.PASSED:
             note_time(device.journal, Work.SELF_TEST, device.clock.powered_seconds() - began)

@@ -13,6 +13,7 @@ from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import SelfTestFact
 from primum_verifier.core.reasons import Reason
+from primum_verifier.proof.selftest_result import Baselines
 from primum_verifier.shell.bench import Bench
 from primum_verifier.shell.selftest import self_test
 
@@ -39,7 +40,14 @@ class Proof:
     detail: dict[str, object]
 
 
-def prove(manifest: ReleaseManifest, *, store: ContentStore, bench: Bench, scratch: Path) -> Proof:
+def prove(
+    manifest: ReleaseManifest,
+    *,
+    store: ContentStore,
+    bench: Bench,
+    scratch: Path,
+    active: str | None = None,
+) -> Proof:
     """Run the self-test of a release whose files are whole in the store.
 
     Args:
@@ -47,6 +55,9 @@ def prove(manifest: ReleaseManifest, *, store: ContentStore, bench: Bench, scrat
         store: the content store.
         bench: what runs the model.
         scratch: an existing folder to work in; nothing is left in it.
+        active: the manifest of the release that the device would leave for this one; None where
+            nothing is active, and on the way back: an older release cannot know the decisions of
+            the one that came after it, and a device must always be able to go back.
 
     Nothing is learnt about the release where the device could not run the test: that is
     *incomplete* and never the release's fault.
@@ -66,6 +77,10 @@ def prove(manifest: ReleaseManifest, *, store: ContentStore, bench: Bench, scrat
                 fixtures=store.path_of(fixtures.digest.sha256),
                 scratch=Path(folder),
                 bench=bench,
+                baselines=Baselines(
+                    active=active,
+                    original=manifest.original.sha256 if manifest.original else None,
+                ),
             )
     except RefusedError as error:
         return Proof(

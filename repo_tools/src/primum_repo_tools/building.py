@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
+from primum_repo_tools.baseline_decisions import check_decisions
 from primum_repo_tools.component_files import LaidComponent, lay_component
 from primum_repo_tools.files import (
     make_folder,
@@ -92,6 +93,13 @@ def build_release(
     plan_bytes = read_input(plan_file, what="release plan")
     plan = parse_settings(ReleasePlan, plan_bytes, where=str(plan_file))
     contents = _contents(plan, plan_file.parent)
+    check_decisions(
+        workbench,
+        plan,
+        specification=contents[ItemKind.SELF_TEST_SPECIFICATION],
+        fixtures=contents[ItemKind.SELF_TEST_FIXTURES],
+        where=str(plan_file.parent / plan.files.fixtures),
+    )
     intended_use = read_intended_use(plan_file.parent / plan.files.intended_use)
     folder = workbench.release(plan.component, plan.version)
     making = folder.with_name(f".{folder.name}.new")

@@ -23,7 +23,7 @@ from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.proof.selftest_result import SelfTestResult
+from primum_verifier.proof.selftest_result import Baselines, SelfTestResult
 
 
 class Override(StrEnum):
@@ -61,6 +61,8 @@ def check_artifacts(draft: Draft) -> None:
 def run_self_test(draft: Draft) -> SelfTestResult:
     """Run the device's own self-test on this machine and keep its report beside the manifest.
 
+    As on a device where the previous release is the active one.
+
     Raises:
         RefusedError: a file of the release is not the one that was built.
         FailedError: the bench could not begin; nothing was learnt about the release.
@@ -78,6 +80,10 @@ def run_self_test(draft: Draft) -> SelfTestResult:
             spec=read_input(specification, what="self-test specification"),
             fixtures=draft.file(draft.manifest.self_test.fixtures),
             scratch=Path(scratch),
+            baselines=Baselines(
+                active=draft.manifest.previous.sha256 if draft.manifest.previous else None,
+                original=draft.manifest.original.sha256 if draft.manifest.original else None,
+            ),
         )
     write_durably(draft.folder / SELF_TEST_FILE, result.report.to_bytes())
     return result

@@ -13,13 +13,13 @@ from uuid import uuid4
 
 from primum_repo_tools.files import digest_of
 from primum_repo_tools.peer_release import PeerRelease
+from primum_repo_tools.releases import operating_point_of
 from primum_repo_tools.terms import IntendedUseTerms, LabellingTerms, Terms
 from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import Document, sha256_hex
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.reasons import Reason
-from primum_verifier.proof.selftest_spec import OperatingPoint
 
 _CONSTRAINTS = (
     "market",
@@ -70,7 +70,8 @@ def predicate_of(
         UsageError: a file is missing, the release carries no instructions for use, or it makes
             no decision that could be approved.
     """
-    manifest, point = release.manifest, _operating_point(release)
+    manifest = release.manifest
+    point = operating_point_of(release.specification, name=manifest.name)
     predicate: dict[str, object] = {
         "schemaVersion": "0.1",
         "id": uuid4().urn,
@@ -130,19 +131,6 @@ def predicate_of(
             "lastModified": {"sha256": manifest.previous.sha256},
         }
     return predicate
-
-
-def _operating_point(release: PeerRelease) -> OperatingPoint:
-    point = release.specification.operating_point
-    if point is None:
-        raise UsageError(
-            "The release states no operating point.",
-            reason=Reason.USAGE,
-            where=f"{release.manifest.name}: self-test specification",
-            expected="the output and the threshold that its decisions are made with",
-            remedy="Ask engineering for a version whose self-test states one.",
-        )
-    return point
 
 
 def _intended_use(terms: IntendedUseTerms, text: str) -> dict[str, object]:

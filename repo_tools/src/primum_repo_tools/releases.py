@@ -24,7 +24,7 @@ from primum_verifier.core.manifest import (
     ReleaseManifest,
 )
 from primum_verifier.core.reasons import Reason
-from primum_verifier.proof.selftest_spec import SelfTestSpec
+from primum_verifier.proof.selftest_spec import OperatingPoint, SelfTestSpec
 
 MANIFEST_FILE = "manifest.json"
 
@@ -126,3 +126,21 @@ def read_intended_use(path: Path) -> str:
             expected=f"1 to {MAX_TEXT} characters of UTF-8",
         )
     return text
+
+
+def operating_point_of(specification: SelfTestSpec, *, name: str) -> OperatingPoint:
+    """How the release called ``name`` decides.
+
+    Raises:
+        UsageError: its self-test states no operating point, so nobody could approve one.
+    """
+    point = specification.operating_point
+    if point is None:
+        raise UsageError(
+            "The release states no operating point.",
+            reason=Reason.USAGE,
+            where=f"{name}: self-test specification",
+            expected="the output and the threshold that its decisions are made with",
+            remedy="Build a version whose self-test states one, or ask engineering for it.",
+        )
+    return point

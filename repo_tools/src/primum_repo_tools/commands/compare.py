@@ -14,6 +14,7 @@ from primum_repo_tools.commands.common import AsJson, table, tell
 
 if TYPE_CHECKING:
     from primum_repo_tools.comparison import ArmName
+    from primum_repo_tools.releases import Draft
     from primum_verifier.change.comparison_report import Bounds, ComparisonReport
 
 Predicted = Annotated[Path, typer.Option(metavar="NPZ", help="Its locked predictions.")]
@@ -156,11 +157,7 @@ def _from_releases(
         "original": manifest.original.sha256,
     }
     known = {item.sha256: item for item in drafts(bench)}
-    points = {
-        arm: known[sha256].specification().operating_point.threshold
-        for arm, sha256 in digests.items()
-        if sha256 in known
-    }
+    points = {arm: _threshold(known[sha256]) for arm, sha256 in digests.items() if sha256 in known}
     if len(points) != len(digests):
         raise UsageError(
             "A baseline is no longer in the workbench as it was signed.",
@@ -169,6 +166,12 @@ def _from_releases(
             expected=", ".join(sorted(set(digests.values()) - set(known))),
         )
     return points, digests, draft.folder
+
+
+def _threshold(draft: Draft) -> str:
+    from primum_repo_tools.releases import operating_point_of
+
+    return operating_point_of(draft.specification(), name=draft.manifest.name).threshold
 
 
 def _bounds(bounds: Bounds | None) -> str:

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from primum_verifier.core.document import sha256_hex
-from primum_verifier.proof.selftest_result import SelfTestResult
+from primum_verifier.proof.selftest_result import Baselines, SelfTestResult
 from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
 from primum_verifier.shell.selftest import self_test
 
@@ -159,7 +159,9 @@ class Release:
         """The specification with this release's changes."""
         return {**specification(npz(self.arrays)), **self.changes}
 
-    def run(self, *, bench: Bench = REFERENCE_BENCH) -> SelfTestResult:
+    def run(
+        self, *, bench: Bench = REFERENCE_BENCH, baselines: Baselines | None = None
+    ) -> SelfTestResult:
         """The self-test over what is in the folder."""
         model, fixtures = self.folder / "model.onnx", self.folder / "fixtures.npz"
         scratch = self.folder / "scratch"
@@ -167,7 +169,14 @@ class Release:
         model.write_bytes(self.model or classifier().SerializeToString())
         fixtures.write_bytes(npz(self.arrays))
         spec = json.dumps(self.spec()).encode()
-        result = self_test(model=model, spec=spec, fixtures=fixtures, scratch=scratch, bench=bench)
+        result = self_test(
+            model=model,
+            spec=spec,
+            fixtures=fixtures,
+            scratch=scratch,
+            bench=bench,
+            baselines=baselines,
+        )
         assert list(scratch.iterdir()) == [], "a self-test left something behind"
         return result
 

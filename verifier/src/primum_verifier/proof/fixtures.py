@@ -14,6 +14,7 @@ array                       type       meaning
 ``cohort``                  unicode    [n] the group a case belongs to
 ``label``                   int8       [n] truth: 1, 0, or -1 unlabelled
 ``expected_decision``       int8       [n] 1 positive, 0 negative, -1 no decision
+``decision.<sha256>``       int8       [n] what the earlier release with this manifest decided
 ==========================  =========  ========================================================
 
 Sources: ``numpy.lib.format`` (NPY format 1.0), PKWARE APPNOTE 6.3.
@@ -38,7 +39,10 @@ from primum_verifier.proof.selftest_spec import MAX_CASES, MAX_RANK, MAX_TENSORS
 MAX_FIXTURE_BYTES = 64 * MIB
 """The file, and all arrays in it together: a self-test carries tens of seconds, not a study."""
 
-_MAX_ARRAYS = 2 * MAX_TENSORS + 8
+MAX_BASELINES = 64
+"""Earlier releases whose decisions the fixtures may hold: what a fleet can still be running."""
+
+_MAX_ARRAYS = 2 * MAX_TENSORS + MAX_BASELINES + 8
 _MAX_NAME = 120
 _MAX_HEADER = 512
 _MAX_LABEL = 200
@@ -50,7 +54,10 @@ _HEADER = re.compile(
 _SHAPE = re.compile(r"\d{1,9},|\d{1,9}(?:, \d{1,9})+")
 _TEXT_NAME = re.compile(r"[\w.:/-]+", re.ASCII)
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 NO_DECISION = -1
+NO_LABEL = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,10 @@ class FixtureArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixtures:
-    """Known inputs and what is expected of them, each tuple in the order of the cases."""
+    """Known inputs and what is expected of them, each tuple in the order of the cases.
+
+    ``baselines`` holds what earlier releases decided, by the SHA-256 of their manifests.
+    """
 
     cases: tuple[str, ...]
     cohorts: tuple[str, ...]
@@ -89,6 +99,7 @@ class Fixtures:
     expected_decisions: tuple[int, ...]
     references: dict[str, FixtureArray]
     inputs: tuple[FixtureArray, ...]
+    baselines: dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +209,21 @@ def _assemble(arrays: dict[str, _Array]) -> Fixtures:
         raise _BadFixturesError("a case name that stands twice")
     inputs = []
     references = {}
+    baselines = {}
     for name, array in arrays.items():
         family, _, member = name.partition(".")
         if family == "input" and member:
             inputs.append(_tensor(array, name, member, count=count))
         elif family == "reference" and member:
             references[member] = _tensor(array, name, member, count=count)
+        elif family == "decision" and _SHA256.fullmatch(member):
+            baselines[member] = _small_numbers(arrays, name, count=count)
         elif name not in ("case", "cohort", "label", "expected_decision"):
             raise _BadFixturesError("an array of an unknown name")
     if not inputs or len(inputs) > MAX_TENSORS or not references:
         raise _BadFixturesError("no input or no reference")
+    if len(baselines) > MAX_BASELINES:
+        raise _BadFixturesError(f"decisions of more than {MAX_BASELINES} earlier releases")
     return Fixtures(
         cases=cases,
         cohorts=_texts(arrays, "cohort", count=count),
@@ -215,6 +231,7 @@ def _assemble(arrays: dict[str, _Array]) -> Fixtures:
         expected_decisions=_small_numbers(arrays, "expected_decision", count=count),
         references=references,
         inputs=tuple(inputs),
+        baselines=baselines,
     )
 
 

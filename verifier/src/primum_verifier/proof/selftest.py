@@ -19,8 +19,9 @@ from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.bench_contract import BenchRun, Ending
 from primum_verifier.proof.fixtures import FixtureArray, Fixtures
-from primum_verifier.proof.selftest_levels import LEVELS, Trial
+from primum_verifier.proof.selftest_levels import LEVELS
 from primum_verifier.proof.selftest_result import (
+    Baselines,
     Blame,
     Overall,
     SelfTestReport,
@@ -37,6 +38,7 @@ from primum_verifier.proof.selftest_spec import (
     TensorSpec,
     Test,
 )
+from primum_verifier.proof.trial import Trial
 
 _ENDING_WORDS = {
     Ending.REPORTED: "reported",
@@ -88,6 +90,7 @@ def judge_selftest(
     fixtures: Fixtures | None,
     run: BenchRun | None,
     refusal: RefusedError | None = None,
+    baselines: Baselines | None = None,
 ) -> SelfTestResult:
     """Judge one self-test.
 
@@ -97,6 +100,8 @@ def judge_selftest(
         fixtures: known inputs and expectations; None when they could not be read.
         run: how the bench ended and what it reported; None when it was not started.
         refusal: why the bench was not started: the model's or the fixtures' own fault.
+        baselines: the earlier releases; None where nobody said which, and then no comparison with
+            them is evaluable.
 
     Returns:
         The result.  It is *passed* only when a bench reported, no test asks for refusal, every
@@ -105,7 +110,7 @@ def judge_selftest(
     problems: tuple[str, ...] = ()
     if fixtures is not None:
         problems = fixture_problems(spec, fixtures, fixtures_sha256=subject.fixtures)
-    trial = Trial(spec, subject, fixtures, problems, refusal, run)
+    trial = Trial(spec, subject, fixtures, problems, refusal, run, baselines)
     tests = tuple(_outcome(test, trial) for test in spec.tests)
     overall, blame = _whole(tests, trial)
     reason = _reason(overall, trial)
@@ -223,6 +228,8 @@ def _report(
             model=DigestSet(sha256=trial.subject.model),
             fixtures=DigestSet(sha256=trial.subject.fixtures),
         ),
+        active=_digest(trial.baselines.active) if trial.baselines is not None else None,
+        original=_digest(trial.baselines.original) if trial.baselines is not None else None,
         overall=overall,
         reason=reason,
         blame=blame,
@@ -235,3 +242,7 @@ def _report(
         peak_rss_kib=run.peak_rss_kib if run is not None else 0,
         cpu_features=run.cpu_features if run is not None else (),
     )
+
+
+def _digest(sha256: str | None) -> DigestSet | None:
+    return None if sha256 is None else DigestSet(sha256=sha256)

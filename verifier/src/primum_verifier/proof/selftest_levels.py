@@ -13,16 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.agreement import Tolerance, compare, index_of
-from primum_verifier.proof.bench_contract import BenchRun, Ending, FoundTensors, Observations
+from primum_verifier.proof.baselines import decision_word, held_against
+from primum_verifier.proof.bench_contract import FoundTensors, Observations
 from primum_verifier.proof.element_types import Number
 from primum_verifier.proof.fixtures import NO_DECISION, Fixtures
 from primum_verifier.proof.selftest_result import (
     MAX_CASES_SHOWN,
     CaseDeviation,
-    Subject,
     TestStatus,
 )
 from primum_verifier.proof.selftest_spec import (
@@ -36,64 +35,11 @@ from primum_verifier.proof.selftest_spec import (
     Tensors,
     Test,
 )
+from primum_verifier.proof.trial import Finding, Trial, absent, not_run
 
-_DECISION_WORDS = {1: "positive", 0: "negative", NO_DECISION: "no decision"}
-_RELEASE_ENDINGS = frozenset(
-    {Ending.CRASHED, Ending.NO_REPORT, Ending.MALFORMED_REPORT, Ending.TOO_MUCH_OUTPUT}
-)
-"""Ends that the model itself brought about once the bench was ready: they happen again."""
-
+_GRAVITY = (TestStatus.FAIL, TestStatus.ABSENT, TestStatus.NOT_RUN, TestStatus.SUCCESS)
 _OTHER_INTERFACE = Reason.COMPAT_CONTRACT
 _P95 = 0.95
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one test came to, before the members that every outcome repeats."""
-
-    status: TestStatus
-    found: str
-    expected: str
-    worst: str = ""
-    cases: tuple[CaseDeviation, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """Everything that the judgement of one test may look at."""
-
-    spec: SelfTestSpec
-    subject: Subject
-    fixtures: Fixtures | None
-    problems: tuple[str, ...]
-    refusal: RefusedError | None
-    run: BenchRun | None
-
-    @property
-    def observations(self) -> Observations | None:
-        """The report of a bench that ended by reporting; None otherwise."""
-        return self.run.observations if self.run is not None else None
-
-    @property
-    def computed(self) -> Observations | None:
-        """The report, when its values can be compared.
-
-        The model was loaded and had the memory it needs, and the fixtures fit the interface.
-        """
-        seen = None if self.problems else self.observations
-        return seen if seen is not None and seen.loaded and not seen.out_of_memory else None
-
-    @property
-    def broken_by_model(self) -> bool:
-        """Whether the bench was ready and then ended in a way that the model brought about."""
-        run = self.run
-        return run is not None and run.ready is not None and run.ending in _RELEASE_ENDINGS
-
-    def safety_cohorts(self) -> frozenset[str]:
-        """Cohorts of faults; they have tests of their own and count in no other."""
-        return frozenset(
-            test.cohort for test in self.spec.tests if isinstance(test, SafetyFunctionTest)
-        )
 
 
 def decide(value: Number, *, threshold: decimal.Decimal) -> int:
@@ -127,7 +73,7 @@ def _load(_: Test, trial: Trial) -> Finding:
     elif trial.broken_by_model and trial.run is not None:
         found = f"{trial.run.ending}: {trial.run.detail}"
     elif seen is None or fixtures is None or seen.out_of_memory:
-        return _not_run(trial, expected)
+        return not_run(trial, expected)
     elif not seen.loaded:
         found = seen.error or "not loaded"
     elif failed := [fixtures.cases[index] for index in _failed_cases(seen, fixtures)]:
@@ -153,7 +99,7 @@ def _interface(_: Test, trial: Trial) -> Finding:
         return Finding(status=TestStatus.FAIL, found=refusal.found, expected=expected)
     seen = trial.observations
     if seen is None or not seen.loaded:
-        return _not_run(trial, expected)
+        return not_run(trial, expected)
     found = f"inputs {_shown_found(seen.inputs)}; outputs {_shown_found(seen.outputs)}"
     same = found == expected
     return Finding(
@@ -167,7 +113,7 @@ def _numeric(test: Test, trial: Trial) -> Finding:
     expected = f"within {test.abs_tol} + {test.rel_tol} * |reference| of every reference output"
     seen, fixtures = trial.computed, trial.fixtures
     if seen is None or fixtures is None:
-        return _not_run(trial, expected)
+        return not_run(trial, expected)
     compared = list(
         compare_outputs(trial.spec.interface.outputs, seen, fixtures, tolerance=tolerance)
     )
@@ -247,25 +193,34 @@ def _functional(test: Test, trial: Trial) -> Finding:
     expected = f"at most {test.max_decision_flips} flips" + "".join(
         f", {limit} in {cohort}" for cohort, limit in sorted(limits.items())
     )
+    expected += "".join(f"; no worse than the {one} release" for one in test.no_worse_than)
     seen, fixtures = trial.computed, trial.fixtures
     if seen is None or fixtures is None:
-        return _not_run(trial, expected)
+        return not_run(trial, expected)
     unknown = sorted(set(limits) - set(fixtures.cohorts))
     if unknown:
-        return _absent("no case in the cohorts " + ", ".join(unknown), expected)
+        return absent("no case in the cohorts " + ", ".join(unknown), expected)
     safety = trial.safety_cohorts()
-    flips = list(_flips(trial.spec, seen, fixtures, lambda cohort: cohort not in safety))
+    decisions = decisions_of(trial.spec, seen, count=len(fixtures.cases))
+    flips = list(_flips(decisions, fixtures, lambda cohort: cohort not in safety))
     by_cohort = Counter(cohort for cohort, _ in flips)
     over = [cohort for cohort, limit in limits.items() if by_cohort[cohort] > limit]
     found = f"{len(flips)} flips" + "".join(
         f", {count} in {cohort}" for cohort, count in sorted(by_cohort.items())
     )
     wrong = bool(over) or len(flips) > test.max_decision_flips
+    compared = [held_against(one, decisions, fixtures, trial=trial) for one in test.no_worse_than]
+    # What is worst in itself first: a failure is one whatever else could not be evaluated.
+    status = min(
+        (TestStatus.FAIL if wrong else TestStatus.SUCCESS, *(one.status for one in compared)),
+        key=_GRAVITY.index,
+    )
+    deviations = [deviation for _, deviation in flips] if wrong else []
     return Finding(
-        status=TestStatus.FAIL if wrong else TestStatus.SUCCESS,
-        found=found,
+        status=status,
+        found="; ".join((found, *(one.found for one in compared))),
         expected=expected,
-        cases=tuple(deviation for _, deviation in flips[:MAX_CASES_SHOWN]),
+        cases=(*deviations, *(case for one in compared for case in one.cases))[:MAX_CASES_SHOWN],
     )
 
 
@@ -274,10 +229,11 @@ def _safety_function(test: Test, trial: Trial) -> Finding:
     expected = f"every decision of the cohort {test.cohort} as expected"
     seen, fixtures = trial.computed, trial.fixtures
     if seen is None or fixtures is None:
-        return _not_run(trial, expected)
+        return not_run(trial, expected)
     if test.cohort not in fixtures.cohorts:
-        return _absent(f"no case in the cohort {test.cohort}", expected)
-    found = _flips(trial.spec, seen, fixtures, lambda cohort: cohort == test.cohort)
+        return absent(f"no case in the cohort {test.cohort}", expected)
+    decisions = decisions_of(trial.spec, seen, count=len(fixtures.cases))
+    found = _flips(decisions, fixtures, lambda cohort: cohort == test.cohort)
     flips = [deviation for _, deviation in found]
     return Finding(
         status=TestStatus.FAIL if flips else TestStatus.SUCCESS,
@@ -288,24 +244,21 @@ def _safety_function(test: Test, trial: Trial) -> Finding:
 
 
 def _flips(
-    spec: SelfTestSpec, seen: Observations, fixtures: Fixtures, wanted: Callable[[str], bool]
+    decisions: tuple[int | None, ...], fixtures: Fixtures, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, CaseDeviation]]:
     """The cohort of each wanted case that was decided otherwise than expected, and the words."""
-    point = spec.point
-    decisions = (
-        None if value is None else decide(value, threshold=point.threshold)
-        for value in values_of(seen, point, count=len(fixtures.cases))
-    )
     rows = zip(
         fixtures.cases, fixtures.cohorts, fixtures.expected_decisions, decisions, strict=True
     )
     for case, cohort, expected, found in rows:
         if wanted(cohort) and found != expected:
-            words = "no output" if found is None else _DECISION_WORDS[found]
             yield (
                 cohort,
                 CaseDeviation(
-                    case=case, found=words, expected=_DECISION_WORDS[expected], by="decision"
+                    case=case,
+                    found=decision_word(found),
+                    expected=decision_word(expected),
+                    by="decision",
                 ),
             )
 
@@ -315,7 +268,7 @@ def _performance(test: Test, trial: Trial) -> Finding:
     expected = f"p95 at most {test.p95_ms} ms, peak at most {test.peak_rss_mib} MiB"
     seen, run = trial.observations, trial.run
     if seen is None or run is None or not seen.latencies_us or run.peak_rss_kib == 0:
-        return _not_run(trial, expected)
+        return not_run(trial, expected)
     ordered = sorted(seen.latencies_us)
     p95 = ordered[math.ceil(_P95 * len(ordered)) - 1] / 1000
     peak = run.peak_rss_kib / 1024
@@ -346,26 +299,17 @@ def values_of(seen: Observations, point: Point, *, count: int) -> Iterator[Numbe
         yield None if found is None else point.output.dtype.unpack(found)[point.element]
 
 
+def decisions_of(spec: SelfTestSpec, seen: Observations, *, count: int) -> tuple[int | None, ...]:
+    """What was decided in each case at the operating point; None where there was no output."""
+    point = spec.point
+    return tuple(
+        None if value is None else decide(value, threshold=point.threshold)
+        for value in values_of(seen, point, count=count)
+    )
+
+
 def _failed_cases(seen: Observations, fixtures: Fixtures) -> list[int]:
     return sorted({index for index in seen.failed_cases if index < len(fixtures.cases)})
-
-
-def _not_run(trial: Trial, expected: str) -> Finding:
-    if trial.refusal is not None:
-        found = "not run: the model was not loaded"
-    elif trial.problems:
-        found = "not run: " + "; ".join(trial.problems)
-    elif trial.run is not None and trial.run.ending is not Ending.REPORTED:
-        found = f"not run: {trial.run.ending}"
-    elif trial.observations is not None and trial.observations.error:
-        found = f"not run: {trial.observations.error}"
-    else:
-        found = "not run"
-    return Finding(status=TestStatus.NOT_RUN, found=found, expected=expected)
-
-
-def _absent(found: str, expected: str) -> Finding:
-    return Finding(status=TestStatus.ABSENT, found=found, expected=expected)
 
 
 def _refusal_told(trial: Trial) -> str:

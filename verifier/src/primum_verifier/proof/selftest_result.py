@@ -25,7 +25,7 @@ from primum_verifier.core.document import (
 )
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.bench_contract import Fact, Ready, Shown
-from primum_verifier.proof.selftest_spec import MAX_RANK, MAX_TESTS, OnFailure
+from primum_verifier.proof.selftest_spec import MAX_RANK, MAX_TESTS, Baseline, OnFailure
 
 MAX_CASES_SHOWN = 10
 """Cases named in one test of a report: enough to act on, small enough to send."""
@@ -104,6 +104,24 @@ class Subject:
     fixtures: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baselines:
+    """The earlier releases that a release has to be no worse than, by manifest SHA-256.
+
+    Attributes:
+        active: what serves patients on this device now; None where nothing does, and on the way
+            back to an older release, which cannot know what came after it.
+        original: what was authorised first, as the manifest names it; None for that one itself.
+    """
+
+    active: str | None
+    original: str | None
+
+    def of(self, baseline: Baseline) -> str | None:
+        """The manifest of one of them."""
+        return self.active if baseline is Baseline.ACTIVE else self.original
+
+
 class SubjectDigests(Document):
     """:class:`Subject` as it stands in a report."""
 
@@ -113,13 +131,18 @@ class SubjectDigests(Document):
 
 
 class SelfTestReport(Document):
-    """The evidence: what was tested, on what, under which confinement, with which result."""
+    """The evidence: what was tested, on what, under which confinement, with which result.
+
+    ``active`` and ``original`` are the manifests of the earlier releases that it was held against.
+    """
 
     schema_version: SchemaVersion
     mode: Literal["test"]
     specification_id: Urn
     component: Slug
     subject: SubjectDigests
+    active: DigestSet | None = None
+    original: DigestSet | None = None
     overall: Annotated[Overall, Field(strict=False)]
     reason: Annotated[Reason, Field(strict=False)] | None = None
     blame: Annotated[Blame, Field(strict=False)]

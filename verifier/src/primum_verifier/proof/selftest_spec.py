@@ -85,6 +85,16 @@ def _no_texts(value: object) -> object:
     return value
 
 
+class Baseline(StrEnum):
+    """An earlier release that decisions are counted against."""
+
+    ACTIVE = "active"
+    """What serves patients on the device when the test is run."""
+
+    ORIGINAL = "original"
+    """What was authorised first, as the release's manifest names it."""
+
+
 class TensorSpec(Document):
     """One input or output: its name, element type and shape, as the signed interface states it.
 
@@ -219,11 +229,22 @@ class NumericTest(_Test):
 
 
 class FunctionalTest(_Test):
-    """Decisions agree with the signed expectation, but for a stated number of flips."""
+    """Decisions agree with the signed expectation, but for a stated number of flips.
+
+    With ``no_worse_than`` they also err no more often against the labels than those earlier
+    releases did, whose decisions on the same cases the fixtures hold.
+    """
 
     level: Literal["functional"]
     max_decision_flips: Flips
     max_decision_flips_by_cohort: Annotated[dict[Member, Flips], Field(max_length=MAX_COHORTS)]
+    no_worse_than: Annotated[tuple[Baseline, ...], Field(max_length=len(Baseline))] = ()
+
+    @model_validator(mode="after")
+    def _baselines_stand_once(self) -> Self:
+        if len(set(self.no_worse_than)) != len(self.no_worse_than):
+            raise ValueError("noWorseThan names a release twice")
+        return self
 
 
 class SafetyFunctionTest(_Test):

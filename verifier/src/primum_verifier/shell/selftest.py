@@ -14,7 +14,7 @@ from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.fixtures import MAX_FIXTURE_BYTES, Fixtures, read_fixtures
 from primum_verifier.proof.selftest import fixture_problems, judge_selftest
-from primum_verifier.proof.selftest_result import SelfTestResult, Subject
+from primum_verifier.proof.selftest_result import Baselines, SelfTestResult, Subject
 from primum_verifier.proof.selftest_spec import SelfTestSpec
 from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
 from primum_verifier.shell.onnx_screen import screen_model
@@ -27,6 +27,7 @@ def self_test(
     fixtures: Path,
     scratch: Path,
     bench: Bench = REFERENCE_BENCH,
+    baselines: Baselines | None = None,
 ) -> SelfTestResult:
     """Prove that this machine computes with ``model`` what was validated.
 
@@ -39,6 +40,8 @@ def self_test(
         fixtures: the ``.npz`` file.
         scratch: an existing folder to run in; nothing is left in it.
         bench: the port that runs the model; by default a confined process.
+        baselines: the earlier releases that it may have to be no worse than; without them a test
+            that asks for it cannot be passed.
 
     Returns:
         The result with its report; only ``passed`` allows activation.
@@ -66,7 +69,14 @@ def self_test(
     )
     if known is not None and ready and refusal is None:
         run = bench.run(model=model, fixtures=known, spec=signed, scratch=scratch)
-    return judge_selftest(spec=signed, subject=subject, fixtures=known, run=run, refusal=refusal)
+    return judge_selftest(
+        spec=signed,
+        subject=subject,
+        fixtures=known,
+        run=run,
+        refusal=refusal,
+        baselines=baselines,
+    )
 
 
 def _other_fixtures(path: Path, found: str, expected: str) -> RefusedError:
