@@ -59,7 +59,7 @@ class AgentChoice:
 
 def read_choice(layout: Layout) -> AgentChoice:
     """What the note says; the installed agent where there is none that can be read."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         content = json.loads((layout.root / NOTE).read_bytes())
         return AgentChoice(
             chosen=str(content["chosen"]),

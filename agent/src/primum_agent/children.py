@@ -18,6 +18,9 @@ GRACE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL."""
 
 
+_ISOLATED = ("-I", "-B") if sys.dont_write_bytecode else ("-I",)
+
+
 class Task(StrEnum):
     """What a child is for."""
 
@@ -68,7 +71,8 @@ def start(task: Task, arguments: list[str], *, deadline: float, reason: str = ""
     environment = {**os.environ, "PRIMUM_SUPERVISOR_PID": str(os.getpid())}
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"primum_agent.{task}", *arguments],
+            # Neither the folder that the command was given in nor a variable brings code in.
+            [sys.executable, *_ISOLATED, "-m", f"primum_agent.{task}", *arguments],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             env=environment,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from primum_agent.lifecycle import State, Stimulus
+from primum_agent.lifecycle import State, Stimulus, known_state
 
 MAX_REMEMBERED = 64
 """Conclusions and faults kept; the oldest makes room, so that state stays small for ever."""
@@ -152,7 +152,7 @@ class DeviceState:
         return cls(
             **{
                 **_known(cls, content),
-                "lifecycle": State(content["lifecycle"]),
+                "lifecycle": known_state(content["lifecycle"]),
                 "candidate": (
                     None if candidate is None else Candidate(**_known(Candidate, candidate))
                 ),
@@ -243,7 +243,7 @@ def _emptied(state: DeviceState) -> DeviceState:
 def _with_progress(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
     """Count the cuts since the update began, and keep why a release is being left."""
     if "to" in data:
-        state = replace(state, lifecycle=State(data["to"]))
+        state = replace(state, lifecycle=known_state(data["to"]))
     stimulus = data.get("stimulus")
     if stimulus == Stimulus.INTERRUPTED:
         state = replace(state, resumptions=state.resumptions + 1)

@@ -41,22 +41,29 @@ class Leashed:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                # What was not taken any more is no error of whoever wrote it.
+                with contextlib.suppress(OSError):
+                    stream.close()
         os.close(self.lifeline)
 
 
 def start_leashed(
     command: Sequence[str],
     *,
+    stdin: int = subprocess.DEVNULL,
     stdout: int = subprocess.DEVNULL,
+    stderr: int = subprocess.DEVNULL,
     known: Mapping[str, str] | None = None,
 ) -> Leashed:
-    """Start a program without a shell, with nothing to read and its complaints unheard.
+    """Start a program without a shell, in a session of its own that ends with this process.
 
     Args:
         command: program and arguments.
-        stdout: where its output goes, as :class:`subprocess.Popen` takes it.
+        stdin: what it reads, as :class:`subprocess.Popen` takes it.
+        stdout: where its output goes.
+        stderr: where its complaints go.
         known: what it finds in its environment besides what the agent finds in its own.
 
     Raises:
@@ -70,9 +77,9 @@ def start_leashed(
     try:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_STAGE), str(read_end), *command],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             start_new_session=True,
             pass_fds=(read_end,),
             env={**os.environ, **(known or {})},

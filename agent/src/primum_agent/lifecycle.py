@@ -153,6 +153,14 @@ def step(state: State, stimulus: Stimulus) -> State:
         raise UnlistedStimulusError(f"no step for {stimulus} in state {state}") from None
 
 
+def known_state(word: str) -> State:
+    """The state of this name; one that a newer agent entered is left by rolling back (rule 3)."""
+    try:
+        return State(word)
+    except ValueError:
+        return State.ROLLING_BACK
+
+
 def resume_point(state: State) -> Resume:
     """What a start after a cut does; a state that the map does not have rolls back."""
     return RESUME.get(state, Resume.ROLL_BACK)

@@ -1,7 +1,8 @@
 """Running a program of the device to its end, in bounded time and bytes, and leaving none behind.
 
-It runs without a shell, in a session of its own.  What it prints is kept for people up to a bound;
-the rest is read and thrown away, so that a talkative program neither fills memory nor blocks.
+It runs without a shell and on a leash: when it has ended, or whoever runs it has, whatever it left
+in its session is ended, too.  What it prints is kept for people up to a bound; the rest is read
+and thrown away, so that a talkative program neither fills memory nor blocks.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
+from primum_agent.leash import start_leashed
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
 
@@ -24,6 +25,7 @@ MAX_KEPT_BYTES = 4096
 
 _PIECE = 65_536
 _SHOWN = 240
+_SLICE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,26 +66,20 @@ def run_program(
         FailedError: ``resource.program``: it cannot be started, did not end in time, or ended
             with another code.
     """
+    deadline = time.monotonic() + seconds
     try:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, **(known or {})},
-        )
+        pipe = subprocess.PIPE
+        running = start_leashed(command, stdin=pipe, stdout=pipe, stderr=pipe, known=known)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise _failed(command, f"cannot be started: {reason}") from error
     try:
-        deadline = time.monotonic() + seconds
-        printed, complaint = _talk(process, handed, deadline=deadline, most=kept)
-        code = process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        printed, complaint = _talk(running.process, handed, deadline=deadline, kept=kept)
+        code = running.process.wait(timeout=max(0.0, deadline - time.monotonic()))
     except (subprocess.TimeoutExpired, TimeoutError) as error:
         raise _failed(command, f"did not end within {seconds:g} s") from error
     finally:
-        _end(process)
+        running.end()
     ended = Ended(code, printed, _line(complaint))
     if may_fail is not None and code not in {0, *may_fail}:
         raise _failed(command, f"ended with {code}: {ended.complaint}"[:300])
@@ -91,62 +87,74 @@ def run_program(
 
 
 def _talk(
-    process: subprocess.Popen[bytes], handed: bytes, *, deadline: float, most: int
+    process: subprocess.Popen[bytes], handed: bytes, *, deadline: float, kept: int
 ) -> tuple[bytes, bytes]:
-    """Hand over the input and read both outputs until they end."""
-    kept: dict[IO[bytes], bytearray] = {}
-    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as open_streams:
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                kept[stream] = bytearray()
-                selector.register(stream, selectors.EVENT_READ)
+    """Hand over the input, and read both outputs until the program itself has ended.
+
+    Something that it started may hold them open for longer; nobody waits for that.
+    """
+    with selectors.DefaultSelector() as selector:
+        outputs = [_Kept(stream, kept) for stream in (process.stdout, process.stderr) if stream]
+        for output in outputs:
+            os.set_blocking(output.stream.fileno(), False)
+            selector.register(output.stream, selectors.EVENT_READ, output)
         if process.stdin is not None:
-            open_streams.callback(_close, process.stdin)
             os.set_blocking(process.stdin.fileno(), False)
-            selector.register(process.stdin, selectors.EVENT_WRITE)
+            selector.register(process.stdin, selectors.EVENT_WRITE, _Handed(process.stdin, handed))
         while selector.get_map():
+            ended = process.poll() is not None
             left = deadline - time.monotonic()
-            found = selector.select(left) if left > 0.0 else []
-            if not found:
+            if left <= 0.0 and not ended:
                 raise TimeoutError
+            found = selector.select(0.0 if ended else min(left, _SLICE_SECONDS))
             for key, _ in found:
-                if key.fileobj is process.stdin:
-                    handed = _write(key.fd, handed)
-                    if not handed:
-                        selector.unregister(process.stdin)
-                        _close(process.stdin)
-                    continue
-                stream = next(item for item in kept if item is key.fileobj)
-                piece = os.read(key.fd, _PIECE)
-                kept[stream] += piece[: most - len(kept[stream])]
-                if not piece:
-                    selector.unregister(stream)
-    outputs = [bytes(item) for item in kept.values()]
-    return outputs[0], outputs[1]
+                if not key.data.goes_on():
+                    selector.unregister(key.fileobj)
+            if ended and not any(isinstance(key.data, _Kept) for key, _ in found):
+                break
+    printed, complaint = (bytes(output.data) for output in outputs)
+    return printed[:kept], complaint[-kept:]
 
 
-def _write(descriptor: int, handed: bytes) -> bytes:
-    """What is left to be handed over; nothing where nobody reads it."""
-    try:
-        return handed[os.write(descriptor, handed) :] if handed else b""
-    except BlockingIOError:
-        return handed
-    except OSError:
-        return b""
+@dataclass(eq=False)
+class _Kept:
+    """One output, of which beginning and end are kept."""
+
+    stream: IO[bytes]
+    most: int
+    data: bytearray = field(default_factory=bytearray)
+
+    def goes_on(self) -> bool:
+        """Take what is there; whether more may come."""
+        try:
+            piece = os.read(self.stream.fileno(), _PIECE)
+        except BlockingIOError:
+            return True
+        self.data += piece
+        # Between the beginning and the end nothing is looked at.
+        del self.data[self.most : -self.most]
+        return bool(piece)
 
 
-def _close(stream: IO[bytes]) -> None:
-    with contextlib.suppress(OSError):
-        stream.close()
+@dataclass(eq=False)
+class _Handed:
+    """What is handed over; closed once it was, or nobody reads it."""
 
+    stream: IO[bytes]
+    left: bytes
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream is not None:
-            _close(stream)
+    def goes_on(self) -> bool:
+        """Hand over what is taken now; whether something is left."""
+        try:
+            self.left = self.left[os.write(self.stream.fileno(), self.left) :] if self.left else b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            self.left = b""
+        if not self.left:
+            with contextlib.suppress(OSError):
+                self.stream.close()
+        return bool(self.left)
 
 
 def _line(data: bytes) -> str:

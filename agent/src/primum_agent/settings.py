@@ -275,7 +275,7 @@ def _check(settings: Settings) -> None:
         if not _SLUG.fullmatch(name):
             raise _wrong(where, repr(name[:80]), "lower-case letters, digits, '.', '_' and '-'")
     _check_installed(settings.installed)
-    _check_components(settings.components)
+    _check_components(settings.components, settings.timing)
     for authority in settings.repositories.all:
         _check_addresses(settings, authority)
     _check_timing(settings.timing)
@@ -295,12 +295,19 @@ def _check_installed(installed: Mapping[str, str]) -> None:
             raise _wrong(f"installed.{component}", repr(version[:80]), "a version such as 1.2.0")
 
 
-def _check_components(components: Mapping[str, ComponentSettings]) -> None:
+def _check_components(components: Mapping[str, ComponentSettings], timing: Timing) -> None:
     for name in components:
         if not _SLUG.fullmatch(name):
             raise _wrong("components", repr(name[:80]), "names of components")
     for where, found, expected in component_faults(components):
         raise _wrong(f"components.{where}".rstrip("."), found, expected)
+    for name, item in components.items():
+        if item.step_seconds >= timing.attempt_seconds:
+            found, most = (
+                f"{item.step_seconds:g}",
+                f"below attempt_seconds, {timing.attempt_seconds:g}",
+            )
+            raise _wrong(f"components.{name}.step_seconds", found, most)
 
 
 def _check_timing(timing: Timing) -> None:

@@ -61,6 +61,10 @@ _TAKES: Mapping[InstallerKind, frozenset[ItemKind]] = {
 _COMPONENT_ONLY = _TAKES[InstallerKind.TREE] | _TAKES[InstallerKind.RAUC]
 
 
+RESERVED = frozenset({"manifest.json", "generation.json"})
+"""What a device keeps beside the files of a release, under names of its own."""
+
+
 class Component(Document):
     """One component of a set; the set comes into effect in the order in which they stand."""
 
@@ -81,8 +85,8 @@ def component_faults(
         paths: the names of the files that lie in the generation beside the components' folders.
     """
     names = [item.id for item in components]
-    if len(set(names)) != len(names) or paths & set(names):
-        return "two components, or a component and a file, share a name"
+    if len(set(names)) != len(names) or RESERVED & (paths | set(names)) or paths & set(names):
+        return "components, files, or what a device keeps beside them share a name"
     claimed = [item for component in components for item in component.items]
     if len(set(claimed)) != len(claimed):
         return "an item is claimed twice"
