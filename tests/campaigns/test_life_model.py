@@ -27,7 +27,7 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.unit.agent.field import Field
 from tests.unit.agent.field_documents import DEVICE
 
@@ -56,7 +56,7 @@ from primum_verifier.proof.bench_contract import Ending
 from primum_verifier.shell.bench import FakeBench
 from primum_verifier.shell.fetching import Fetcher
 
-EXAMPLES = int(os.environ.get("PRIMUM_LIFE_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("PRIMUM_LIFE_EXAMPLES", "10"))
 STEPS = 14
 AT_REST = {State.IDLE, State.WAITING, State.PROVISIONAL}
 LINKED = "the link is the journal's again after every attempt that ended at rest"
@@ -77,7 +77,6 @@ _STEPS_OUT = [
 class Damage(StrEnum):
     """What happens to the files of a device."""
 
-    LINK = "link"
     STANDING = "standing"
     FLOORS = "floors"
     MODEL = "model"
@@ -177,13 +176,17 @@ class Life(RuleBasedStateMachine):
 
     # What the device does
 
-    @initialize()
-    def first_start(self) -> None:
-        """The supervisor begins the journal."""
+    @initialize(committed_before=st.sampled_from([2, 1, 0]))
+    def first_start(self, committed_before: int) -> None:
+        """The supervisor begins the journal; releases were committed before, or none was."""
         for folder in (self.layout.run, self.layout.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         FolderStore(self.layout).prepare()
         self._open().close()
+        for _ in range(committed_before):
+            self.a_release_is_published()
+            self.attempt("poll")
+            self.health_is_proven()
 
     def _open(self) -> Journal:
         return Journal.open_or_restart(self.layout, clock=SystemClock(), device_id=DEVICE)
@@ -261,10 +264,11 @@ class Life(RuleBasedStateMachine):
         return ports
 
     def _record(self, make: Callable[[Journal, Any], Any]) -> None:
-        """What the supervisor writes down about the release in use."""
+        """What the supervisor writes down about a provisional release; else there is nothing to."""
         journal = self._open()
         try:
-            journal.record(make(journal, journal.state().in_use))
+            if journal.state().lifecycle is State.PROVISIONAL:
+                journal.record(make(journal, journal.state().in_use))
         finally:
             journal.close()
 
@@ -294,27 +298,22 @@ class Life(RuleBasedStateMachine):
     def it_starts_again(self) -> None:
         self.attempt("resume")
 
-    @precondition(lambda self: self.lifecycle() is State.PROVISIONAL)
     @rule()
     def health_is_proven(self) -> None:
         self._record(lambda _, used: committed(used))
 
-    @precondition(lambda self: self.lifecycle() is State.PROVISIONAL)
     @rule()
     def the_application_cannot_work_with_it(self) -> None:
         self._record(lambda _, used: unhealthy(used, why="a test"))
 
-    @precondition(lambda self: self.lifecycle() is State.PROVISIONAL)
     @rule()
     def the_window_passes(self) -> None:
         self._record(lambda journal, used: not_proven(journal, used, why="late", poll_seconds=1))
 
-    @precondition(lambda self: self.state().in_use is not None)
     @rule()
     def what_runs_is_withdrawn(self) -> None:
         used = self.state().in_use
-        assert used is not None
-        if used.version in self.field.releases and used.version not in self.withdrawn:
+        if used is not None and used.version not in self.withdrawn:
             self.withdrawn.add(used.version)
             self.field.withdraw(used.version)
 
@@ -326,12 +325,14 @@ class Life(RuleBasedStateMachine):
 
         self.attempt("order", work=work)
 
+    @rule()
+    def the_link_is_lost(self) -> None:
+        self.layout.active.unlink(missing_ok=True)
+        self.link_damaged = True
+
     @rule(what=st.sampled_from(Damage))
     def a_file_is_damaged(self, what: Damage) -> None:
-        if what is Damage.LINK:
-            self.layout.active.unlink(missing_ok=True)
-            self.link_damaged = True
-        elif what is Damage.STANDING:
+        if what is Damage.STANDING:
             self.layout.standing.unlink(missing_ok=True)
         elif what is Damage.FLOORS:
             self.layout.floors.write_bytes(b"{")
@@ -411,12 +412,12 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened, undisturbed it comes to rest; with a good release it runs one."""
         self.attempt("resume")
-        if self.lifecycle() is State.PROVISIONAL:
-            self.health_is_proven()
+        self.at_rest_the_link_is_the_journals()
+        self.health_is_proven()
         self.a_release_is_published()
         self.attempt("poll")
-        if self.lifecycle() is State.PROVISIONAL:
-            self.health_is_proven()
+        self.health_is_proven()
+        self.at_rest_the_link_is_the_journals()
         state = self.state()
         assert state.lifecycle is State.IDLE
         assert state.in_use is not None
