@@ -12,9 +12,11 @@ import pytest
 
 from primum_verifier.core.document import parse_document
 from primum_verifier.proof.bench_contract import BenchRun, Ending, Observations
+from primum_verifier.proof.decision_counts import ALL_RECORDED
 from primum_verifier.proof.fixtures import Fixtures, read_fixtures
 from primum_verifier.proof.observed import MAX_BINS, MAX_DRAWN_COHORTS, CohortKind, Observed
-from primum_verifier.proof.observing import ALL_RECORDED, observe
+from primum_verifier.proof.observing import observe
+from primum_verifier.proof.selftest_result import Baselines
 from primum_verifier.proof.selftest_spec import SelfTestSpec
 from primum_verifier.shell.bench import REFERENCE_BENCH, expected_observations
 from primum_verifier.shell.listening import ListeningBench
@@ -41,12 +43,19 @@ def ended(seen: Observations | None) -> BenchRun:
     )
 
 
-def seen_of(spec: SelfTestSpec, fixtures: Fixtures, arrays: Arrays, **members: Any) -> Observed:
+def seen_of(
+    spec: SelfTestSpec,
+    fixtures: Fixtures,
+    arrays: Arrays,
+    *,
+    baselines: Baselines | None = None,
+    **members: Any,
+) -> Observed:
     """What is drawn where the bench reported the reference values of ``arrays``."""
     computed = {name: array for name, array in arrays.items() if name.startswith("reference.")}
     other = read_fixtures(_npz({**arrays, **computed}))
     said = expected_observations(other, spec).model_copy(update=members)
-    observed = observe(spec=spec, fixtures=fixtures, run=ended(said))
+    observed = observe(spec=spec, fixtures=fixtures, run=ended(said), baselines=baselines)
     assert observed is not None
     return observed
 
@@ -91,7 +100,7 @@ def test_nothing_is_drawn_where_nothing_was_reported(build: Build) -> None:
 
 @pytest.mark.parametrize("members", [{"loaded": False}, {"out_of_memory": True}])
 def test_a_model_that_did_not_compute_has_no_deviations(
-    build: Build, members: dict[str, bool]
+    build: Build, members: dict[str, Any]
 ) -> None:
     arrays = build["cases"]()
     spec, fixtures = parts(build, arrays)
@@ -254,6 +263,58 @@ def test_more_cohorts_than_a_person_reads_are_counted(build: Build) -> None:
     assert (len(observed.cohorts), observed.cohorts_left_out) == (MAX_DRAWN_COHORTS, 3)
     assert observed.recorded is not None
     assert observed.recorded.cases == count
+
+
+def test_errors_stand_beside_those_of_earlier_releases(build: Build) -> None:
+    """The same counts that the test of no-worse-than judges: labels, without faults."""
+    arrays = build["cases"]()
+    arrays["reference.p"][:] = 0.9
+    arrays["expected_decision"][:] = 1
+    arrays["label"][:] = [1] * 5 + [-1] + [0] * 4 + [1, 1]
+    then = np.array([1, 0, 0, -1, 1, 0, 0, 1, 0, 0, 0, 0], dtype=np.int8)
+    one, other = "11" * 32, "22" * 32
+    arrays |= {f"decision.{one}": then, f"decision.{other}": arrays["expected_decision"]}
+    spec, fixtures = parts(build, arrays)
+    computed = moved(arrays, 0, 0.1)
+
+    def counted(active: str | None, original: str | None) -> list[tuple[str, str, list[Any]]]:
+        seen = seen_of(
+            spec, fixtures, computed, baselines=Baselines(active=active, original=original)
+        )
+        return [
+            (
+                str(one.baseline),
+                one.release,
+                [
+                    (
+                        at.cohort,
+                        at.misses,
+                        at.misses_before,
+                        at.false_alarms,
+                        at.false_alarms_before,
+                    )
+                    for at in one.cohorts
+                ],
+            )
+            for one in seen.baselines
+        ]
+
+    sinus = ("sinus", 1, 3, 0, 0)
+    assert counted(one, other) == [
+        ("active", one, [("ectopic", 0, 0, 4, 1), sinus]),
+        ("original", other, [("ectopic", 0, 0, 4, 4), ("sinus", 1, 0, 0, 0)]),
+    ]
+    assert counted(None, "33" * 32) == []
+    assert seen_of(spec, fixtures, computed).baselines == ()
+
+
+def test_without_labels_nothing_is_counted_beside(build: Build) -> None:
+    arrays = build["cases"]()
+    arrays["label"][:] = -1
+    arrays["decision." + "11" * 32] = arrays["expected_decision"]
+    spec, fixtures = parts(build, arrays)
+    baselines = Baselines(active="11" * 32, original=None)
+    assert seen_of(spec, fixtures, arrays, baselines=baselines).baselines == ()
 
 
 @pytest.mark.parametrize(

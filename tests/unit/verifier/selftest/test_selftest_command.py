@@ -34,6 +34,7 @@ class Drafted:
     build: dict[str, Callable[..., Any]]
     scratch: Path
     more: dict[str, bytes] = field(default_factory=dict)
+    members: dict[str, Any] = field(default_factory=dict)
 
     def write(self, *, under: str = "files") -> None:
         """Write the files, and the manifest that names them."""
@@ -75,6 +76,7 @@ class Drafted:
             "maxStage": "production",
             "intendedUse": {"sha256": "ab" * 32},
             "changeTier": "minor",
+            **self.members,
         }  # fmt: skip
         (self.folder / "manifest.json").write_bytes(canonical_json(manifest))
 
@@ -243,6 +245,30 @@ def test_a_release_that_is_not_named_is_a_wrong_call(
     draft: Drafted, words: tuple[str, ...]
 ) -> None:
     assert draft.json(*words or ("--json",), code=2)["reason"] == "usage"
+
+
+def test_a_release_is_held_against_the_earlier_ones(draft: Drafted) -> None:
+    """The previous release counts as the active one; --active names another."""
+    previous, original, another = ("11" * 32, "22" * 32, "33" * 32)
+    arrays = draft.release.arrays
+    right = arrays["label"].copy()
+    arrays["label"][0] = 1 - arrays["label"][0]  # decided wrongly, as signed
+    arrays[f"decision.{previous}"] = arrays[f"decision.{original}"] = arrays["expected_decision"]
+    arrays[f"decision.{another}"] = arrays["label"].copy()
+    assert (right != arrays["label"]).sum() == 1
+    draft.members = {"previous": {"sha256": previous}, "original": {"sha256": original}}
+    tests = draft.release.spec()["tests"]
+    tests[4]["noWorseThan"] = ["active", "original"]
+    draft.release.changes = {"tests": tests}
+    draft.write()
+    told = draft.json()
+    named = {one["baseline"]: one["release"] for one in told["observed"]["baselines"]}
+    assert named == {"active": previous, "original": original}
+    assert told["report"]["active"]["sha256"] == previous
+    told = draft.json(draft.folder, "--active", another, code=1)
+    assert told["observed"]["baselines"][0]["release"] == another
+    assert "worse than the active release" in told["report"]["summary"]
+    assert "--active" in draft.run(draft.folder, "--active", "AB" * 32, code=2).stderr
 
 
 @pytest.mark.parametrize("bench", ["''", "'one"])

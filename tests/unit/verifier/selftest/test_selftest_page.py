@@ -160,6 +160,19 @@ def content(words: str = "") -> dict[str, Any]:
             "cohorts": [counts, {**counts, "cohort": "fault", "kind": "fault", "flips": 0}],
             "cohortsLeftOut": 5,
             "recorded": {**counts, "cohort": "all recorded"},
+            "baselines": [
+                {
+                    "baseline": name,
+                    "release": "ef" * 32,
+                    "cohorts": [
+                        {
+                            "cohort": cohort, "misses": 21, "missesBefore": 13,
+                            "falseAlarms": 8, "falseAlarmsBefore": 34,
+                        }
+                    ],
+                }
+                for name in ("active", "original")
+            ],
             "latencies": {
                 "runs": 12, "fastestMs": "0.041", "p50Ms": "0.044", "p95Ms": "0.058",
                 "p99Ms": "2.747", "slowestMs": "2.747",
@@ -232,6 +245,10 @@ def test_every_number_of_the_page_is_one_of_the_json() -> None:
     )
     assert rows[0][8] == "1/1 = 1.000"
     assert f"and {observed['cohortsLeftOut']} further cohorts" in page.text
+    for beside in observed["baselines"]:
+        rows = page.tables[f"table-beside-{beside['baseline']}"][1:]
+        assert rows == [[str(number) for number in one.values()] for one in _told_in_order(beside)]
+        assert f"sha256 {beside['release']}" in page.ids[f"beside-{beside['baseline']}"]
     latencies = observed["latencies"]
     for name, at in latencies.items():
         if name.endswith("Ms"):
@@ -251,6 +268,11 @@ def test_every_number_of_the_page_is_one_of_the_json() -> None:
     assert facts["bench"] == f"reported after {report['wallMilliseconds']} ms"
     assert facts["peak memory"] == f"{report['peakRssKib']} KiB"
     assert facts["model"] == f"sha256 {report['subject']['model']['sha256']}"
+
+
+def _told_in_order(beside: dict[str, Any]) -> list[dict[str, Any]]:
+    names = ("cohort", "misses", "missesBefore", "falseAlarms", "falseAlarmsBefore")
+    return [{name: one[name] for name in names} for one in beside["cohorts"]]
 
 
 def test_what_was_not_verified_is_said() -> None:

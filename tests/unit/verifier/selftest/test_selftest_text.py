@@ -59,6 +59,11 @@ pvc-classifier 1.1.0: failed (selftest.failed)
     sample of patients: they show whether this machine decides as was validated,
     and support no clinical claim.
 
+  Errors against the labels, beside the active release
+    cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd
+    cohort                                   misses         false alarms
+    sinus                               2, before 1          0, before 3
+
   Latency of one case
     12 runs; p50 0.044, p95 0.058, p99 2.747, slowest 2.747 ms
            0.040 .. 0.060 ms  ##############################      11
@@ -80,7 +85,8 @@ pvc-classifier 1.1.0: failed (selftest.failed)
     landlock    ABI 7
     model       abababababababababababababababababababababababababababababababab
     test spec   abababababababababababababababababababababababababababababababab
-    fixtures    abababababababababababababababababababababababababababababababab"""
+    fixtures    abababababababababababababababababababababababababababababababab
+    active was  cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"""
 
 
 def view(**members: Any) -> SelfTestView:
@@ -113,6 +119,7 @@ def view(**members: Any) -> SelfTestView:
             "schemaVersion": "0.1", "mode": "test", "component": "pvc-classifier",
             "specificationId": "urn:uuid:3f0c5a60-0000-4000-8000-000000000001",
             "subject": {"specification": DIGEST, "model": DIGEST, "fixtures": DIGEST},
+            "active": {"sha256": "cd" * 32},
             "overall": "failed", "reason": "selftest.failed", "blame": "release",
             "summary": "numbers fail: 1 of 7 numbers outside the tolerance.",
             "tests": [
@@ -158,6 +165,18 @@ def view(**members: Any) -> SelfTestView:
             ],
             "cohorts": [counts],
             "recorded": {**counts, "cohort": "all recorded"},
+            "baselines": [
+                {
+                    "baseline": "active",
+                    "release": "cd" * 32,
+                    "cohorts": [
+                        {
+                            "cohort": "sinus", "misses": 2, "missesBefore": 1,
+                            "falseAlarms": 0, "falseAlarmsBefore": 3,
+                        }
+                    ],
+                }
+            ],
             "latencies": {
                 "runs": 12, "fastestMs": "0.041", "p50Ms": "0.044", "p95Ms": "0.058",
                 "p99Ms": "2.747", "slowestMs": "2.747",

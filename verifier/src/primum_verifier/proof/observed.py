@@ -15,9 +15,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from primum_verifier.core.document import Count, Decimal, Document, Positive, Slug
+from primum_verifier.core.document import Count, Decimal, Document, Positive, Sha256, Slug
 from primum_verifier.proof.bench_contract import Fact
-from primum_verifier.proof.selftest_spec import MAX_CASES, MAX_COHORTS, Unsigned
+from primum_verifier.proof.selftest_spec import MAX_CASES, MAX_COHORTS, Baseline, Unsigned
 
 MIN_FOR_INTERVAL = 5
 """Below so many cases an interval says less than the count itself, and none is given."""
@@ -83,6 +83,24 @@ class CohortCounts(Document):
     specificity: Rate | None = None
 
 
+class ErrorCounts(Document):
+    """Errors against the labels in one cohort, now and by an earlier release."""
+
+    cohort: Fact
+    misses: Count
+    misses_before: Count
+    false_alarms: Count
+    false_alarms_before: Count
+
+
+class BaselineCounts(Document):
+    """The errors beside those of one earlier release, on the very same labelled cases."""
+
+    baseline: Annotated[Baseline, Field(strict=False)]
+    release: Sha256
+    cohorts: Annotated[tuple[ErrorCounts, ...], Field(max_length=MAX_DRAWN_COHORTS)]
+
+
 class Bin(Document):
     """So many runs from ``fromMs`` up to, and not including, ``toMs``; the last may have no end."""
 
@@ -113,4 +131,5 @@ class Observed(Document):
     cohorts: Annotated[tuple[CohortCounts, ...], Field(max_length=MAX_DRAWN_COHORTS)] = ()
     cohorts_left_out: Count = 0
     recorded: CohortCounts | None = None
+    baselines: Annotated[tuple[BaselineCounts, ...], Field(max_length=len(Baseline))] = ()
     latencies: Latencies | None = None

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from primum_verifier.proof.confinement import Confinement
-from primum_verifier.proof.observed import CaseShare, CohortCounts, Observed, Rate
+from primum_verifier.proof.observed import (
+    BaselineCounts,
+    CaseShare,
+    CohortCounts,
+    ErrorCounts,
+    Observed,
+    Rate,
+)
 from primum_verifier.proof.selftest_result import Overall, TestOutcome, TestStatus
 from primum_verifier.shell.markup import Markup, tag
 from primum_verifier.shell.page_style import STYLE
@@ -140,6 +147,7 @@ def _observed_sections(view: SelfTestView) -> list[Markup]:
         parts.append(_deviation_section(observed))
     if observed.cohorts:
         parts.append(_cohort_section(observed))
+    parts += [_baseline_section(one) for one in observed.baselines]
     if observed.latencies is not None:
         seen = observed.latencies
         facts = (
@@ -222,6 +230,28 @@ def _cohort_row(one: CohortCounts) -> list[Markup]:
         _rate_cell(one.sensitivity),
         _rate_cell(one.specificity),
     ]
+
+
+def _baseline_section(beside: BaselineCounts) -> Markup:
+    head = _names("cohort", "#misses", "#before", "#false alarms", "#before")
+    name = f"beside-{beside.baseline}"
+    return _section(
+        name,
+        f"Errors against the labels, beside the {beside.baseline} release",
+        *_digest(beside.release),
+        _table(name, head, map(_error_row, beside.cohorts)),
+    )
+
+
+def _error_row(one: ErrorCounts) -> list[Markup]:
+    cells = [tag("th", one.cohort, scope="row")]
+    for now, before in (
+        (one.misses, one.misses_before),
+        (one.false_alarms, one.false_alarms_before),
+    ):
+        cells.append(tag("td", str(now), class_="n bad" if now > before else "n"))
+        cells.append(_number(before))
+    return cells
 
 
 def _rate_cell(rate: Rate | None) -> Markup:

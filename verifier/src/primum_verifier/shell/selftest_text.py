@@ -7,7 +7,14 @@ import textwrap
 from collections.abc import Sequence
 
 from primum_verifier.proof.confinement import Confinement
-from primum_verifier.proof.observed import CaseShare, CohortCounts, Latencies, Observed, Rate
+from primum_verifier.proof.observed import (
+    BaselineCounts,
+    CaseShare,
+    CohortCounts,
+    Latencies,
+    Observed,
+    Rate,
+)
 from primum_verifier.proof.selftest_result import Overall, TestOutcome, TestStatus
 from primum_verifier.shell.selftest_view import FIXTURES_NOTE, SelfTestView, Standing, case_told
 from primum_verifier.shell.table import printable
@@ -120,6 +127,9 @@ def _observed_lines(observed: Observed | None, paint: Paint) -> list[str]:
         lines += _deviation_lines(observed.shares, paint)
     if observed.recorded is not None or observed.cohorts:
         lines += ["", paint.strong("  Decisions by cohort"), *_cohort_lines(observed)]
+    for beside in observed.baselines:
+        title = f"  Errors against the labels, beside the {beside.baseline} release"
+        lines += ["", paint.strong(title), *_baseline_lines(beside, paint)]
     if observed.latencies is not None:
         lines += ["", paint.strong("  Latency of one case"), *_latency_lines(observed.latencies)]
     return lines
@@ -193,6 +203,17 @@ def _counts_lines(one: CohortCounts) -> list[str]:
     if any(rate is not None and rate.low is not None for rate in rates):
         second = "".join(f"  {_between(rate):<15}" for rate in rates)
         lines.append(f"{'':<{len(head)}}{second}".rstrip())
+    return lines
+
+
+def _baseline_lines(beside: BaselineCounts, paint: Paint) -> list[str]:
+    lines = [f"    {beside.release}", f"    {'cohort':<30}{'misses':>17}{'false alarms':>21}"]
+    for one in beside.cohorts:
+        misses = f"{one.misses}, before {one.misses_before}"
+        alarms = f"{one.false_alarms}, before {one.false_alarms_before}"
+        line = f"    {fitted(one.cohort, 29):<30}{misses:>17}{alarms:>21}"
+        worse = one.misses > one.misses_before or one.false_alarms > one.false_alarms_before
+        lines.append(paint.bad(line) if worse else line)
     return lines
 
 

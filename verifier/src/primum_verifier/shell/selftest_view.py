@@ -119,10 +119,18 @@ class SelfTestView(Document):
 
     @property
     def subject(self) -> tuple[tuple[str, str], ...]:
-        """The exact bytes that were tested, by SHA-256."""
+        """The bytes that were tested and the manifests they were held against, by SHA-256."""
         digests = self.report.subject
         return (
             ("model", digests.model.sha256),
             ("test spec", digests.specification.sha256),
             ("fixtures", digests.fixtures.sha256),
+            *(
+                (name, digest.sha256)
+                for name, digest in (
+                    ("active was", self.report.active),
+                    ("original", self.report.original),
+                )
+                if digest is not None
+            ),
         )

@@ -11,6 +11,9 @@ With --report FILE nothing is run: a report that a device or `primum-repo releas
 drawn, or what --json printed, which holds the values of single cases as well. A RELEASE named
 beside it must be the one that the report is about. Who made a stored report is not verified.
 
+A test may ask to be no worse than the release that is active on a device and than the original one.
+Where --active names no other, the previous release counts as the active one.
+
 The model runs in a confined process: --require names confinements without which it must not be
 loaded, --bench another program that keeps the same contract. A bench says itself what it held.
 
@@ -29,6 +32,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -39,7 +43,7 @@ from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.confinement import ALWAYS_POSSIBLE, Confinement
 from primum_verifier.proof.observed import Observed
-from primum_verifier.proof.selftest_result import SelfTestReport
+from primum_verifier.proof.selftest_result import Baselines, SelfTestReport
 from primum_verifier.shell.bench import REFERENCE_COMMAND, ConfinedBench
 from primum_verifier.shell.commands.fetch import read_input
 from primum_verifier.shell.durable import storage_error, write_file
@@ -65,6 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="draw a stored report; run nothing"
+    )
+    parser.add_argument(
+        "--active",
+        type=_digest,
+        metavar="SHA256",
+        help="the manifest of the release that a device leaves for this one; the previous one "
+        "where it is left out",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write it as one page")
     parser.add_argument(
@@ -112,12 +123,18 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 def _run_now(options: argparse.Namespace, folder: Path) -> SelfTestView:
     release = find_release(options, into=folder)
+    manifest = release.manifest
+    previous = options.active or (manifest.previous.sha256 if manifest.previous else None)
+    baselines = Baselines(
+        active=previous, original=manifest.original.sha256 if manifest.original else None
+    )
     bench = ListeningBench(
         ConfinedBench(
             required=ALWAYS_POSSIBLE | frozenset(map(Confinement, options.require)),
             command=options.bench or REFERENCE_COMMAND,
         ),
         sys.stderr,
+        baselines,
     )
     specification = release.files[release.specification.id]
     result = self_test(
@@ -126,13 +143,14 @@ def _run_now(options: argparse.Namespace, folder: Path) -> SelfTestView:
         fixtures=release.files[release.fixtures.id],
         scratch=folder,
         bench=bench,
+        baselines=baselines,
     )
     # What was run is what was checked, even where somebody changed a folder in between.
     release.require_subject(result.report)
     return SelfTestView(
         outcome=result.overall,
         reason=result.reason,
-        release=release.manifest.name,
+        release=manifest.name,
         checked=release.checked,
         report=result.report,
         observed=bench.observed,
@@ -187,6 +205,12 @@ def _shown(
         report=report,
         observed=observed,
     )
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no SHA-256 in lower-case hexadecimal")
+    return text
 
 
 def _command(text: str) -> tuple[str, ...]:
