@@ -157,7 +157,7 @@ def test_the_readme_names_every_command() -> None:
     text = README.read_text("utf-8")
     for program, names in {
         "primum-agent": "run check status explain history doctor enroll poll retry",
-        "primum-verify": "release history fetch",
+        "primum-verify": "release selftest history fetch",
         "primum-sim": "demo broker application listen",
     }.items():
         row = next(line for line in text.splitlines() if line.startswith(f"| `{program}`"))
