@@ -98,7 +98,7 @@ class Campaign:
     Args:
         subjects: their names.
         seed: of the order.
-        seconds: when no new point is begun any more.
+        seconds: after which no new point is begun; the undisturbed runs before are not counted.
         workers: devices at a time.
         again: forget what was tried before.
     """
@@ -109,7 +109,7 @@ class Campaign:
         self._subjects = subjects
         self._seed = seed
         self._workers = workers
-        self._until = time.monotonic() + seconds
+        self._seconds = seconds
         self._tried = Tried(KEPT, again=again)
         self._points: list[Point] = []
         self._instants = 0
@@ -132,7 +132,7 @@ class Campaign:
                 tried=self._tried,
                 pool=pool,
                 workers=self._workers,
-                until=self._until,
+                until=time.monotonic() + self._seconds,
                 one=partial(_try, folder=folder),
                 about=lambda point: f"{point.call} {point.path}",
             )
