@@ -9,7 +9,7 @@ from primum_agent.events import Entry, EventKind
 from primum_agent.fallback import roll_back, roll_back_as_ordered
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Resume, State, Stimulus, resume_point
-from primum_agent.taking_effect import break_off, bring_into_effect, confirm, take_back
+from primum_agent.taking_effect import break_off, bring_into_effect, take_back, tell_good
 from primum_agent.transitions import BEGUN_AFTER, PLANNED_STOP, not_proven
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.question import ArtifactsFact
@@ -32,7 +32,7 @@ def converge(device: Device, judge: Judge | None) -> None:
     cut = _what_cut(device)
     if point in {Resume.REST, Resume.STAY}:
         _follow_active(device)
-        confirm(device)
+        tell_good(device)
         return
     if point is Resume.BEGIN_AGAIN:
         _interrupted(device, cut=cut, change={"candidate": None})

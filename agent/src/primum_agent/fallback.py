@@ -18,6 +18,7 @@ from primum_agent.proving import prove
 from primum_agent.serving import SAFE_NOTICE, safe, serve
 from primum_agent.standing import AI_FUNCTION, DEVICE_FUNCTION
 from primum_agent.taking_effect import go_back_in_effect
+from primum_agent.way_back import obstacle_on_the_way
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
@@ -256,6 +257,8 @@ def _set_aside(state: DeviceState) -> tuple[Generation, ...]:
 
 def obstacle_to(device: Device, judge: Judge, held: Generation) -> str | None:
     """Why a held release may not run again; None when it may."""
+    if lost := obstacle_on_the_way(device, held):
+        return lost
     whole = device.store.generation_is_whole(held.number, release=held.release)
     artifacts = ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED
     verdict = judge.ask(held.release, phase=Phase.FALL_BACK, artifacts=artifacts)

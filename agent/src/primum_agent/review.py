@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from primum_agent.collecting import keep_as_evidence
+from primum_agent.components import ComponentFailedError
 from primum_agent.device import Device
 from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
@@ -21,6 +22,8 @@ from primum_agent.running_episode import forget, wait_on
 from primum_agent.served_terms import ServedTerms
 from primum_agent.serving import serve
 from primum_agent.standing import Ending, read_standing
+from primum_agent.taking_effect import setback
+from primum_agent.way_back import out_of_effect
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.question import ArtifactsFact, Verdict
 from primum_verifier.core.reasons import Reason
@@ -48,8 +51,9 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
     whole = device.store.generation_is_whole(used.number, release=used.release)
     if whole:
         note_hashed(journal, used, clock=device.clock)
+    gone = out_of_effect(device, used)
     if judge is None:
-        if whole:
+        if whole and not gone:
             _serve_unchanged(device)
         return None
     artifacts = ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED
@@ -57,33 +61,10 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
     reasons = () if verdict.primary is None else (str(verdict.primary),)
     found = [check.found for check in verdict.in_the_way]
     if verdict.capability < Capability.INVESTIGATIONAL:
-        if whole and (ending := _ending(device, used, verdict)) is not None:
-            _keep_if_possible(device, verdict)
-            _let_the_episode_end(device, verdict, ending=ending, found=found)
-            return verdict
-        _keep_if_possible(device, verdict)
-        forget(journal)
-        if verdict.order is not None and verdict.order.preserve_evidence:
-            keep_as_evidence(journal, used.number)
-        journal.record(
-            Entry(
-                kind=EventKind.ELIGIBILITY_LOST,
-                stimulus=Stimulus.TAKEN_AWAY,
-                subject=used.name,
-                attempt=device.attempt,
-                result="refused",
-                reasons=reasons,
-                change={"candidate": None},
-                detail={
-                    "ordered": str(verdict.ordered or NoticeAction.FALL_BACK),
-                    "found": found,
-                    "notice": verdict.user_notice,
-                    "fallback": list(verdict.fallback),
-                    **_how(verdict),
-                },
-            )
-        )
-        roll_back_as_ordered(device, judge, verdict, reasons=reasons)
+        _take_away(device, judge, used, verdict, may_end=whole and not gone)
+        return verdict
+    if gone:
+        _leave(device, judge, used, verdict, gone=gone)
         return verdict
     forget(journal)
     lifted = verdict.primary is None and bool(state.eligibility)
@@ -105,6 +86,42 @@ def review(device: Device, judge: Judge | None) -> Verdict | None:
     return verdict
 
 
+def _take_away(
+    device: Device, judge: Judge, used: Generation, verdict: Verdict, *, may_end: bool
+) -> None:
+    """Leave what may not run any more, once the episode that runs has ended where it may."""
+    journal = device.journal
+    found = [check.found for check in verdict.in_the_way]
+    if may_end and (ending := _ending(device, used, verdict)) is not None:
+        _keep_if_possible(device, verdict)
+        _let_the_episode_end(device, verdict, ending=ending, found=found)
+        return
+    _keep_if_possible(device, verdict)
+    forget(journal)
+    if verdict.order is not None and verdict.order.preserve_evidence:
+        keep_as_evidence(journal, used.number)
+    reasons = () if verdict.primary is None else (str(verdict.primary),)
+    journal.record(
+        Entry(
+            kind=EventKind.ELIGIBILITY_LOST,
+            stimulus=Stimulus.TAKEN_AWAY,
+            subject=used.name,
+            attempt=device.attempt,
+            result="refused",
+            reasons=reasons,
+            change={"candidate": None},
+            detail={
+                "ordered": str(verdict.ordered or NoticeAction.FALL_BACK),
+                "found": found,
+                "notice": verdict.user_notice,
+                "fallback": list(verdict.fallback),
+                **_how(verdict),
+            },
+        )
+    )
+    roll_back_as_ordered(device, judge, verdict, reasons=reasons)
+
+
 def _leave_stopped(device: Device, used: Generation, *, why: str) -> None:
     """Leave what the application had stopped; nothing is judged, and no other release is taken."""
     reasons = (str(Reason.SAFETY_STOPPED),)
@@ -122,6 +139,38 @@ def _leave_stopped(device: Device, used: Generation, *, why: str) -> None:
         )
     )
     roll_back(device, None, reasons=reasons)
+
+
+def _leave(
+    device: Device, judge: Judge, used: Generation, verdict: Verdict, *, gone: tuple[str, ...]
+) -> None:
+    """What was proven is not what runs: a component is out of effect, as by a boot loader.
+
+    It is held against a release that never proved health; a proven one may be installed again.
+    """
+    forget(device.journal)
+    error = ComponentFailedError(
+        "A component of what runs is not in effect any more.",
+        reason=Reason.STATE_COMPONENT,
+        where=used.name,
+        found=", ".join(gone),
+        expected="every component of the release in effect",
+        remedy="See what started the device otherwise, such as the boot loader's own way back.",
+    )
+    against = setback(device.journal.state(), used.release, most=used.max_attempts, error=error)
+    device.journal.record(
+        Entry(
+            kind=EventKind.ELIGIBILITY_LOST,
+            stimulus=Stimulus.TAKEN_AWAY,
+            subject=used.name,
+            attempt=device.attempt,
+            result="failed",
+            reasons=(str(error.reason),),
+            change={"candidate": None, **({} if used.proven else against)},
+            detail={"ordered": str(NoticeAction.FALL_BACK), **error.as_dict()},
+        )
+    )
+    roll_back_as_ordered(device, judge, verdict, reasons=(str(error.reason),))
 
 
 def _keep_if_possible(device: Device, verdict: Verdict) -> None:

@@ -14,12 +14,15 @@ from primum_agent.events import Entry, EventKind
 from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.transitions import UNCONFIRMED
-from primum_verifier.core.errors import PrimumError, RefusedError
+from primum_agent.way_back import came_back, count_try, is_given_up, lose
+from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
 
 TOUCHED = "components-touched"
 """The counter that holds the generation whose components may be in effect in part."""
 
+_STARTED = "components-started"
+_UNTOLD = "components-untold"
 _RESTART = "restart"
 _ASKED = "components-asked"
 
@@ -68,7 +71,11 @@ def go_back_in_effect(device: Device, number: int | None, *, left: int | None, n
     if number is None or not device.installer.changes(number, since=left):
         return
     device.journal.set_counters(components_unconfirmed=str(number))
-    _take_effect(device, number, since=left, name=name)
+    try:
+        _take_effect(device, number, since=left, name=name)
+    except FailedError:
+        count_try(device.journal, number)
+        raise
 
 
 def _take_effect(device: Device, number: int, *, since: int | None, name: str) -> None:
@@ -90,6 +97,7 @@ def _take_effect(device: Device, number: int, *, since: int | None, name: str) -
             )
         raise
     device.journal.clear_problem(_RESTART)
+    came_back(device.journal)
 
 
 def count_ask(device: Device, *, release: str, answer: str) -> None:
@@ -201,8 +209,45 @@ def take_back(device: Device) -> None:
     target = state.generation(state.target)
     if target is None or device.journal.counter(TOUCHED, "") != str(target.number):
         return
-    go_back_in_effect(device, state.active, left=target.number, name=target.name)
+    if state.active is not None and is_given_up(device.journal, state.active):
+        # The review leaves it; a device that tried for ever would take no release any more.
+        lose(device.journal, state.active)
+    else:
+        go_back_in_effect(device, state.active, left=target.number, name=target.name)
     device.journal.set_counters(components_touched="")
+
+
+def tell_good(device: Device) -> None:
+    """Tell the components of a proven generation that it is, and once after each start.
+
+    That one cannot be told is noted and tried again; what is taken away does not wait for it.
+    """
+    try:
+        confirm(device)
+        _tell_start(device)
+    except FailedError as error:
+        journal = device.journal
+        text = error.for_people()
+        if journal.note_problem(topic=_UNTOLD, what=f"{error.where}: {error.reason}", text=text):
+            journal.record(
+                Entry(
+                    kind=EventKind.ATTEMPT_FAILED,
+                    attempt=device.attempt,
+                    result="failed",
+                    reasons=(str(error.reason),),
+                    detail={**error.as_dict()},
+                )
+            )
+        return
+    device.journal.clear_problem(_UNTOLD)
+
+
+def _tell_start(device: Device) -> None:
+    used, boot = device.journal.state().in_use, device.clock.boot_id()
+    if used is None or not used.proven or device.journal.counter(_STARTED, "") == boot:
+        return
+    device.installer.started(used.number)
+    device.journal.set_counters(components_started=boot)
 
 
 def confirm(device: Device) -> None:
@@ -217,4 +262,8 @@ def confirm(device: Device) -> None:
         return
     if waits == str(used.number):
         device.installer.confirm(used.number)
-    device.journal.set_counters(components_unconfirmed="", components_touched="")
+    device.journal.set_counters(
+        components_unconfirmed="",
+        components_touched="",
+        components_started=device.clock.boot_id(),
+    )

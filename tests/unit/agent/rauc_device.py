@@ -73,15 +73,17 @@ esac
 WRAPPER = """\
 #!/bin/sh
 echo "$*" >> {folder}/calls
+# Between the attempt and what it runs stands the stage of the leash.
+attempt=$(ps -o ppid= -p $PPID)
 case "$*" in "$(cat {folder}/cut-before 2>/dev/null)"*)
-    test -s {folder}/cut-before && rm {folder}/cut-before && kill -9 $PPID && exit 1;;
+    test -s {folder}/cut-before && rm {folder}/cut-before && kill -9 $attempt && exit 1;;
 esac
 export LD_LIBRARY_PATH={libraries} DBUS_SYSTEM_BUS_ADDRESS=unix:path={folder}/bus
 case "$*" in *service*) exec {program} "$@";; esac
 {program} "$@"
 code=$?
 case "$*" in "$(cat {folder}/cut-after 2>/dev/null)"*)
-    test -s {folder}/cut-after && rm {folder}/cut-after && kill -9 $PPID;;
+    test -s {folder}/cut-after && rm {folder}/cut-after && kill -9 $attempt;;
 esac
 exit $code
 """

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.rauc_device import RaucDevice
 from tests.unit.agent.sets import Set
 
 from primum_agent.lifecycle import State
+from primum_agent.way_back import MOST_TRIES
+from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.errors import FailedError, WaitingError
 
 Attempt = Callable[..., int]
@@ -366,4 +367,218 @@ def test_a_rauc_whose_settings_are_not_those_it_runs_with_is_found_out(
     failed = in_the_field.event("attempt.failed")["data"]
     assert "next start would have tried rootfs.1" in failed["detail"]["found"]
     assert state(in_the_field) == (State.IDLE, None)
-    assert DEVICE
+
+
+def test_a_boot_loader_that_goes_back_later_is_seen_and_the_release_before_is_what_runs(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two")
+    brought_in(in_the_field, board, attempt_now)
+    board.broken = {"A"}
+    assert board.restart() == "rootfs.1"
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, first)
+    assert board.reboots == 0, "it runs already"
+    lost = in_the_field.event("eligibility.lost")["data"]
+    assert lost["reasons"] == ["state.component"]
+    assert lost["detail"]["found"] == "os 1.1.0"
+    assert in_the_field.standing()["generation"] == first
+    assert in_the_field.journal().state().setbacks == {}, "it once proved health"
+    # The plan still names it: it is written once more, and only then held against it.
+    assert tried(attempt_now) == 5
+
+
+def test_a_release_whose_image_is_not_what_runs_is_no_way_back(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two")
+    brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.2.0", 3, b"system two")
+    assert tried(attempt_now) == 0
+    in_the_field.commit()
+    board.broken = {"A"}
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, first)
+    tried_others = in_the_field.event("update.rolled-back")["data"]["detail"]["tried"]
+    assert "no longer in effect" in tried_others["pvc-classifier 1.1.0"]
+
+
+def test_an_image_that_somebody_else_replaced_is_out_of_effect(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert board.calls == ["status mark-good booted"], "boot loaders count every start"
+    board.booted = "A"
+    board.stop_service()
+    board.start_service()
+    board.install_by_hand(b"something else")
+    board.booted = "B"
+    board.stop_service()
+    board.start_service()
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, None)
+    assert in_the_field.event("safe-mode.entered")["data"]["reasons"][0] == "state.component"
+
+
+def test_who_cannot_ask_rauc_goes_on_with_what_runs_and_still_takes_away(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    board.stop_service()
+    # A start that RAUC cannot be told of is told once to people.
+    board.boot_id.write_text("another boot\n")
+    assert tried(attempt_now) == 0
+    assert state(in_the_field) == (State.IDLE, first)
+    assert in_the_field.kinds().count("attempt.failed") == 1
+    in_the_field.withdraw("1.0.0")
+    assert tried(attempt_now) == 1
+    assert state(in_the_field) == (State.IDLE, None)
+    board.start_service()
+
+
+def test_the_image_from_before_the_last_one_is_written_once_more_from_the_store(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    for counter, (version, content) in enumerate(
+        {"1.1.0": b"system two", "1.2.0": b"system three"}.items(), start=2
+    ):
+        release(in_the_field, board, version, counter, content)
+        brought_in(in_the_field, board, attempt_now)
+    assert (board.booted, board.content("A")) == ("B", b"system two")
+    in_the_field.withdraw("1.1.0")
+    in_the_field.withdraw("1.2.0")
+    assert tried(attempt_now) == 5
+    assert board.content("A") == b"system one"
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert (state(in_the_field), board.booted) == ((State.IDLE, first), "A")
+
+
+def test_an_image_that_nobody_holds_any_more_ends_in_safe_mode_and_not_in_a_loop(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    for counter, (version, content) in enumerate(
+        {"1.0.0": b"one", "1.1.0": b"two", "1.2.0": b"three"}.items(), start=1
+    ):
+        release(in_the_field, board, version, counter, content)
+        brought_in(in_the_field, board, attempt_now)
+    stored = in_the_field.layout.store / "sha256"
+    (stored / sha256_hex(board.bundle(b"one"))).unlink()
+    in_the_field.withdraw("1.1.0")
+    in_the_field.withdraw("1.2.0")
+    board.forget()
+    assert tried(attempt_now) == 1
+    assert state(in_the_field) == (State.IDLE, None)
+    assert (board.reboots, board.calls) == (0, [])
+    entered = in_the_field.event("safe-mode.entered")["data"]["detail"]["tried"]
+    assert "no slot holds" in entered["pvc-classifier 1.0.0"]
+    release(in_the_field, board, "1.3.0", 4, b"four")
+    brought_in(in_the_field, board, attempt_now)
+
+
+def test_a_way_back_that_never_works_ends_in_safe_mode_and_the_next_release_is_taken(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two")
+    brought_in(in_the_field, board, attempt_now)
+    in_the_field.withdraw("1.1.0")
+    assert tried(attempt_now) == 5
+    board.broken = {"B"}
+    assert board.restart() == "rootfs.0"
+    for _ in range(MOST_TRIES):
+        assert tried(attempt_now, "resume") == 3
+        assert in_the_field.standing()["generation"] is None
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, None)
+    assert board.reboots == 0, "a slot that did not come up is not tried again and again"
+    board.broken = set()
+    release(in_the_field, board, "1.2.0", 3, b"system three")
+    brought_in(in_the_field, board, attempt_now)
+    assert board.content(board.booted) == b"system three"
+
+
+def test_what_cannot_be_taken_back_is_left_and_the_device_goes_on(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    hook = in_the_field.folder / "hook.py"
+    hook.write_text(HOOK)
+    command = json.dumps([sys.executable, str(hook), str(in_the_field.folder)])
+    in_the_field.more_settings += f'[components.pump]\ninstaller = "hook"\ncommand = {command}\n'
+    in_the_field.enroll()
+    made = Set(in_the_field).hook("pump", "1.1.0", b"p").image("os", "1.1.0", board.bundle(b"two"))
+    made.release("1.1.0", counter=2)
+    for step in ("take-effect", "leave"):
+        (in_the_field.folder / f"hook.{step}").write_text("1")
+    for _ in range(MOST_TRIES):
+        assert tried(attempt_now) == 3
+        assert in_the_field.journal().state().lifecycle is State.ACTIVATING
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, None)
+    lost = in_the_field.event("eligibility.lost")["data"]
+    assert lost["reasons"] == ["state.component"]
+
+
+def test_what_ran_before_the_first_image_is_started_again(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    in_the_field.release("1.0.0", counter=1)
+    assert tried(attempt_now) == 0
+    in_the_field.commit()
+    first = in_the_field.journal().state().active
+    release(in_the_field, board, "1.1.0", 2, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    in_the_field.withdraw("1.1.0")
+    assert tried(attempt_now) == 5
+    assert board.restart() == "rootfs.0"
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, first)
+
+
+def test_a_later_release_without_an_image_leaves_the_one_that_runs(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    board.forget()
+    in_the_field.release("1.1.0", counter=2)
+    assert tried(attempt_now) == 0
+    assert (board.calls, board.reboots, board.booted) == ([], 0, "B")
+
+
+def doctor(field: Any) -> dict[str, dict[str, Any]]:
+    done = field.agent("doctor", "--provisioning", field.provisioning, "--json")
+    return {item["what"]: item for item in json.loads(done.stdout)}
+
+
+def test_doctor_says_whether_the_device_can_take_images(
+    in_the_field: Any, board: RaucDevice
+) -> None:
+    well = doctor(in_the_field)["component os"]
+    assert well["well"]
+    assert "rootfs.0 runs, rootfs.1 takes the next image" in well["found"]
+    (board.folder / "reboot").chmod(0o775)
+    assert "others than its owner" in doctor(in_the_field)["component os"]["found"]
+    (board.folder / "reboot").unlink()
+    assert not doctor(in_the_field)["component os"]["well"]
+    board.configure("")
+    assert "activate-installed=false" in doctor(in_the_field)["component os"]["remedy"]
+    board.configure()
+    board.stop_service()
+    silent = doctor(in_the_field)["component os"]
+    assert (silent["well"], "systemctl status rauc" in silent["remedy"]) == (False, True)
+    board.start_service()

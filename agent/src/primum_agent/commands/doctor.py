@@ -24,6 +24,7 @@ from pathlib import Path
 from primum_agent.certificate_note import SOON, holds_until, told
 from primum_agent.clock import ClockQuality, SystemClock
 from primum_agent.commands.shared import add_provisioning, layout_of, show, show_json
+from primum_agent.component_checks import component_checks
 from primum_agent.content_store import SPARE_BYTES
 from primum_agent.desk import ask
 from primum_agent.identity import check_identity
@@ -240,6 +241,7 @@ def _trust(provisioning: Path, layout: Layout) -> list[Finding]:
     ]
     for name, repository in settings.repositories.all.items():
         findings.append(_guarded(f"{name} repository", lambda at=repository: _reach(settings, at)))  # type: ignore[misc]
+    findings += [_guarded(what, look) for what, look in component_checks(settings.components)]
     findings.append(_broker(settings))
     return findings
 
