@@ -69,7 +69,7 @@ get-current) cat current;;
 esac
 """
 
-# Every call is noted; where a test says so, whoever called is killed before or after it.
+# Every call is noted; where a test says so, the attempt is killed before or after it.
 WRAPPER = """\
 #!/bin/sh
 echo "$*" >> {folder}/calls
