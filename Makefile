@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help environment broker token rauc demo test coverage lint check fix pins clean
-.PHONY: package
+.PHONY: package package-tree
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
 .PHONY: campaign campaign-power campaign-life
 
@@ -42,6 +42,9 @@ coverage: environment ## every branch of what judges, run by the verifier's own 
 
 package: environment ## Debian packages of agent and bench in dist/; REVISION=1 makes 0.1.0+1
 	@$(BIN)/python -I packaging/debian/build_packages.py $(if $(REVISION),--revision $(REVISION))
+
+package-tree: environment ## the agent as a tree for a set, in dist/; REVISION=1 as above
+	@$(BIN)/python -I packaging/debian/build_packages.py --tree $(if $(REVISION),--revision $(REVISION))
 
 campaign-fuzz: ## searches every parser for faults; SECONDS=120 each, TARGET=one, AGAIN=1
 	@$(SETUP)/environment.py --with fuzz

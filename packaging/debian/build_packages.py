@@ -3,10 +3,13 @@
 ``make package`` leaves two files in ``dist/``:
 
 - ``primum-agent``: agent and verifier with their pinned third parties in ``/usr/lib/primum``, an
-  environment of the system's Python that sees nothing else of the system's packages; the two
-  commands; the service.
+  environment of the system's Python that sees nothing else of the system's packages; the loader,
+  which is what ``/usr/bin/primum-agent`` starts; the service.
 - ``primum-bench``: NumPy and the model runtime for the self-test, for devices that bring no bench
-  of their own.  It lies in the same environment.
+  of their own.  It lies in a folder of its own, which every agent looks into.
+
+``--tree`` leaves the agent as a component of a set instead: a folder with what lies in the
+site-packages of an agent, which ``primum-repo release build`` takes as the tree of a component.
 
 Only ``dpkg-deb`` is needed besides the checkout's own interpreter, whose Python version and
 machine the packages are for.  ``SOURCE_DATE_EPOCH``, or the time of the last commit, is the time
@@ -23,7 +26,9 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -36,16 +41,27 @@ import device_install  # type: ignore[import-not-found]  # noqa: E402
 HOME = "usr/lib/primum"
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 SITE = f"{HOME}/lib/{PYTHON}/site-packages"
-COMMANDS = {
-    "primum-agent": "primum_agent.cli",
-    "primum-verify": "primum_verifier.shell.cli",
-}
+BENCH_SITE = f"{HOME}/bench"
+# Whichever agent runs, of the package or of a set, finds the bench of the device by this.
+BENCH_PATH = "primum-bench.pth"
+LOADER = f"{HOME}/loader"
+VERIFY = "usr/bin/primum-verify"
+PROGRAMS = (LOADER, VERIFY)
+RULES = "primum-components.rules"
 # What an installer notes about the place and time of its own run, and tests that nobody runs.
 LEFT_OUT = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "__pycache__")
 UNUSED_TESTS = ("numpy", "psutil")
 # What a step may know of its caller: where to write, and where the pinned wheels come from.
 KEPT = ("HOME", "TMPDIR", "PIP_", "SSL_CERT_", "http", "no_proxy")
 EXIT_DONE, EXIT_FAILED = 0, 3
+
+
+class Part(Enum):
+    """What can be built."""
+
+    AGENT = auto()
+    BENCH = auto()
+    TREE = auto()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,15 +166,15 @@ def add_bench(programs: Path) -> None:
     must([*pip, "check"])
 
 
-def lay_site(installed: Path, root: Path, *, without: frozenset[str]) -> None:
-    """Copies what was installed into a package's tree, and compiles it.
+def lay_site(installed: Path, site: Path, *, shown: str, without: frozenset[str]) -> None:
+    """Copies what was installed into a folder of its own, and compiles it.
 
     Args:
         installed: the folder to copy from.
-        root: the package's tree.
+        site: made here.
+        shown: where compiled modules say that they lie, for people who read a traceback.
         without: top-level names that another package brings.
     """
-    site = root / SITE
     site.mkdir(parents=True)
     for source in sorted(installed.iterdir()):
         if source.name in without or source.name in LEFT_OUT:
@@ -170,26 +186,47 @@ def lay_site(installed: Path, root: Path, *, without: frozenset[str]) -> None:
             shutil.copyfile(source, site / source.name)
     # Nobody may write there later: what is compiled now is never checked against its source.
     compiled = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
-    place = ["-s", str(root), "-p", "/", str(site)]
+    place = ["-s", str(site), "-p", shown, str(site)]
     must([sys.executable, "-I", *compiled, *place], PYTHONHASHSEED="0")
 
 
+def lay_agents_site(installed: Path, site: Path, *, shown: str) -> None:
+    """The site-packages of an agent: its own, its third parties', and the way to the bench."""
+    lay_site(installed, site, shown=shown, without=frozenset())
+    (site / BENCH_PATH).write_text(f"/{BENCH_SITE}\n")
+
+
+def lay_tree(installed: Path, folder: Path) -> Path:
+    """The agent as a component of a set; files that no program starts, of one mode.
+
+    Args:
+        installed: the folder to copy from.
+        folder: what lay there is replaced.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    lay_agents_site(installed, folder, shown="site-packages")
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return folder
+
+
 def lay_agent(root: Path) -> None:
-    """Commands, interpreter, service and documents of the agent's package."""
+    """Loader, commands, interpreter, service and documents of the agent's package."""
     home = root / HOME
     (home / "bin").mkdir(parents=True)
     (home / "bin" / "python3").symlink_to(f"/usr/bin/{PYTHON}")
     (home / "pyvenv.cfg").write_text(
         f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {PYTHON[6:]}\n"
     )
-    for command, module in COMMANDS.items():
-        path = root / "usr/bin" / command
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            f"#!/{HOME}/bin/python3 -I\n"
-            f'"""{command}: see --help."""\n'
-            f"import sys\n\nfrom {module} import main\n\nsys.exit(main())\n"
-        )
+    shutil.copyfile(PACKAGING / "loader" / AGENT.name, root / LOADER)
+    (root / VERIFY).parent.mkdir(parents=True)
+    (root / VERIFY).with_name(AGENT.name).symlink_to(f"/{LOADER}")
+    (root / VERIFY).write_text(
+        f"#!/{HOME}/bin/python3 -I\n"
+        f'"""{Path(VERIFY).name}: see --help."""\n'
+        "import sys\n\nfrom primum_verifier.shell.cli import main\n\nsys.exit(main())\n"
+    )
     units = {
         "primum-agent.service": "usr/lib/systemd/system/primum-agent.service",
         "primum.sysusers.conf": "usr/lib/sysusers.d/primum.conf",
@@ -200,10 +237,13 @@ def lay_agent(root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PACKAGING / "systemd" / name, path)
     documents = root / "usr/share/doc" / AGENT.name
-    documents.mkdir(parents=True)
-    for source in (CHECKOUT / "LICENSE", CHECKOUT / "CHANGELOG.md", CHECKOUT / "docs/device.md"):
+    (documents / "examples").mkdir(parents=True)
+    pages = (CHECKOUT / "docs" / name for name in ("device.md", "components.md"))
+    for source in (CHECKOUT / "LICENSE", CHECKOUT / "CHANGELOG.md", *pages):
         shutil.copyfile(source, documents / source.name)
     (documents / "LICENSE").rename(documents / "copyright")
+    # An example: which services the agent may restart is the device's own.
+    shutil.copyfile(PACKAGING / "polkit" / RULES, documents / "examples" / RULES)
 
 
 def seal(package: Package, root: Path, *, version: str, when: int, output: Path) -> Path:
@@ -229,7 +269,7 @@ def seal(package: Package, root: Path, *, version: str, when: int, output: Path)
     scripts = sorted((PACKAGING / "debian" / package.name).glob("*"))
     for script in scripts:
         shutil.copyfile(script, control / script.name)
-    programs = {root / "usr/bin" / name for name in COMMANDS}
+    programs = {root / name for name in PROGRAMS}
     programs |= {control / script.name for script in scripts}
     for path in [root, *sorted(root.rglob("*"))]:
         if not path.is_symlink():
@@ -242,13 +282,13 @@ def seal(package: Package, root: Path, *, version: str, when: int, output: Path)
     return made
 
 
-def build(output: Path, *, revision: str, bench: bool) -> list[Path]:
-    """Builds the packages.
+def build(output: Path, *, revision: str, parts: Collection[Part]) -> list[Path]:
+    """Builds what is asked for.
 
     Args:
-        output: the folder they are left in.
+        output: the folder it is left in.
         revision: added to the agent's version after a plus sign; empty for none.
-        bench: whether the bench is built too.
+        parts: what is built.
     """
     when, version = epoch(), version_of("agent") + (f"+{revision}" if revision else "")
     output.mkdir(parents=True, exist_ok=True)
@@ -258,14 +298,18 @@ def build(output: Path, *, revision: str, bench: bool) -> list[Path]:
         programs = install(folder)
         site = programs.parent / "lib" / PYTHON / "site-packages"
         known = frozenset(path.name for path in site.iterdir())
-        root = folder / AGENT.name
-        lay_site(site, root, without=frozenset())
-        lay_agent(root)
-        made.append(seal(AGENT, root, version=version, when=when, output=output))
-        if bench:
+        if Part.TREE in parts:
+            architecture = must(["dpkg", "--print-architecture"]).strip()
+            made.append(lay_tree(site, output / f"{AGENT.name}_{version}_{architecture}.tree"))
+        if Part.AGENT in parts:
+            root = folder / AGENT.name
+            lay_agents_site(site, root / SITE, shown=f"/{SITE}")
+            lay_agent(root)
+            made.append(seal(AGENT, root, version=version, when=when, output=output))
+        if Part.BENCH in parts:
             add_bench(programs)
             root = folder / BENCH.name
-            lay_site(site, root, without=known)
+            lay_site(site, root / BENCH_SITE, shown=f"/{BENCH_SITE}", without=known)
             made.append(seal(BENCH, root, version=version, when=when, output=output))
     return made
 
@@ -275,11 +319,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="package", description=__doc__)
     parser.add_argument("--output", type=Path, default=CHECKOUT / "dist", metavar="DIR")
     parser.add_argument("--revision", default="", help="added to the version after a plus sign")
-    parser.add_argument("--without-bench", action="store_true")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--without-bench", action="store_const", dest="parts", const=(Part.AGENT,))
+    kinds.add_argument("--tree", action="store_const", dest="parts", const=(Part.TREE,))
+    parser.set_defaults(parts=(Part.AGENT, Part.BENCH))
     options = parser.parse_args()
     os.umask(0o022)
     try:
-        made = build(options.output, revision=options.revision, bench=not options.without_bench)
+        made = build(options.output, revision=options.revision, parts=options.parts)
     except (device_install.CheckError, OSError, subprocess.SubprocessError) as error:
         print(f"package: {error}", file=sys.stderr)
         return EXIT_FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.unit.agent.field_documents import (
     DEVICE,
 )
 from tests.unit.agent.waiting import wait_for
+from tests.unit.packaging.installed import build, lay_before
 
 from primum_agent.attempt import run_attempt
 from primum_agent.clock import FakeClock, SystemClock
@@ -89,3 +91,27 @@ def journal(layout: Layout, clock: FakeClock) -> Iterator[Journal]:
     opened = Journal.open_or_restart(layout, clock=clock, device_id=DEVICE)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Agent and bench, as ``make package`` builds them."""
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("needs dpkg-deb")
+    return build(tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture(scope="session")
+def agent_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent as a component of a set, as ``make package-tree`` builds it."""
+    if shutil.which("dpkg") is None:
+        pytest.skip("needs dpkg, which names the machine")
+    (made,) = build(tmp_path_factory.mktemp("tree"), "--tree")
+    return made
+
+
+@pytest.fixture
+def world(in_the_field: Field, packages: list[Path]) -> Field:
+    """One device's provisioning and state as a room sees them, and the packages beside."""
+    lay_before(in_the_field, packages)
+    return in_the_field

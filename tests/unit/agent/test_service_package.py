@@ -8,28 +8,28 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.packaging.installed import (
+    CHECKOUT,
+    STATE,
+    UNIT,
+    agent,
+    build,
+    dpkg,
+    install,
+    processes,
+    prove_health,
+    provision,
+    serves,
+    start,
+    status,
+    unit,
+)
 from tests.unit.packaging.room import SHOWN, Room, open_room
-
-Eventually = Callable[..., Any]
-CHECKOUT = Path(__file__).parents[3]
-BUILD = CHECKOUT / "packaging" / "debian" / "build_packages.py"
-UNIT = "primum-agent.service"
-STATE = "/var/lib/primum"
-AS_AGENT = ("runuser", "-u", "primum", "--")
-APPLICATION = """
-import sys, time
-from pathlib import Path
-from primum_agent.application import ActiveRelease, open_active
-found = open_active(Path("/var/lib/primum"))
-sys.exit(not (isinstance(found, ActiveRelease) and found.prove_health()))
-"""
 
 PROBE = """
 import json, tempfile
@@ -59,61 +59,6 @@ told = {"overall": str(result.overall), "peakKiB": seen[0].peak_rss_kib}
 pytestmark = pytest.mark.timeout(300)
 
 
-def build(folder: Path, *words: str, **variables: str) -> list[Path]:
-    done = subprocess.run(
-        [sys.executable, "-I", BUILD, "--output", folder, *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        # A commit meanwhile would be another time.
-        env={**os.environ, "SOURCE_DATE_EPOCH": "1790000000", **variables},
-    )
-    assert done.returncode == 0, done.stderr
-    return [Path(line) for line in done.stdout.split()]
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Agent and bench, as ``make package`` builds them."""
-    if subprocess.run(["which", "dpkg-deb"], check=False, capture_output=True).returncode:
-        pytest.skip("needs dpkg-deb")
-    return build(tmp_path_factory.mktemp("packages"))
-
-
-@pytest.fixture
-def world(in_the_field: Any, packages: list[Path]) -> Any:
-    """One device's provisioning and state as a room sees them, and the packages beside."""
-    field = in_the_field
-    settings = field.settings(2.0, None).replace(field.folder.as_uri(), f"file://{SHOWN}")
-    field.write("agent.toml", settings.encode())
-    for package in packages:
-        (field.folder / package.name).hardlink_to(package)
-    newer = field.folder / "newer"
-    subprocess.run(["dpkg-deb", "-R", packages[0], newer], check=True)
-    control = newer / "DEBIAN" / "control"
-    control.write_text(control.read_text().replace("Version: 0.1.0", "Version: 0.1.0+1"))
-    pack = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", newer]
-    subprocess.run([*pack, field.folder / "newer.deb"], check=True, capture_output=True)
-    field.folder.chmod(0o755)
-    return field
-
-
-def dpkg(room: Room, *words: str) -> str:
-    return room.run("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", *words)
-
-
-def install(room: Room) -> None:
-    room.run("sh", "-c", f"dpkg -i {SHOWN}/primum-*.deb")
-
-
-def provision(room: Room) -> None:
-    """As a person on the device would: key and names, then the provisioning."""
-    room.run(
-        "sh", "-c", f"cp {SHOWN}/state/device.* {STATE}/; cp -r {SHOWN}/provisioning/. /etc/primum/"
-    )
-    room.run("chown", "-R", "primum:primum", STATE, "/etc/primum")
-
-
 def set_up_as_the_page_says(room: Room) -> None:
     """The commands of the page, as they stand there, on a device whose key was made before."""
     page = (CHECKOUT / "docs" / "device.md").read_text()
@@ -125,41 +70,6 @@ def set_up_as_the_page_says(room: Room) -> None:
     room.run("sh", "-c", f"cp {SHOWN}/state/device.* {STATE}/; chown -R primum: {STATE}")
     room.run("sh", "-ec", f"cd {SHOWN}\n{rest}")
     assert unit(room, "ActiveState") == "active"
-
-
-def agent(room: Room, command: str, *words: str, ok: bool = True) -> str:
-    provisioned = ("--provisioning", "/etc/primum") if command in {"run", "doctor"} else ()
-    ask = [*AS_AGENT, "primum-agent", command, "--state", STATE, *provisioned, *words]
-    return room.run(*ask, ok=ok)
-
-
-def status(room: Room) -> dict[str, Any]:
-    ask = [*AS_AGENT, "sh", "-c", f"primum-agent status --json --state {STATE}; true"]
-    answer: dict[str, Any] = json.loads(room.run(*ask))
-    return answer
-
-
-def serves(room: Room, version: str) -> bool:
-    return str(status(room)["version"]) == version
-
-
-def unit(room: Room, name: str) -> str:
-    return room.run("systemctl", "show", "--value", "--property", name, UNIT)
-
-
-def start(room: Room) -> None:
-    # With what it said where it does not start.
-    asked = f"systemctl start {UNIT} || (journalctl -u {UNIT} -n 30 --no-pager; false)"
-    room.run("sh", "-c", asked)
-    assert unit(room, "ActiveState") == "active"
-
-
-def prove_health(room: Room) -> None:
-    room.run(*AS_AGENT, "/usr/lib/primum/bin/python3", "-I", "-c", APPLICATION)
-
-
-def processes(room: Room) -> list[str]:
-    return room.run("sh", "-c", "ps -u primum -o args= || true").splitlines()
 
 
 def test_the_same_sources_give_the_same_package(packages: list[Path], tmp_path: Path) -> None:

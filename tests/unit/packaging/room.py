@@ -24,7 +24,8 @@ CGROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 SHOWN = "/srv/world"
 """Where the room sees the one folder of the test that it is shown."""
 
-JOURNAL = ("sh", "-c", "journalctl -n 40 --no-pager || true")
+# Each command that a test runs as another user is noted there twice; that says nothing.
+JOURNAL = ("sh", "-c", "journalctl --no-pager | grep -v pam_unix | tail -n 40")
 
 # What a machine does at its start that a room must not do to the machine that it stands on.
 KEPT_AT_START = ("systemd-journald", "systemd-journal-flush")
@@ -103,12 +104,15 @@ def _needs(what: object, reason: str) -> None:
 
 
 @contextlib.contextmanager
-def open_room(shown: Path, *, service_manager: str = "none") -> Iterator[Room]:
+def open_room(
+    shown: Path, *, service_manager: str = "none", with_services: tuple[str, ...] = ()
+) -> Iterator[Room]:
     """A room for as long as the block runs.
 
     Args:
         shown: a folder of the test that the room sees at ``/srv/world``.
         service_manager: ``systemd`` starts this machine's own in the room.
+        with_services: names of this machine's services that may be started there.
     """
     _needs(os.geteuid() == 0, "root, for a root of its own")
     booted = service_manager == "systemd"
@@ -132,9 +136,11 @@ def open_room(shown: Path, *, service_manager: str = "none") -> Iterator[Room]:
         command = [*apart, *begin, str(shown), *first]
         if booted:
             _needs(SYSTEMD.is_file(), "systemd")
+            for name in with_services:
+                _needs(Path(f"/usr/lib/systemd/system/{name}.service").is_file(), name)
             group = _group(folder.name)
             stack.callback(_leave_group, group)
-            _prepare_start(folder / "upper")
+            _prepare_start(folder / "upper", kept=(*KEPT_AT_START, *with_services))
             command = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh", *command]
         log = (folder / "log").open("wb")
         stack.callback(log.close)
@@ -200,7 +206,7 @@ def _leave_group(group: Path) -> None:
                 time.sleep(0.1)
 
 
-def _prepare_start(upper: Path) -> None:
+def _prepare_start(upper: Path, *, kept: tuple[str, ...]) -> None:
     """Lets systemd start nothing of this machine's, and touch no device and no setting of it."""
     system = upper / "etc/systemd/system"
     system.mkdir(parents=True)
@@ -208,7 +214,7 @@ def _prepare_start(upper: Path) -> None:
     wanted += [*Path("/etc/systemd/system").glob("*.wants/*")]
     names = {path.name for path in wanted} | {"systemd-remount-fs.service", "systemd-udevd.service"}
     for name in sorted(names):
-        if not name.startswith(KEPT_AT_START) and not name.endswith(".target"):
+        if not name.startswith(kept) and not name.endswith(".target"):
             (system / name).symlink_to("/dev/null")
     # Many a container forbids its packages to start services; a device does not.
     policy = upper / "usr/sbin/policy-rc.d"
