@@ -17,6 +17,8 @@ from primum_verifier.core.reasons import Reason
 GRACE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL."""
 
+SUPERVISOR = "PRIMUM_SUPERVISOR_PID"
+"""The variable by which a child knows whose it is."""
 
 _ISOLATED = ("-I", "-B") if sys.dont_write_bytecode else ("-I",)
 
@@ -68,7 +70,7 @@ def start(task: Task, arguments: list[str], *, deadline: float, reason: str = ""
         FailedError: ``resource.memory``: no memory or process is left, or no interpreter; what
             runs goes on, and a later start may succeed.
     """
-    environment = {**os.environ, "PRIMUM_SUPERVISOR_PID": str(os.getpid())}
+    environment = {**os.environ, SUPERVISOR: str(os.getpid())}
     try:
         process = subprocess.Popen(
             # Neither the folder that the command was given in nor a variable brings code in.
@@ -98,12 +100,17 @@ def stop_all(running: list[Child]) -> None:
         child.stop(grace=max(0.0, until - time.monotonic()))
 
 
+def is_of_supervisor() -> bool:
+    """Whether this process belongs to the agent that runs, and not to a command."""
+    return bool(os.environ.get(SUPERVISOR))
+
+
 def end_with_parent() -> None:
     """Called by a child: let the kernel end it when the supervisor dies, however that dies."""
     import ctypes  # noqa: PLC0415 - children only; the supervisor does without
 
     set_parent_death_signal = 1
     ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
-    supervisor = os.environ.get("PRIMUM_SUPERVISOR_PID", "")
+    supervisor = os.environ.get(SUPERVISOR, "")
     if supervisor.isdigit() and os.getppid() != int(supervisor):
         sys.exit(128 + signal.SIGTERM)

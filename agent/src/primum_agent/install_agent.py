@@ -23,6 +23,7 @@ from primum_agent.agent_choice import (
     running,
     write_choice,
 )
+from primum_agent.children import is_of_supervisor
 from primum_agent.components import AskedLaterError, NotYetInEffectError, Part, failed
 from primum_agent.durable import disk_errors, sync_folder, write_file
 from primum_agent.install_tree import unpack_tree
@@ -125,11 +126,10 @@ class AgentInstaller:
     def in_effect(self, part: Part) -> bool:
         """See :class:`~primum_agent.components.ComponentInstaller`."""
         choice = read_choice(self._layout)
-        return (
-            choice.identity == part.identity
-            and not choice.fell_back
-            and choice.chosen == running(self._layout)
-        )
+        if choice.identity != part.identity or choice.fell_back:
+            return False
+        # A command may be another agent than the one that runs: typed by root, it always is.
+        return choice.chosen == running(self._layout) or not is_of_supervisor()
 
     def confirm(self, part: Part) -> None:
         """See :class:`~primum_agent.components.ComponentInstaller`."""
