@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from primum_agent.components import Part, failed
-from primum_agent.programs import Ended, run_program
+from primum_agent.programs import Ended, TookTooLongError, run_program
 from primum_agent.tree_files import Held, read_tree_list, unpack
 from primum_verifier.core.component import ItemKind
 from primum_verifier.core.errors import FailedError, PrimumError
@@ -20,7 +20,7 @@ from primum_verifier.core.reasons import Reason
 
 SYSTEMCTL = "systemctl"
 _NO_PERMISSION = 4
-_ASKS_A_PERSON = "authentication required"
+_NOBODY_TO_ASK = ("authentication required", "connect to bus")
 
 _REMEDY = "Read the service's log: `journalctl --unit {unit}`. What ran before runs again."
 
@@ -61,13 +61,13 @@ class TreeInstaller:
             return
         # A service that failed too often lately would not be started at all.
         self._systemctl("reset-failed")
-        restarted = self._systemctl("restart")
+        complaint = self._restart()
         state = self._systemctl("show", "--property=ActiveState", "--value")
         found = state.printed.decode("utf-8", "replace").strip()
-        if restarted.code or found != "active":
+        if complaint or found != "active":
             raise failed(
                 part,
-                found=f"{self._unit} is {found or 'unknown'}: {restarted.complaint}"[:300],
+                found=f"{self._unit} is {found or 'unknown'}: {complaint}"[:300],
                 expected=f"{self._unit} active after a restart",
                 remedy=_REMEDY.format(unit=self._unit),
             )
@@ -89,9 +89,21 @@ class TreeInstaller:
     def confirm(self, part: Part) -> None:
         """See :class:`~primum_agent.components.ComponentInstaller`; nothing goes back by itself."""
 
+    def _restart(self) -> str:
+        """What stood in the way of a restart; empty where the service is ready."""
+        try:
+            restarted = self._systemctl("restart")
+        except TookTooLongError as error:
+            # It is the service that was waited for: its own fault, and not the device's.
+            return error.found
+        return (restarted.complaint or f"ended with {restarted.code}") if restarted.code else ""
+
     def _systemctl(self, verb: str, *options: str) -> Ended:
-        ended = run_program([SYSTEMCTL, verb, *options, self._unit], seconds=self._seconds)
-        forbidden = ended.code == _NO_PERMISSION or _ASKS_A_PERSON in ended.complaint
+        ended = run_program(
+            [SYSTEMCTL, "--no-ask-password", verb, *options, self._unit], seconds=self._seconds
+        )
+        unheard = any(text in ended.complaint for text in _NOBODY_TO_ASK)
+        forbidden = ended.code == _NO_PERMISSION or unheard
         if ended.code and forbidden:
             raise FailedError(
                 "The agent may not restart the service of a component.",

@@ -28,6 +28,10 @@ _SHOWN = 240
 _SLICE_SECONDS = 0.05
 
 
+class TookTooLongError(FailedError):
+    """A program was ended because its time was over."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a program ended.
@@ -63,8 +67,8 @@ def run_program(
         kept: bytes kept of each of the two outputs.
 
     Raises:
-        FailedError: ``resource.program``: it cannot be started, did not end in time, or ended
-            with another code.
+        FailedError: ``resource.program``: it cannot be started, did not end in time
+            (:class:`TookTooLongError`), or ended with another code.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -77,7 +81,7 @@ def run_program(
         printed, complaint = _talk(running.process, handed, deadline=deadline, kept=kept)
         code = running.process.wait(timeout=max(0.0, deadline - time.monotonic()))
     except (subprocess.TimeoutExpired, TimeoutError) as error:
-        raise _failed(command, f"did not end within {seconds:g} s") from error
+        raise _failed(command, f"did not end within {seconds:g} s", TookTooLongError) from error
     finally:
         running.end()
     ended = Ended(code, printed, _line(complaint))
@@ -162,8 +166,10 @@ def _line(data: bytes) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)[-_SHOWN:]
 
 
-def _failed(command: Sequence[str], found: str) -> FailedError:
-    return FailedError(
+def _failed(
+    command: Sequence[str], found: str, kind: type[FailedError] = FailedError
+) -> FailedError:
+    return kind(
         "A program of the device did not do its part.",
         reason=Reason.RESOURCE_PROGRAM,
         where=command[0],
