@@ -26,10 +26,12 @@ class Held:
     Attributes:
         image: SHA-256 of the bundle.
         stamp: RAUC's stamp of it; empty while it is being written, and where that failed.
+        beside: the stamp of the slot that ran when it was its turn: what ran before it.
     """
 
     image: str
     stamp: str = ""
+    beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class ImageNote:
         """The slot that holds an image, the one that was started first."""
         return next((one for one in (slots.booted, slots.other) if self.holds(one, image)), None)
 
+    def ran_before(self, slots: Slots) -> bool:
+        """Whether beside what was started lies what ran before it, still untouched."""
+        held, other = self.slots.get(slots.booted.name), slots.other
+        spoiled = other.name in self.slots and not self.is_certain_of(other)
+        return held is not None and held.beside == other.stamp and not spoiled
+
     def with_slot(self, slot: Slot, held: Held) -> ImageNote:
         """The note with something else for one slot."""
         return replace(self, slots={**self.slots, slot.name: held})
@@ -86,7 +94,7 @@ def read_note(layout: Layout) -> ImageNote:
         asked = content["asked"]
         return ImageNote(
             slots={
-                str(name): Held(image=str(held["image"]), stamp=str(held["stamp"]))
+                str(name): Held(str(held["image"]), str(held["stamp"]), str(held["beside"]))
                 for name, held in content["slots"].items()
             },
             asked=None

@@ -58,11 +58,15 @@ class ImageInstaller:
 
     def prepare(self, part: Part) -> None:
         """See :class:`~primum_agent.components.ComponentInstaller`."""
-        slots, note = self._rauc.slots(), read_note(self._layout)
-        if note.asked is not None:
-            # What a restart came to before says nothing of this try.
-            write_note(self._layout, replace(note, asked=None))
-        if note.holder(slots, _image(part)) is None:
+        slots = self._rauc.slots()
+        # What a restart came to before says nothing of this try.
+        note = replace(read_note(self._layout), asked=None)
+        holder = note.holder(slots, _image(part))
+        if holder == slots.other:
+            held = Held(_image(part), holder.stamp, slots.booted.stamp)
+            note = note.with_slot(holder, held)
+        write_note(self._layout, note)
+        if holder is None:
             self._install(part, slots)
 
     def take_effect(self, part: Part) -> None:
@@ -74,15 +78,15 @@ class ImageInstaller:
     def leave(self, part: Part) -> None:
         """See :class:`~primum_agent.components.ComponentInstaller`.
 
-        It is asked on the way back alone: the image that ran before the first one is started again.
+        It is asked on the way back alone: what ran before the image came is started again.
         """
         slots, note = self._rauc.slots(), read_note(self._layout)
         if not note.holds(slots.booted, _image(part)):
             self._start_from(slots.booted, slots, part)
-        elif slots.other.name in note.slots:
-            raise _nowhere(part)
-        else:
+        elif note.ran_before(slots):
             self._start_from(slots.other, slots, part)
+        else:
+            raise _nowhere(part)
 
     def in_effect(self, part: Part) -> bool:
         """See :class:`~primum_agent.components.ComponentInstaller`.
@@ -121,7 +125,7 @@ class ImageInstaller:
             return ""
         note, image = read_note(self._layout), _image(part)
         if leaving:
-            lost = note.holds(slots.booted, image) and slots.other.name in note.slots
+            lost = note.holds(slots.booted, image) and not note.ran_before(slots)
         else:
             lost = note.holder(slots, image) is None and not _bundle(part).is_file()
         return f"{part.name}: no slot holds the image any more" if lost else ""
@@ -130,29 +134,26 @@ class ImageInstaller:
         """Write the image into the slot that does not run; the slot, as it is afterwards."""
         if not _bundle(part).is_file():
             raise _nowhere(part)
-        note = read_note(self._layout).with_slot(slots.other, Held(_image(part)))
-        write_note(self._layout, note)
+        before = read_note(self._layout)
+        write_note(self._layout, before.with_slot(slots.other, Held(_image(part))))
         why = self._rauc.install(_bundle(part))
         after = self._rauc.slots()
         if after.primary == slots.other.name != slots.primary:
             # It cannot be said which start would have tried it: back, at once.
             self._rauc.mark_active(slots.booted)
-            raise FailedError(
-                "RAUC started to use an image by itself.",
-                reason=Reason.RESOURCE_PROGRAM,
-                where=part.name,
-                found=f"the next start would have tried {after.primary}",
-                expected="activate-installed=false in the settings that RAUC was started with",
-                remedy="Set activate-installed=false in RAUC's system.conf and restart RAUC.",
-            )
-        if why or after.other.name != slots.other.name or not after.other.stamp:
+            raise _activated(part, after)
+        if why or not after.other.stamp:
+            if after.other == slots.other:
+                # Refused before anything was written: what lay there lies there.
+                write_note(self._layout, before)
             raise failed(
                 part,
                 found=f"RAUC did not take it: {why or 'the slot is not whole afterwards'}",
                 expected="a bundle that this device's RAUC takes",
                 remedy="Look at RAUC's log: `journalctl --unit rauc`. What runs goes on.",
             )
-        write_note(self._layout, note.with_slot(after.other, Held(_image(part), after.other.stamp)))
+        held = Held(_image(part), after.other.stamp, slots.booted.stamp)
+        write_note(self._layout, before.with_slot(after.other, held))
         return after.other
 
     def _start_from(self, slot: Slot, slots: Slots, part: Part) -> None:
@@ -194,6 +195,17 @@ def _image(part: Part) -> str:
 
 def _bundle(part: Part) -> Path:
     return part.stored_of(ItemKind.OS_IMAGE)
+
+
+def _activated(part: Part, after: Slots) -> FailedError:
+    return FailedError(
+        "RAUC started to use an image by itself.",
+        reason=Reason.RESOURCE_PROGRAM,
+        where=part.name,
+        found=f"the next start would have tried {after.primary}",
+        expected="activate-installed=false in the settings that RAUC was started with",
+        remedy="Set activate-installed=false in RAUC's system.conf and restart RAUC.",
+    )
 
 
 def _nowhere(part: Part) -> ComponentFailedError:

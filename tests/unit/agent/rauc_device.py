@@ -79,6 +79,9 @@ case "$*" in "$(cat {folder}/cut-before 2>/dev/null)"*)
     test -s {folder}/cut-before && rm {folder}/cut-before && kill -9 $attempt && exit 1;;
 esac
 export LD_LIBRARY_PATH={libraries} DBUS_SYSTEM_BUS_ADDRESS=unix:path={folder}/bus
+case "$1" in "$(cat {folder}/deaf-to 2>/dev/null)")
+    rm {folder}/deaf-to && export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nowhere;;
+esac
 case "$*" in *service*) exec {program} "$@";; esac
 {program} "$@"
 code=$?
@@ -150,9 +153,15 @@ class RaucDevice:
 
     # What a maker builds
 
-    def bundle(self, content: bytes, *, compatible: str = COMPATIBLE) -> bytes:
-        """A signed bundle with one image; the same content is the same bundle."""
-        key = (content, compatible)
+    def bundle(self, content: bytes, *, compatible: str = COMPATIBLE, fails: bool = False) -> bytes:
+        """A signed bundle with one image; the same content is the same bundle.
+
+        Args:
+            content: of the slot.
+            compatible: the devices that it is for.
+            fails: its own script fails once the image has been written.
+        """
+        key = (content, compatible + str(fails))
         if key not in self._bundles:
             source = self.folder / "source"
             source.mkdir()
@@ -160,8 +169,13 @@ class RaucDevice:
             (source / "rootfs.img").write_bytes(content.ljust(4096, b"\0"))
             (source / "manifest.raucm").write_text(
                 f"[update]\ncompatible={compatible}\nversion=1\n[bundle]\nformat=plain\n"
-                "[image.rootfs]\nfilename=rootfs.img\n"
+                + ("[hooks]\nfilename=hook\n" if fails else "")
+                + "[image.rootfs]\nfilename=rootfs.img\n"
+                + ("hooks=post-install\n" if fails else "")
             )
+            if fails:
+                (source / "hook").write_text("#!/bin/sh\nexit 1\n")
+                (source / "hook").chmod(0o755)
             made = self.folder / "made.raucb"
             options = ["--cert", self.folder / "cert.pem", "--key", self.folder / "key.pem"]
             self._rauc("bundle", *options, source, made)
@@ -257,6 +271,10 @@ class RaucDevice:
     def cut(self, when: str, call: str) -> None:
         """The power fails before or after RAUC is asked this."""
         self._write(f"cut-{when}", call)
+
+    def deaf_to(self, command: str) -> None:
+        """The bus is not there when RAUC is next told this."""
+        self._write("deaf-to", command)
 
     def no_reboot(self, code: int | None) -> None:
         """The program that restarts the device ends so."""

@@ -325,6 +325,56 @@ def test_a_bundle_that_rauc_does_not_take_is_held_against_the_release(
     assert list(in_the_field.layout.generations.iterdir()) == []
 
 
+def test_a_bundle_that_is_refused_unwritten_leaves_the_image_before_as_the_way_back(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two")
+    brought_in(in_the_field, board, attempt_now)
+    bundle = board.bundle(b"three", compatible="another-device")
+    Set(in_the_field).image("os", "1.2.0", bundle).release("1.2.0", counter=3, max_attempts=1)
+    assert tried(attempt_now) == 3
+    in_the_field.withdraw("1.1.0")
+    board.forget()
+    assert tried(attempt_now) == 5
+    assert board.calls == ["status mark-active rootfs.1"], "not written once more"
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert (state(in_the_field), board.content("B")) == ((State.IDLE, first), b"system one")
+
+
+def test_a_bundle_that_failed_half_way_leaves_no_image_to_go_back_to_in_the_slot(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two")
+    brought_in(in_the_field, board, attempt_now)
+    bundle = board.bundle(b"three", fails=True)
+    Set(in_the_field).image("os", "1.2.0", bundle).release("1.2.0", counter=3, max_attempts=1)
+    assert tried(attempt_now) == 3
+    assert board.content("B") == b"three"
+    in_the_field.withdraw("1.1.0")
+    board.forget()
+    assert tried(attempt_now) == 5
+    assert board.calls == ["install", "status mark-active rootfs.1"]
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert (state(in_the_field), board.content("B")) == ((State.IDLE, first), b"system one")
+
+
+def test_a_rauc_that_is_gone_when_it_is_to_install_is_no_fault_of_the_release(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one", max_attempts=1)
+    board.deaf_to("install")
+    assert tried(attempt_now) == 3
+    found = in_the_field.journal().state()
+    assert (found.lifecycle, found.setbacks, found.faults) == (State.IDLE, {}, {})
+    assert tried(attempt_now) == 5
+
+
 def test_a_device_without_rauc_waits_and_nothing_is_held_against_the_release(
     in_the_field: Any, board: RaucDevice, attempt_now: Attempt
 ) -> None:
@@ -547,6 +597,73 @@ def test_what_ran_before_the_first_image_is_started_again(
     assert board.restart() == "rootfs.0"
     assert tried(attempt_now, "resume") == 0
     assert state(in_the_field) == (State.IDLE, first)
+
+
+def test_the_first_image_that_did_not_come_up_is_tried_with_another_restart(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    assert tried(attempt_now) == 5
+    board.broken = {"B"}
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert in_the_field.event("update.failed")["data"]["reasons"] == ["state.component"]
+    board.broken = set()
+    board.forget()
+    brought_in(in_the_field, board, attempt_now)
+    assert board.booted == "B"
+
+
+def test_a_boot_loader_that_goes_back_behind_the_first_image_is_seen(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    board.broken = {"B"}
+    assert board.restart() == "rootfs.0"
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, None)
+    assert in_the_field.event("eligibility.lost")["data"]["reasons"] == ["state.component"]
+
+
+def test_what_ran_before_the_first_image_and_was_written_over_is_no_way_back(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    in_the_field.release("1.0.0", counter=1)
+    assert tried(attempt_now) == 0
+    in_the_field.commit()
+    release(in_the_field, board, "1.1.0", 2, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.2.0", 3, b"system two")
+    board.cut("before", "install")
+    assert attempt_in_a_process(in_the_field, board).returncode == -9
+    in_the_field.withdraw("1.1.0")
+    in_the_field.withdraw("1.2.0")
+    board.forget()
+    assert tried(attempt_now) == 1
+    assert state(in_the_field) == (State.IDLE, None)
+    assert (board.booted, board.calls) == ("B", []), "nobody knows what lies beside"
+    entered = in_the_field.event("safe-mode.entered")["data"]["detail"]["tried"]
+    assert "no slot holds" in entered["pvc-classifier 1.0.0"]
+
+
+def test_a_set_that_fails_after_a_release_without_an_image_goes_back_to_what_ran_under_it(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    in_the_field.release("1.1.0", counter=2)
+    assert tried(attempt_now) == 0
+    in_the_field.commit()
+    second = in_the_field.journal().state().active
+    release(in_the_field, board, "1.2.0", 3, b"system two")
+    brought_in(in_the_field, board, attempt_now)
+    assert board.booted == "A"
+    in_the_field.withdraw("1.2.0")
+    assert tried(attempt_now) == 5
+    assert board.restart() == "rootfs.1"
+    assert tried(attempt_now, "resume") == 0
+    assert (state(in_the_field), board.booted) == ((State.IDLE, second), "B")
 
 
 def test_a_later_release_without_an_image_leaves_the_one_that_runs(
