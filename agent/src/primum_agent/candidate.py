@@ -233,6 +233,7 @@ class CandidateWork:
             store=device.store,
             bench=device.bench,
             scratch=device.layout.scratch,
+            hardware=device.settings.hardware_id,
             active=None if in_use is None else in_use.release,
         )
         if proof.fact is SelfTestFact.PASSED:

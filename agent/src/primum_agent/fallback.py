@@ -269,6 +269,7 @@ def obstacle_to(device: Device, judge: Judge, held: Generation) -> str | None:
         store=device.store,
         bench=device.bench,
         scratch=device.layout.scratch,
+        hardware=device.settings.hardware_id,
     )
     verdict = judge.ask(
         held.release,

@@ -46,6 +46,7 @@ def prove(
     store: ContentStore,
     bench: Bench,
     scratch: Path,
+    hardware: str,
     active: str | None = None,
 ) -> Proof:
     """Run the self-test of a release whose files are whole in the store.
@@ -55,6 +56,7 @@ def prove(
         store: the content store.
         bench: what runs the model.
         scratch: an existing folder to work in; nothing is left in it.
+        hardware: the kind of hardware that this device is.
         active: the manifest of the release that the device would leave for this one; None where
             nothing is active, and on the way back: an older release cannot know the decisions of
             the one that came after it, and a device must always be able to go back.
@@ -81,6 +83,7 @@ def prove(
                     active=active,
                     original=manifest.original.sha256 if manifest.original else None,
                 ),
+                hardware=hardware,
             )
     except RefusedError as error:
         return Proof(

@@ -202,6 +202,16 @@ def _specification(plan: ReleasePlan, folder: Path, fixtures: bytes) -> bytes:
             found=f"sha256 {digest}, {cases} cases",
             expected=f"sha256 {spec.fixtures.digest.sha256}, {spec.fixtures.cases} cases",
         )
+    performance = spec.performance
+    if performance is not None and not set(plan.hardware) <= set(performance.limits):
+        raise UsageError(
+            "The self-test states no limits for hardware that the release is for.",
+            reason=Reason.USAGE,
+            where=where,
+            found="limits for " + ", ".join(sorted(performance.limits)),
+            expected="limits for " + ", ".join(sorted(plan.hardware)),
+            remedy="No device of that kind could ever pass it: state them, or leave it out.",
+        )
     if spec.component != plan.component:
         raise UsageError(
             "The self-test specification is about another component.",

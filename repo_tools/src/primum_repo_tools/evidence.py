@@ -61,7 +61,8 @@ def check_artifacts(draft: Draft) -> None:
 def run_self_test(draft: Draft) -> SelfTestResult:
     """Run the device's own self-test on this machine and keep its report beside the manifest.
 
-    As on a device where the previous release is the active one.
+    As on a device where the previous release is the active one, and held to the limits of the
+    first hardware that the release is for: what is too slow or too large here will be so there.
 
     Raises:
         RefusedError: a file of the release is not the one that was built.
@@ -84,6 +85,7 @@ def run_self_test(draft: Draft) -> SelfTestResult:
                 active=draft.manifest.previous.sha256 if draft.manifest.previous else None,
                 original=draft.manifest.original.sha256 if draft.manifest.original else None,
             ),
+            hardware=draft.manifest.compatibility.hardware[0],
         )
     write_durably(draft.folder / SELF_TEST_FILE, result.report.to_bytes())
     return result

@@ -136,3 +136,31 @@ def test_a_file_changed_after_the_build_is_not_signed(story: Any) -> None:
 def test_any_bytes_as_a_plan_are_refused_clearly(data: bytes) -> None:
     with pytest.raises(PrimumError):
         parse_settings(ReleasePlan, data, where="release.toml")
+
+
+def test_a_release_for_hardware_without_limits_is_not_built(story: Any) -> None:
+    """Danger: devices of the second kind get a release that none of them could ever pass."""
+    plan = story.plan("1.0.0")
+    speed = """
+[[self_test.tests]]
+id = "speed"
+level = "performance"
+quality_criterion = "latency"
+risk_control_ref = "RC-2"
+mandatory = true
+on_failure = "refuse"
+warm_up = 1
+repetitions = 1
+rounds = 3
+limits = { cardiowear-2 = { p95_ms = 2000 } }
+"""
+    plan.write_text(plan.read_text() + speed)
+    story.run("release", "build", story.engineering, plan)
+    story.run("release", "check", story.engineering, "pvc-classifier", "1.0.0")
+    hardware = 'hardware = ["cardiowear-2"]'
+    assert hardware in plan.read_text()
+    plan.write_text(plan.read_text().replace(hardware, 'hardware = ["cardiowear-2", "patch-1"]'))
+    answer = story.try_run("release", "build", story.engineering, plan)
+    assert answer.code == 2
+    assert "no limits for hardware that the release is for" in answer.err
+    assert "patch-1" in answer.err

@@ -29,7 +29,7 @@ def result(value, cases=12, **members):
         "inputs": [{"name": "x", "dtype": "float32", "shape": ["n", 8]}],
         "outputs": [{"name": "p", "dtype": "float32", "shape": ["n", 1]}],
         "values": [{"name": "p", "dtype": "float32", "data": block}], "failedCases": [],
-        "latenciesUs": [1] * 12, **members}) + "\\n"
+        "loadsUs": [1], "latenciesUs": [1] * 12, **members}) + "\\n"
 """
 
 

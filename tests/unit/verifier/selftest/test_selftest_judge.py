@@ -45,6 +45,7 @@ class Bench:
         self.values = list(self.fixtures.references["p"].numbers())
         self.members: dict[str, Any] = {}
         self.ending = Ending.REPORTED
+        self.hardware: str | None = "cardiowear-2"
 
     def judge(self) -> SelfTestResult:
         """What the judgement makes of the present values and members."""
@@ -59,6 +60,7 @@ class Bench:
             "outputs": [{"name": "p", "dtype": "float32", "shape": ["n", 1]}],
             "values": [block],
             "failedCases": [],
+            "loadsUs": [5000],
             "latenciesUs": [100] * len(self.fixtures.cases),
             **self.members,
         }
@@ -86,6 +88,7 @@ class Bench:
             subject=Subject(spec="0" * 64, model="0" * 64, fixtures=self.digest),
             fixtures=self.fixtures,
             run=run,
+            hardware=self.hardware,
         )
 
     def change(self, name: str, **members: Any) -> None:

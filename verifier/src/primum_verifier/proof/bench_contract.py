@@ -5,7 +5,8 @@ A bench is any program that loads a model, runs the cases it is given and report
 the inputs alone: what is expected of them never enters the process that loads the model, so a
 model that took the process over still cannot answer right without computing it.
 
-The request is one line of JSON and then the inputs, case by case, as the little-endian bytes of
+The request is one line of JSON with the model, the interface and how times are to be taken, and
+then the inputs, case by case, as the little-endian bytes of
 their type in C order.  The answer is two lines of JSON on a descriptor of its own: :class:`Ready`
 before the model is opened, :class:`Observations` after the run; or :class:`Unable` when the run
 cannot begin.
@@ -27,6 +28,7 @@ from primum_verifier.proof.selftest_spec import (
     MAX_CASES,
     MAX_OUTPUT_BYTES,
     MAX_RANK,
+    MAX_ROUNDS,
     MAX_TENSORS,
     TensorSpec,
 )
@@ -38,6 +40,9 @@ Shown = Annotated[str, StringConstraints(max_length=600)]
 
 Fact = Annotated[str, StringConstraints(max_length=120)]
 Microseconds = Annotated[int, Field(ge=0, le=3_600_000_000)]
+
+
+Round = Annotated[tuple[Microseconds, ...], Field(max_length=MAX_CASES)]
 
 
 class Runtime(Document):
@@ -102,7 +107,11 @@ class OutputBlock(Document):
 
 
 class Observations(Document):
-    """What the bench says happened.  ``failed_cases`` have no value, whatever their bytes are."""
+    """What the bench says happened.  ``failed_cases`` have no value, whatever their bytes are.
+
+    ``loads_us`` is how long each loading took; ``latencies_us`` how long each run of the first
+    round took, and ``again_us`` those of every further round.
+    """
 
     frame: Literal["result"]
     loaded: bool
@@ -114,7 +123,14 @@ class Observations(Document):
     failed_cases: Annotated[
         tuple[Annotated[int, Field(ge=0, lt=MAX_CASES)], ...], Field(max_length=MAX_CASES)
     ]
-    latencies_us: Annotated[tuple[Microseconds, ...], Field(max_length=MAX_CASES)]
+    loads_us: Annotated[tuple[Microseconds, ...], Field(max_length=MAX_ROUNDS)]
+    latencies_us: Round
+    again_us: Annotated[tuple[Round, ...], Field(max_length=MAX_ROUNDS)] = ()
+
+    @property
+    def rounds_us(self) -> tuple[tuple[int, ...], ...]:
+        """The times of every round in which a case ran."""
+        return tuple(times for times in (self.latencies_us, *self.again_us) if times)
 
     def of_cases(self, output: TensorSpec, *, count: int) -> tuple[bytes | None, ...]:
         """The bytes of ``output`` in each case.

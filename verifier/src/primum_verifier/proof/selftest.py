@@ -91,6 +91,7 @@ def judge_selftest(
     run: BenchRun | None,
     refusal: RefusedError | None = None,
     baselines: Baselines | None = None,
+    hardware: str | None = None,
 ) -> SelfTestResult:
     """Judge one self-test.
 
@@ -102,6 +103,8 @@ def judge_selftest(
         refusal: why the bench was not started: the model's or the fixtures' own fault.
         baselines: the earlier releases; None where nobody said which, and then no comparison with
             them is evaluable.
+        hardware: the kind of hardware whose limits count; None where nobody said which, and then
+            no budget is evaluable.
 
     Returns:
         The result.  It is *passed* only when a bench reported, no test asks for refusal, every
@@ -110,7 +113,7 @@ def judge_selftest(
     problems: tuple[str, ...] = ()
     if fixtures is not None:
         problems = fixture_problems(spec, fixtures, fixtures_sha256=subject.fixtures)
-    trial = Trial(spec, subject, fixtures, problems, refusal, run, baselines)
+    trial = Trial(spec, subject, fixtures, problems, refusal, run, baselines, hardware)
     tests = tuple(_outcome(test, trial) for test in spec.tests)
     overall, blame = _whole(tests, trial)
     reason = _reason(overall, trial)
@@ -230,6 +233,7 @@ def _report(
         ),
         active=_digest(trial.baselines.active) if trial.baselines is not None else None,
         original=_digest(trial.baselines.original) if trial.baselines is not None else None,
+        hardware=trial.hardware,
         overall=overall,
         reason=reason,
         blame=blame,

@@ -19,6 +19,7 @@ from primum_verifier.proof.baselines import decision_word, held_against
 from primum_verifier.proof.bench_contract import FoundTensors, Observations
 from primum_verifier.proof.element_types import Number
 from primum_verifier.proof.fixtures import NO_DECISION, Fixtures
+from primum_verifier.proof.performance import performance
 from primum_verifier.proof.selftest_result import (
     MAX_CASES_SHOWN,
     CaseDeviation,
@@ -28,7 +29,6 @@ from primum_verifier.proof.selftest_spec import (
     BATCH,
     FunctionalTest,
     NumericTest,
-    PerformanceTest,
     Point,
     SafetyFunctionTest,
     SelfTestSpec,
@@ -39,7 +39,6 @@ from primum_verifier.proof.trial import Finding, Trial, absent, not_run
 
 _GRAVITY = (TestStatus.FAIL, TestStatus.ABSENT, TestStatus.NOT_RUN, TestStatus.SUCCESS)
 _OTHER_INTERFACE = Reason.COMPAT_CONTRACT
-_P95 = 0.95
 
 
 def decide(value: Number, *, threshold: decimal.Decimal) -> int:
@@ -263,24 +262,6 @@ def _flips(
             )
 
 
-def _performance(test: Test, trial: Trial) -> Finding:
-    assert isinstance(test, PerformanceTest)  # noqa: S101 - as above
-    expected = f"p95 at most {test.p95_ms} ms, peak at most {test.peak_rss_mib} MiB"
-    seen, run = trial.observations, trial.run
-    if seen is None or run is None or not seen.latencies_us or run.peak_rss_kib == 0:
-        return not_run(trial, expected)
-    ordered = sorted(seen.latencies_us)
-    p95 = ordered[math.ceil(_P95 * len(ordered)) - 1] / 1000
-    peak = run.peak_rss_kib / 1024
-    slow, large = p95 > test.p95_ms, peak > test.peak_rss_mib
-    return Finding(
-        status=TestStatus.FAIL if slow or large else TestStatus.SUCCESS,
-        found=f"p95 {p95:.3f} ms, peak {peak:.1f} MiB",
-        expected=expected,
-        worst=f"slowest {ordered[-1] / 1000:.3f} ms",
-    )
-
-
 LEVELS: Final[dict[str, Callable[[Test, Trial], Finding]]] = {
     "integrity": _integrity,
     "load": _load,
@@ -288,7 +269,7 @@ LEVELS: Final[dict[str, Callable[[Test, Trial], Finding]]] = {
     "numeric": _numeric,
     "functional": _functional,
     "safety-function": _safety_function,
-    "performance": _performance,
+    "performance": performance,
 }
 """The judge of each level."""
 

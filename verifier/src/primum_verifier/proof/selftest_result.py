@@ -133,7 +133,8 @@ class SubjectDigests(Document):
 class SelfTestReport(Document):
     """The evidence: what was tested, on what, under which confinement, with which result.
 
-    ``active`` and ``original`` are the manifests of the earlier releases that it was held against.
+    ``active`` and ``original`` are the manifests of the earlier releases that it was held against,
+    ``hardware`` is the kind of hardware whose limits it was held to.
     """
 
     schema_version: SchemaVersion
@@ -143,6 +144,7 @@ class SelfTestReport(Document):
     subject: SubjectDigests
     active: DigestSet | None = None
     original: DigestSet | None = None
+    hardware: Slug | None = None
     overall: Annotated[Overall, Field(strict=False)]
     reason: Annotated[Reason, Field(strict=False)] | None = None
     blame: Annotated[Blame, Field(strict=False)]

@@ -48,6 +48,15 @@ MAX_OUTPUT_BYTES = 8 * MIB
 """What all outputs of all cases may hold together: they pass through a report and are compared
 one number at a time."""
 
+MAX_ROUNDS = 20
+"""Rounds of timing: a device that is busy for all of them is told so and tries again later."""
+
+MAX_WARM_UP = 1000
+"""Runs before timing begins."""
+
+MAX_HARDWARE = 100
+"""Kinds of hardware that one test may state limits for; a manifest names no more."""
+
 MAX_COHORTS = 64
 """Cohorts that one test may name."""
 
@@ -254,12 +263,47 @@ class SafetyFunctionTest(_Test):
     cohort: Member
 
 
+class Budget(Document):
+    """What a model may take on one kind of hardware; a limit that is not stated is none.
+
+    Times are wall-clock milliseconds: ``load_ms`` for loading the model, the others for one case;
+    ``peak_rss_mib`` is the highest resident memory of the process that runs it.
+    """
+
+    load_ms: Positive | None = None
+    p50_ms: Positive | None = None
+    p95_ms: Positive | None = None
+    p99_ms: Positive | None = None
+    peak_rss_mib: Annotated[
+        Annotated[int, Field(ge=1, le=MAX_MEMORY_MIB)] | None, Field(alias="peakRssMiB")
+    ] = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("a budget without a limit")
+        return self
+
+    @property
+    def latency_us(self) -> dict[str, int]:
+        """The limits for one case in microseconds, by the names of ``latency.RANKS``."""
+        stated = {"p50": self.p50_ms, "p95": self.p95_ms, "p99": self.p99_ms}
+        return {name: limit * 1000 for name, limit in stated.items() if limit is not None}
+
+
 class PerformanceTest(_Test):
-    """The model keeps its time and memory on this hardware."""
+    """The model keeps its time and memory on this hardware.
+
+    A round runs every case ``repetitions`` times, after ``warm_up`` runs that are not counted.
+    One round within the limits is enough; up to ``rounds`` are made, the next only where the last
+    was not, and as long as the time limit leaves room.
+    """
 
     level: Literal["performance"]
-    p95_ms: Positive
-    peak_rss_mib: Annotated[int, Field(alias="peakRssMiB", ge=1, le=MAX_MEMORY_MIB)]
+    warm_up: Annotated[int, Field(ge=0, le=MAX_WARM_UP)]
+    repetitions: Annotated[int, Field(ge=1, le=MAX_CASES)]
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)]
+    limits: Annotated[dict[Slug, Budget], Field(min_length=1, max_length=MAX_HARDWARE)]
 
 
 Test = Annotated[
@@ -314,6 +358,11 @@ class SelfTestSpec(Document):
             raise ValueError("minTests is more than there are tests")
         if not any(test.mandatory and test.level in self.COMPARING for test in self.tests):
             raise ValueError("no mandatory test compares an output: this would prove nothing")
+        performance = [test for test in self.tests if isinstance(test, PerformanceTest)]
+        if len(performance) > 1:
+            raise ValueError("there is more than one performance test: one states all limits")
+        if any(test.repetitions * self.fixtures.cases > MAX_CASES for test in performance):
+            raise ValueError(f"a round has more than {MAX_CASES} runs")
         self._check_operating_point()
         return self
 
@@ -331,6 +380,11 @@ class SelfTestSpec(Document):
             raise ValueError("the operating point does not say at which element of its output")
         if point.element is not None and point.element >= elements:
             raise ValueError("the operating point is at an element that its output does not have")
+
+    @property
+    def performance(self) -> PerformanceTest | None:
+        """How times are to be taken; None where nobody asks for them."""
+        return next((test for test in self.tests if isinstance(test, PerformanceTest)), None)
 
     @property
     def point(self) -> Point:

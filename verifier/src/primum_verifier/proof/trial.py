@@ -42,6 +42,7 @@ class Trial:
     refusal: RefusedError | None
     run: BenchRun | None
     baselines: Baselines | None
+    hardware: str | None
 
     @property
     def observations(self) -> Observations | None:

@@ -79,7 +79,13 @@ class Bench(Protocol):
     """The port: whatever can run a model on known inputs and say what it saw."""
 
     def run(
-        self, *, model: Path, fixtures: Fixtures, spec: SelfTestSpec, scratch: Path
+        self,
+        *,
+        model: Path,
+        fixtures: Fixtures,
+        spec: SelfTestSpec,
+        scratch: Path,
+        hardware: str | None = None,
     ) -> BenchRun:
         """Run ``model`` on every case of ``fixtures``.
 
@@ -88,6 +94,8 @@ class Bench(Protocol):
             fixtures: known inputs; they fit the interface of ``spec``.
             spec: names the interface, the time limit (seconds) and the memory limit (MiB).
             scratch: an existing folder; nothing is left in it.
+            hardware: the kind of hardware whose limits say when enough rounds were timed; without
+                it one round is enough.
 
         Returns:
             How it ended and what was reported.
@@ -112,7 +120,13 @@ class ConfinedBench:
     clock: Callable[[], float] = time.monotonic
 
     def run(
-        self, *, model: Path, fixtures: Fixtures, spec: SelfTestSpec, scratch: Path
+        self,
+        *,
+        model: Path,
+        fixtures: Fixtures,
+        spec: SelfTestSpec,
+        scratch: Path,
+        hardware: str | None = None,
     ) -> BenchRun:
         """See :class:`Bench`.
 
@@ -127,7 +141,8 @@ class ConfinedBench:
         reading, writing = os.pipe()
         home = make_home(scratch)
         try:
-            with os.fdopen(_request(model, fixtures, spec, self.required), "rb") as request:
+            asked = _request(model, fixtures, spec, required=self.required, hardware=hardware)
+            with os.fdopen(asked, "rb") as request:
                 process = start_confined(
                     (*self.command, str(writing)), request.fileno(), writing, home
                 )
@@ -179,6 +194,7 @@ class FakeBench:
         fixtures: Fixtures,
         spec: SelfTestSpec,
         scratch: Path,  # noqa: ARG002 - it needs no place to run in
+        hardware: str | None = None,  # noqa: ARG002 - it takes the same time everywhere
     ) -> BenchRun:
         """See :class:`Bench`."""
         self.asked.append(model)
@@ -207,6 +223,7 @@ class FakeBench:
 
 def expected_observations(fixtures: Fixtures, spec: SelfTestSpec) -> Observations:
     """What a bench reports of a model that computes what the fixtures expect."""
+    repetitions = 1 if spec.performance is None else spec.performance.repetitions
     return Observations(
         frame="result",
         loaded=True,
@@ -219,7 +236,8 @@ def expected_observations(fixtures: Fixtures, spec: SelfTestSpec) -> Observation
             for name, array in fixtures.references.items()
         ),
         failed_cases=(),
-        latencies_us=(1,) * len(fixtures.cases),
+        loads_us=(1,),
+        latencies_us=(1,) * len(fixtures.cases) * repetitions,
     )
 
 
@@ -231,8 +249,31 @@ def _as_asked(tensor: TensorSpec) -> dict[str, object]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.call_shape}
 
 
+def _timing(spec: SelfTestSpec, hardware: str | None) -> dict[str, object]:
+    """How times are to be taken, and what is enough of them.
+
+    A bench that knows the limits gains nothing: one that wanted to could make up any time.
+    """
+    test = spec.performance
+    if test is None:
+        return {"warmUp": 1, "repetitions": 1, "rounds": 1, "latencyUs": {}, "loadUs": None}
+    budget = test.limits.get(hardware or "")
+    return {
+        "warmUp": test.warm_up,
+        "repetitions": test.repetitions,
+        "rounds": 1 if budget is None else test.rounds,
+        "latencyUs": {} if budget is None else budget.latency_us,
+        "loadUs": None if budget is None or budget.load_ms is None else budget.load_ms * 1000,
+    }
+
+
 def _request(
-    model: Path, fixtures: Fixtures, spec: SelfTestSpec, required: frozenset[Confinement]
+    model: Path,
+    fixtures: Fixtures,
+    spec: SelfTestSpec,
+    *,
+    required: frozenset[Confinement],
+    hardware: str | None,
 ) -> int:
     """The request in memory: one line of JSON, then the inputs case by case."""
     arrays = {array.name: array for array in fixtures.inputs}
@@ -244,6 +285,7 @@ def _request(
         "parent": os.getpid(),
         "required": sorted(required),
         "cases": len(fixtures.cases),
+        "timing": {**_timing(spec, hardware), "seconds": spec.total_time_limit_seconds},
         "inputs": list(map(_as_asked, spec.interface.inputs)),
         "outputs": list(map(_as_asked, spec.interface.outputs)),
     }

@@ -43,11 +43,14 @@ class ListeningBench:
         fixtures: Fixtures,
         spec: SelfTestSpec,
         scratch: Path,
+        hardware: str | None = None,
     ) -> BenchRun:
         """See :class:`~primum_verifier.shell.bench.Bench`."""
         with elapsed_line(
             "self-test", most_seconds=spec.total_time_limit_seconds, stream=self.stream
         ):
-            run = self.bench.run(model=model, fixtures=fixtures, spec=spec, scratch=scratch)
+            run = self.bench.run(
+                model=model, fixtures=fixtures, spec=spec, scratch=scratch, hardware=hardware
+            )
         self.observed = observe(spec=spec, fixtures=fixtures, run=run, baselines=self.baselines)
         return run

@@ -28,6 +28,7 @@ def self_test(
     scratch: Path,
     bench: Bench = REFERENCE_BENCH,
     baselines: Baselines | None = None,
+    hardware: str | None = None,
 ) -> SelfTestResult:
     """Prove that this machine computes with ``model`` what was validated.
 
@@ -42,6 +43,8 @@ def self_test(
         bench: the port that runs the model; by default a confined process.
         baselines: the earlier releases that it may have to be no worse than; without them a test
             that asks for it cannot be passed.
+        hardware: the kind of hardware whose limits count: the device's own, or the one that a
+            machine of the release side stands in for; without it no budget can be judged.
 
     Returns:
         The result with its report; only ``passed`` allows activation.
@@ -68,7 +71,9 @@ def self_test(
         signed, known, fixtures_sha256=subject.fixtures
     )
     if known is not None and ready and refusal is None:
-        run = bench.run(model=model, fixtures=known, spec=signed, scratch=scratch)
+        run = bench.run(
+            model=model, fixtures=known, spec=signed, scratch=scratch, hardware=hardware
+        )
     return judge_selftest(
         spec=signed,
         subject=subject,
@@ -76,6 +81,7 @@ def self_test(
         run=run,
         refusal=refusal,
         baselines=baselines,
+        hardware=hardware,
     )
 
 

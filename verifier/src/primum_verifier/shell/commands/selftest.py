@@ -144,6 +144,7 @@ def _run_now(options: argparse.Namespace, folder: Path) -> SelfTestView:
         scratch=folder,
         bench=bench,
         baselines=baselines,
+        hardware=manifest.compatibility.hardware[0],
     )
     # What was run is what was checked, even where somebody changed a folder in between.
     release.require_subject(result.report)
