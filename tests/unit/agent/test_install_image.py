@@ -666,6 +666,51 @@ def test_a_set_that_fails_after_a_release_without_an_image_goes_back_to_what_ran
     assert (state(in_the_field), board.booted) == ((State.IDLE, second), "B")
 
 
+def test_an_image_that_only_lay_beside_is_not_what_ran_before(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    in_the_field.release("1.0.0", counter=1)
+    assert tried(attempt_now) == 0
+    in_the_field.commit()
+    release(in_the_field, board, "1.1.0", 2, b"system one")
+    brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.2.0", 3, b"system two")
+    board.no_reboot(1)
+    assert tried(attempt_now) == 3
+    assert (board.content("A"), board.primary) == (b"system two", "B")
+    in_the_field.withdraw("1.1.0")
+    in_the_field.withdraw("1.2.0")
+    board.forget()
+    assert tried(attempt_now) == 1
+    assert state(in_the_field) == (State.IDLE, None)
+    assert (board.primary, board.reboots) == ("B", 0)
+
+
+def test_an_image_that_comes_a_second_time_goes_back_to_what_ran_before_this_time(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    for counter, content in enumerate((b"one", b"two", b"three"), start=1):
+        release(in_the_field, board, f"1.{counter}.0", counter, content)
+        brought_in(in_the_field, board, attempt_now)
+    in_the_field.release("1.4.0", counter=4)
+    assert tried(attempt_now) == 0
+    in_the_field.commit()
+    fourth = in_the_field.journal().state().active
+    board.forget()
+    release(in_the_field, board, "1.5.0", 5, b"two")
+    assert tried(attempt_now) == 5
+    assert board.calls == ["status mark-active rootfs.0"], "it lies there already"
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    for minor in (1, 2, 3, 5):
+        in_the_field.withdraw(f"1.{minor}.0")
+    assert tried(attempt_now) == 5
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert (state(in_the_field), board.booted) == ((State.IDLE, fourth), "B")
+    assert board.content("B") == b"three"
+
+
 def test_a_later_release_without_an_image_leaves_the_one_that_runs(
     in_the_field: Any, board: RaucDevice, attempt_now: Attempt
 ) -> None:
