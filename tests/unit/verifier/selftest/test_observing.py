@@ -49,13 +49,16 @@ def seen_of(
     arrays: Arrays,
     *,
     baselines: Baselines | None = None,
+    hardware: str | None = None,
     **members: Any,
 ) -> Observed:
     """What is drawn where the bench reported the reference values of ``arrays``."""
     computed = {name: array for name, array in arrays.items() if name.startswith("reference.")}
     other = read_fixtures(_npz({**arrays, **computed}))
     said = expected_observations(other, spec).model_copy(update=members)
-    observed = observe(spec=spec, fixtures=fixtures, run=ended(said), baselines=baselines)
+    observed = observe(
+        spec=spec, fixtures=fixtures, run=ended(said), baselines=baselines, hardware=hardware
+    )
     assert observed is not None
     return observed
 
@@ -340,6 +343,71 @@ def test_every_run_stands_in_one_bar(build: Build, times: tuple[int, ...]) -> No
     assert float(seen.bins[0].from_ms) <= float(seen.fastest_ms)
     if (last := seen.bins[-1].to_ms) is not None:
         assert float(seen.slowest_ms) < float(last)
+
+
+def timed(build: Build, **budget: int) -> tuple[SelfTestSpec, Fixtures, Arrays]:
+    """A specification with limits for one kind of hardware, and a round of all twelve cases."""
+    arrays = build["cases"]()
+    tests = list(build["specification"](build["npz"](arrays))["tests"])
+    tests[-1] = {
+        **{name: tests[-1][name] for name in ("id", "level", "qualityCriterion", "riskControlRef")},
+        "mandatory": True, "onFailure": "refuse", "warmUp": 0, "repetitions": 1, "rounds": 3,
+        "limits": {"cardiowear-2": budget},
+    }  # fmt: skip
+    return (*parts(build, arrays, tests=tests), arrays)
+
+
+def test_the_round_that_was_judged_is_drawn(build: Build) -> None:
+    """The first within the limits, though a later one was faster; loading and limits beside it."""
+    spec, fixtures, arrays = timed(build, p95Ms=2, loadMs=300)
+    slow, right, fast = ((at,) * 12 for at in (9000, 1500, 100))
+    asked: Arrays = {"latencies_us": slow, "again_us": (right, fast), "loads_us": (4000, 3000)}
+    seen = seen_of(spec, fixtures, arrays, hardware="cardiowear-2", **asked).latencies
+    assert seen is not None
+    assert (seen.runs, seen.p95_ms) == (12, "1.500")
+    assert [(one.p95_ms, one.judged) for one in seen.rounds] == [
+        ("9.000", False),
+        ("1.500", True),
+        ("0.100", False),
+    ]
+    assert seen.loads_ms == ("4.000", "3.000")
+    assert [(one.what, one.ms) for one in seen.limits] == [("load", "300"), ("p95", "2")]
+
+
+@pytest.mark.parametrize("hardware", [None, "another"])
+def test_without_limits_for_this_hardware_no_round_is_judged(
+    build: Build, hardware: str | None
+) -> None:
+    spec, fixtures, arrays = timed(build, p50Ms=2)
+    asked: Arrays = {"latencies_us": (9000,) * 12, "again_us": ((100,) * 12,)}
+    seen = seen_of(spec, fixtures, arrays, hardware=hardware, **asked).latencies
+    assert seen is not None
+    assert (seen.p95_ms, seen.limits) == ("9.000", ())
+    assert not any(one.judged for one in seen.rounds)
+
+
+def test_a_round_that_broke_off_is_drawn_only_where_there_is_no_other(build: Build) -> None:
+    spec, fixtures, arrays = timed(build, p50Ms=2)
+    broken, whole = (1,) * 7, (100,) * 12
+    seen = seen_of(
+        spec, fixtures, arrays, hardware="cardiowear-2", latencies_us=broken, again_us=(whole,)
+    ).latencies
+    assert seen is not None
+    assert [(one.runs, one.judged) for one in seen.rounds] == [(12, True)]
+    seen = seen_of(spec, fixtures, arrays, hardware="cardiowear-2", latencies_us=broken).latencies
+    assert seen is not None
+    assert [(one.runs, one.judged) for one in seen.rounds] == [(7, False)]
+
+
+def test_one_run_that_was_held_up_hides_no_other(build: Build) -> None:
+    """63 runs of 40 to 55 microseconds and one of nine milliseconds: still several bars."""
+    arrays = build["cases"]()
+    spec, fixtures = parts(build, arrays)
+    times = (*(40 + number % 16 for number in range(63)), 9000)
+    seen = seen_of(spec, fixtures, arrays, latencies_us=times).latencies
+    assert seen is not None
+    assert sum(one.runs > 1 for one in seen.bins) >= 3
+    assert (seen.bins[-1].to_ms, seen.bins[-1].runs) == (None, 1)
 
 
 def test_percentiles_are_nearest_ranks(build: Build) -> None:

@@ -19,8 +19,8 @@ import pytest
 from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
 from primum_verifier.proof.confinement import Confinement
 from primum_verifier.proof.selftest_result import SelfTestReport
-from primum_verifier.shell.selftest_text import WIDTH
 from primum_verifier.shell.selftest_view import SelfTestView
+from primum_verifier.shell.terminal import WIDTH
 
 COMMAND = (sys.executable, "-m", "primum_verifier.shell.cli", "selftest")
 
@@ -185,11 +185,22 @@ def test_a_file_that_the_manifest_does_not_name_is_not_run(draft: Drafted, name:
     draft.more = {"limits.json": b'{"threshold":"0.5"}'}
     draft.write()
     path = draft.folder / "files" / name
-    path.write_bytes(path.read_bytes() + b" ")
-    told = draft.json(code=1)
-    assert (told["outcome"], told["reason"]) == ("error", "artifact.digest")
-    assert told["where"] == name
-    assert "Nothing was run" in told["remedy"]
+    whole = path.read_bytes()
+    for spoilt in (whole + b" ", whole[:-1] + bytes([whole[-1] ^ 1])):
+        path.write_bytes(spoilt)
+        told = draft.json(code=1)
+        assert (told["outcome"], told["reason"]) == ("error", "artifact.digest")
+        assert told["where"] == name
+        assert "Nothing was run" in told["remedy"]
+
+
+def test_a_length_that_is_not_the_files_is_not_run(draft: Drafted) -> None:
+    """A device refuses such a release too, whatever its digests are."""
+    path = draft.folder / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    manifest["items"][0]["length"] += 1
+    path.write_bytes(canonical_json(manifest))
+    assert draft.json(code=1)["reason"] == "artifact.digest"
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "selftest.json", "fixtures.npz"])

@@ -13,11 +13,13 @@ import pytest
 from primum_verifier.core.document import parse_document
 from primum_verifier.proof.confinement import Confinement
 from primum_verifier.shell.markup import Markup, joined, tag
+from primum_verifier.shell.observed_page import SHOWN_CASES
 from primum_verifier.shell.page_style import STYLE
 from primum_verifier.shell.plots import Dot, deviation_plot
-from primum_verifier.shell.selftest_page import SHOWN_CASES, selftest_page
-from primum_verifier.shell.selftest_text import WIDTH, selftest_text
+from primum_verifier.shell.selftest_page import selftest_page
+from primum_verifier.shell.selftest_text import selftest_text
 from primum_verifier.shell.selftest_view import SelfTestView
+from primum_verifier.shell.terminal import WIDTH
 
 ELEMENTS = {
     *("html", "head", "meta", "title", "style", "body", "header", "section", "h1", "h2", "p"),
@@ -181,6 +183,15 @@ def content(words: str = "") -> dict[str, Any]:
                     {"fromMs": "0.060", "toMs": "0.080", "runs": 0},
                     {"fromMs": "0.080", "runs": 1},
                 ],
+                "rounds": [
+                    {
+                        "runs": 12, "p50Ms": f"0.{number}", "p95Ms": f"1.{number}",
+                        "p99Ms": f"2.{number}", "judged": number == 43,
+                    }
+                    for number in (42, 43)
+                ],
+                "loadsMs": ["4.100", "3.900"],
+                "limits": [{"what": "load", "ms": "300"}, {"what": "p95", "ms": "200"}],
             },
         },
     }  # fmt: skip
@@ -250,8 +261,14 @@ def test_every_number_of_the_page_is_one_of_the_json() -> None:
         assert rows == [[str(number) for number in one.values()] for one in _told_in_order(beside)]
         assert f"sha256 {beside['release']}" in page.ids[f"beside-{beside['baseline']}"]
     latencies = observed["latencies"]
+    assert page.tables["table-rounds"][1:] == [
+        ["1", "12", "0.42", "1.42", "2.42", ""],
+        ["2", "12", "0.43", "1.43", "2.43", "this one"],
+    ]
+    assert "At most: load 300 ms, p95 200 ms" in page.text
+    assert "Loading took 4.100, 3.900 ms" in page.text
     for name, at in latencies.items():
-        if name.endswith("Ms"):
+        if name.endswith("Ms") and name != "loadsMs":
             assert f"{at} ms" in page.text
     titles = [f"{one['fromMs']} ms" for one in latencies["bins"]]
     assert all(title in page.text for title in titles)

@@ -11,7 +11,8 @@ import pytest
 
 from primum_verifier.core.document import parse_document
 from primum_verifier.shell.elapsed import elapsed_line
-from primum_verifier.shell.selftest_text import bar, selftest_text
+from primum_verifier.shell.observed_text import bar
+from primum_verifier.shell.selftest_text import selftest_text
 from primum_verifier.shell.selftest_view import SelfTestView
 
 DIGEST = {"sha256": "ab" * 32}
@@ -66,6 +67,10 @@ pvc-classifier 1.1.0: failed (selftest.failed)
 
   Latency of one case
     12 runs; p50 0.044, p95 0.058, p99 2.747, slowest 2.747 ms
+    at most: load 300, p95 200 ms
+    loading took 4.100, 3.900 ms
+    round 1: 12 runs; p50 0.044, p95 250.000, p99 300.000 ms
+    round 2: 12 runs; p50 0.044, p95 0.058, p99 2.747 ms; judged
            0.040 .. 0.060 ms  ##############################      11
            0.060 .. 0.080 ms                                       0
            0.080 ms and more  ###                                  1
@@ -76,6 +81,7 @@ pvc-classifier 1.1.0: failed (selftest.failed)
                 no-capabilities, seccomp, network
 
   Where it ran
+    held to     the limits for cardiowear-2
     bench       reported after 101 ms
     peak memory 55084 KiB
     runtime     onnxruntime 1.31.1
@@ -119,7 +125,7 @@ def view(**members: Any) -> SelfTestView:
             "schemaVersion": "0.1", "mode": "test", "component": "pvc-classifier",
             "specificationId": "urn:uuid:3f0c5a60-0000-4000-8000-000000000001",
             "subject": {"specification": DIGEST, "model": DIGEST, "fixtures": DIGEST},
-            "active": {"sha256": "cd" * 32},
+            "active": {"sha256": "cd" * 32}, "hardware": "cardiowear-2",
             "overall": "failed", "reason": "selftest.failed", "blame": "release",
             "summary": "numbers fail: 1 of 7 numbers outside the tolerance.",
             "tests": [
@@ -185,6 +191,18 @@ def view(**members: Any) -> SelfTestView:
                     {"fromMs": "0.060", "toMs": "0.080", "runs": 0},
                     {"fromMs": "0.080", "runs": 1},
                 ],
+                "rounds": [
+                    {
+                        "runs": 12, "p50Ms": "0.044", "p95Ms": "250.000", "p99Ms": "300.000",
+                        "judged": False,
+                    },
+                    {
+                        "runs": 12, "p50Ms": "0.044", "p95Ms": "0.058", "p99Ms": "2.747",
+                        "judged": True,
+                    },
+                ],
+                "loadsMs": ["4.100", "3.900"],
+                "limits": [{"what": "load", "ms": "300"}, {"what": "p95", "ms": "200"}],
             },
         },
         **members,

@@ -2,34 +2,65 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from primum_verifier.proof.observed import MAX_BINS, Bin, Latencies
+from primum_verifier.proof.bench_contract import Observations
+from primum_verifier.proof.latency import best_round, ranked
+from primum_verifier.proof.observed import MAX_BINS, Bin, Latencies, RoundTimes, TimeLimit
+from primum_verifier.proof.performance import whole_rounds
+from primum_verifier.proof.selftest_spec import Budget, SelfTestSpec
 
 
-def latencies_of(times_us: Sequence[int]) -> Latencies | None:
-    """Percentiles and histogram of times in microseconds; None where there are none."""
-    if not times_us:
+def latencies_of(
+    spec: SelfTestSpec, seen: Observations, *, hardware: str | None
+) -> Latencies | None:
+    """Times of the round that was judged; None where no case ran.
+
+    A round that broke off is judged by nobody, and drawn only where there is no other.
+
+    Args:
+        spec: the signed specification.
+        seen: what the bench reported.
+        hardware: the kind of hardware whose limits count; None where nobody said which.
+    """
+    whole = whole_rounds(spec, seen)
+    rounds = whole or seen.rounds_us
+    if not rounds:
         return None
-    ordered = sorted(times_us)
-    p95, p99 = _ranked(ordered, 0.95), _ranked(ordered, 0.99)
+    test = spec.performance
+    budget = test.limits.get(hardware or "") if test is not None else None
+    limits = {} if budget is None else budget.latency_us
+    judged, times = best_round(rounds, limits)
+    ordered, found = sorted(times), ranked(times)
     return Latencies(
         runs=len(ordered),
         fastest_ms=_ms(ordered[0]),
-        p50_ms=_ms(_ranked(ordered, 0.50)),
-        p95_ms=_ms(p95),
-        p99_ms=_ms(p99),
+        p50_ms=_ms(found["p50"]),
+        p95_ms=_ms(found["p95"]),
+        p99_ms=_ms(found["p99"]),
         slowest_ms=_ms(ordered[-1]),
         # One run that was held up must not press all others into one bar.
-        bins=tuple(_bins(ordered, until=min(p99, 2 * p95))),
+        bins=tuple(_bins(ordered, until=min(found["p99"], 2 * found["p95"]))),
+        rounds=tuple(
+            _round(times, judged=bool(whole) and budget is not None and place == judged)
+            for place, times in enumerate(rounds)
+        ),
+        loads_ms=tuple(map(_ms, seen.loads_us)),
+        limits=tuple(_limits(budget)),
     )
 
 
-def _ranked(ordered: Sequence[int], share: float) -> int:
-    """The nearest rank, as the test of performance takes it."""
-    return ordered[math.ceil(share * len(ordered)) - 1]
+def _round(times: Sequence[int], *, judged: bool) -> RoundTimes:
+    found = {f"{name}_ms": _ms(value) for name, value in ranked(times).items()}
+    return RoundTimes(runs=len(times), **found, judged=judged)
+
+
+def _limits(budget: Budget | None) -> Iterator[TimeLimit]:
+    if budget is not None and budget.load_ms is not None:
+        yield TimeLimit(what="load", ms=str(budget.load_ms))
+    for name, limit in ({} if budget is None else budget.latency_us).items():
+        yield TimeLimit.model_validate({"what": name, "ms": str(limit // 1000)})
 
 
 def _bins(ordered: Sequence[int], *, until: int) -> Iterable[Bin]:

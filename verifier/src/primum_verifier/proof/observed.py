@@ -11,13 +11,19 @@ say whether this machine decides as was validated, and support no claim of clini
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from primum_verifier.core.document import Count, Decimal, Document, Positive, Sha256, Slug
 from primum_verifier.proof.bench_contract import Fact
-from primum_verifier.proof.selftest_spec import MAX_CASES, MAX_COHORTS, Baseline, Unsigned
+from primum_verifier.proof.selftest_spec import (
+    MAX_CASES,
+    MAX_COHORTS,
+    MAX_ROUNDS,
+    Baseline,
+    Unsigned,
+)
 
 MIN_FOR_INTERVAL = 5
 """Below so many cases an interval says less than the count itself, and none is given."""
@@ -109,8 +115,29 @@ class Bin(Document):
     runs: Count
 
 
+class RoundTimes(Document):
+    """One round of timing; ``judged`` is the one that the test of performance looked at."""
+
+    runs: Positive
+    p50_ms: Unsigned
+    p95_ms: Unsigned
+    p99_ms: Unsigned
+    judged: bool
+
+
+class TimeLimit(Document):
+    """What the signed budget for this hardware allows."""
+
+    what: Literal["load", "p50", "p95", "p99"]
+    ms: Unsigned
+
+
 class Latencies(Document):
-    """How long one run of one case took; percentiles are nearest ranks, as the test takes them."""
+    """How long one run of one case took in the round that was judged, and what stood beside it.
+
+    Percentiles are nearest ranks, as the test takes them; without a budget for this hardware no
+    round is judged and the first is drawn.
+    """
 
     runs: Positive
     fastest_ms: Unsigned
@@ -119,6 +146,9 @@ class Latencies(Document):
     p99_ms: Unsigned
     slowest_ms: Unsigned
     bins: Annotated[tuple[Bin, ...], Field(min_length=1, max_length=MAX_BINS)]
+    rounds: Annotated[tuple[RoundTimes, ...], Field(max_length=MAX_ROUNDS + 1)] = ()
+    loads_ms: Annotated[tuple[Unsigned, ...], Field(max_length=MAX_ROUNDS)] = ()
+    limits: Annotated[tuple[TimeLimit, ...], Field(max_length=4)] = ()
 
 
 class Observed(Document):

@@ -21,7 +21,12 @@ from primum_verifier.proof.selftest_spec import SafetyFunctionTest, SelfTestSpec
 
 
 def observe(
-    *, spec: SelfTestSpec, fixtures: Fixtures, run: BenchRun, baselines: Baselines | None = None
+    *,
+    spec: SelfTestSpec,
+    fixtures: Fixtures,
+    run: BenchRun,
+    baselines: Baselines | None = None,
+    hardware: str | None = None,
 ) -> Observed | None:
     """The numbers of one self-test; None when the bench did not report.
 
@@ -30,11 +35,12 @@ def observe(
         fixtures: what the bench was asked, and what is expected; they fit the interface.
         run: how it ended and what it said.
         baselines: the earlier releases; None where nobody said which.
+        hardware: the kind of hardware whose limits count; None where nobody said which.
     """
     seen = run.observations
     if seen is None:
         return None
-    latencies = latencies_of(seen.latencies_us)
+    latencies = latencies_of(spec, seen, hardware=hardware)
     if not seen.loaded or seen.out_of_memory:
         return Observed(latencies=latencies)
     observed = Observed(shares=case_shares(spec, seen, fixtures), latencies=latencies)

@@ -52,5 +52,7 @@ class ListeningBench:
             run = self.bench.run(
                 model=model, fixtures=fixtures, spec=spec, scratch=scratch, hardware=hardware
             )
-        self.observed = observe(spec=spec, fixtures=fixtures, run=run, baselines=self.baselines)
+        self.observed = observe(
+            spec=spec, fixtures=fixtures, run=run, baselines=self.baselines, hardware=hardware
+        )
         return run

@@ -100,7 +100,8 @@ class SelfTestView(Document):
     def facts(self) -> tuple[tuple[str, str], ...]:
         """Where and how it ran, by name."""
         report, ready = self.report, self.report.environment
-        facts = [
+        facts = [("held to", f"the limits for {report.hardware}")] if report.hardware else []
+        facts += [
             ("bench", f"{report.ending} after {report.wall_milliseconds} ms"),
             ("peak memory", f"{report.peak_rss_kib} KiB" if report.peak_rss_kib else "not known"),
         ]

@@ -12,7 +12,8 @@ drawn, or what --json printed, which holds the values of single cases as well. A
 beside it must be the one that the report is about. Who made a stored report is not verified.
 
 A test may ask to be no worse than the release that is active on a device and than the original one.
-Where --active names no other, the previous release counts as the active one.
+Where --active names no other, the previous release counts as the active one. Limits of time and
+memory are signed for each kind of hardware: --hardware says which one this machine stands in for.
 
 The model runs in a confined process: --require names confinements without which it must not be
 loaded, --bench another program that keeps the same contract. A bench says itself what it held.
@@ -76,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHA256",
         help="the manifest of the release that a device leaves for this one; the previous one "
         "where it is left out",
+    )
+    parser.add_argument(
+        "--hardware",
+        metavar="ID",
+        help="the hardware that this machine stands in for, whose limits of time and memory count; "
+        "the first that the manifest names where it is left out",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write it as one page")
     parser.add_argument(
@@ -144,7 +151,7 @@ def _run_now(options: argparse.Namespace, folder: Path) -> SelfTestView:
         scratch=folder,
         bench=bench,
         baselines=baselines,
-        hardware=manifest.compatibility.hardware[0],
+        hardware=options.hardware or manifest.compatibility.hardware[0],
     )
     # What was run is what was checked, even where somebody changed a folder in between.
     release.require_subject(result.report)
