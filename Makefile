@@ -12,7 +12,7 @@ BIN := .venv/bin
 .PHONY: help environment broker token rauc demo test coverage lint check fix pins clean
 .PHONY: package package-tree
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
-.PHONY: campaign campaign-power campaign-life
+.PHONY: campaign campaign-power campaign-life campaign-models
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -73,6 +73,11 @@ campaign-power: environment ## lets the power fail after each write below a real
 campaign-life: environment ## plays lives of a device against the state table; SECONDS, SEED, AGAIN=1
 	@$(BIN)/python -m tests.campaigns.life_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(AGAIN),--again)
+
+campaign-models: environment ## mutants of a real model against its self-test; SECONDS, SEED, TARGET=byte|graph, AGAIN=1
+	@$(BIN)/python -m tests.campaigns.model_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET)) $(if $(AGAIN),--again) \
+	    $(if $(MUTANT),--mutant $(MUTANT))
 
 campaign: environment ## all of them one after another within SECONDS=3600; ends in one table
 	@$(BIN)/python -m tests.campaigns.every_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
