@@ -130,6 +130,40 @@ def test_a_tampered_file_of_a_release_is_named(
     assert "every file has its signed digest" in shown
 
 
+def test_an_assessor_runs_what_the_device_ran(
+    ask: Callable[..., tuple[int, Any, str]], tmp_path: Path
+) -> None:
+    """The model of the story, fetched and verified with public keys alone; 1.3.0 fails here too."""
+    page = tmp_path / "self-test.html"
+    code, found, shown = ask("selftest", "pvc-classifier", "1.1.0", "--html", str(page))
+    assert (code, found["outcome"], found["release"]) == (0, "passed", "pvc-classifier 1.1.0")
+    assert {one["what"] for one in found["checked"] if one["standing"] == "verified"} == {
+        "manifest",
+        "files",
+    }
+    assert found["observed"]["recorded"]["sensitivity"]["right"] == 24
+    assert "24/24 1.000" in shown
+    assert "<script" not in page.read_text("utf-8")
+    code, found, shown = ask("selftest", "pvc-classifier", "1.3.0")
+    assert (code, found["reason"]) == (1, "selftest.failed")
+    assert "FAIL     numeric-agreement" in shown
+
+
+def test_what_was_kept_is_drawn_as_it_was_made(
+    told: Any, ask: Callable[..., tuple[int, Any, str]]
+) -> None:
+    """The commands of the guide over the workbench and over what a generation of a device holds."""
+    release = told.folder / "engineering" / "releases" / "pvc-classifier" / "1.1.0"
+    code, found, _ = ask("selftest", str(release), roots=False)
+    assert (code, found["checked"][0]["standing"]) == (0, "not verified")
+    kept = ("--report", str(release / "self-test.json"))
+    code, stored, _ = ask("selftest", *kept, roots=False)
+    assert (code, stored["report"]["subject"]) == (0, found["report"]["subject"])
+    states = told.folder.glob("wearable-*/state/generations/*/manifest.json")
+    for manifest in sorted(states):
+        assert ask("selftest", str(manifest.parent))[1]["checked"][0]["standing"] == "verified"
+
+
 def test_a_rule_is_listed_with_what_it_is_for(ask: Callable[..., tuple[int, Any, str]]) -> None:
     code, found, shown = ask("rules", roots=False)
     assert code == 0
