@@ -34,6 +34,7 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 _VERSION = re.compile(
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"
 )
+_SERVICE = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,240}\.service")
 _DAY = 86_400
 
 
@@ -117,12 +118,16 @@ class Health:
 
     Attributes:
         probe: a command whose exit code 0 says that it works; empty for none.
-        probe_seconds: between two of them.
+        probe_seconds: between two of them, or between two looks at the unit.
+        unit: a service whose watchdog vouches for it; empty for none.
+        unit_seconds: that the service has to hold at least, beside two periods of its watchdog.
         repositories_reached: health is proven only once both authorities were read with it.
     """
 
     probe: tuple[str, ...] = ()
     probe_seconds: float = 5.0
+    unit: str = ""
+    unit_seconds: float = 0.0
     repositories_reached: bool = False
 
 
@@ -327,6 +332,12 @@ def _check_health(health: Health) -> None:
         raise _wrong("health.probe", repr(health.probe[0][:80]), "the absolute path of a program")
     if not 0.1 <= health.probe_seconds <= _DAY:  # noqa: PLR2004 - said in the message
         raise _wrong("health.probe_seconds", str(health.probe_seconds), f"0.1 to {_DAY}")
+    if health.unit and not _SERVICE.fullmatch(health.unit):
+        raise _wrong("health.unit", repr(health.unit[:80]), "the name of a service")
+    if health.unit and health.probe:
+        raise _wrong("health.unit", "set with probe", "one of the two")
+    if not 0.0 <= health.unit_seconds <= _DAY:
+        raise _wrong("health.unit_seconds", str(health.unit_seconds), f"0 to {_DAY}")
 
 
 def _check_gates(gates: GateSettings) -> None:

@@ -13,6 +13,7 @@ from primum_agent.device_state import DeviceState, Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.lifecycle import State, Stimulus
+from primum_agent.switch_time import note_switch
 from primum_agent.transitions import UNCONFIRMED
 from primum_agent.way_back import came_back, count_try, is_given_up, lose
 from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
@@ -41,6 +42,7 @@ def bring_into_effect(device: Device, target: Generation) -> tuple[str, ...]:
         NotYetInEffectError: a restart was asked for; the next attempt goes on from here.
         FailedError: a component cannot be brought into effect.
     """
+    note_switch(device.journal, target.number, clock=device.clock)
     since = device.journal.state().active
     changes = device.installer.changes(target.number, since=since)
     if not changes:

@@ -23,6 +23,7 @@ from primum_agent.running_episode import EpisodeWatch
 from primum_agent.settings import Settings
 from primum_agent.timing import jittered
 from primum_agent.transitions import not_proven
+from primum_agent.unit_health import probe_of
 
 LOG = logging.getLogger("primum.supervisor")
 
@@ -63,7 +64,9 @@ class Watch:
         gates = self.settings.gates
         asked = gates.look_seconds if gates.clinical_use.is_set else None
         self._episode = EpisodeWatch(look_seconds=asked)
-        self._probe = HealthProbe(command=health.probe, seconds=health.probe_seconds)
+        self._probe = HealthProbe(
+            command=probe_of(health, self.plan.layout), seconds=health.probe_seconds
+        )
 
     def stop(self) -> None:
         """End what was started."""

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from primum_agent import unit_health
 from primum_agent.certificate_note import SOON, holds_until, told
 from primum_agent.clock import ClockQuality, SystemClock
 from primum_agent.commands.shared import add_provisioning, layout_of, show, show_json
@@ -238,12 +239,30 @@ def _trust(provisioning: Path, layout: Layout) -> list[Finding]:
         _guarded(_IDENTITY, lambda: _identity(settings, layout)),
         _guarded("key, trust map, context", lambda: _provisioned(settings, layout)),
         _store(settings, layout),
+        *_health_unit(settings),
     ]
     for name, repository in settings.repositories.all.items():
         findings.append(_guarded(f"{name} repository", lambda at=repository: _reach(settings, at)))  # type: ignore[misc]
     findings += [_guarded(what, look) for what, look in component_checks(settings.components)]
     findings.append(_broker(settings))
     return findings
+
+
+def _health_unit(settings: Settings) -> list[Finding]:
+    """Whether the service that is to vouch for releases ever could."""
+    health = settings.health
+    if not health.unit:
+        return []
+    what = f"health by {health.unit}"
+    try:
+        seen = unit_health.look(health.unit)
+    except PrimumError as error:
+        return [Finding(what, well=False, found=error.found, remedy=error.remedy)]
+    if why := unit_health.never_proves(seen):
+        remedy = f"Give {health.unit} Type=notify and WatchdogSec=; until then it proves nothing."
+        return [Finding(what, well=False, found=why, remedy=remedy)]
+    seconds = unit_health.needed(seen, least=health.unit_seconds)
+    return [Finding(what, well=True, found=f"proves a release once it held for {seconds:g} s")]
 
 
 def _guarded(what: str, look: Callable[[], str]) -> Finding:
