@@ -82,6 +82,11 @@ class ImageNote:
         spoiled = other.name in self.slots and not self.is_certain_of(other)
         return held is not None and held.beside == other.stamp and not spoiled
 
+    def was_to_start(self, image: str) -> bool:
+        """Whether a restart was asked for that was to start an image."""
+        held = None if self.asked is None else self.slots.get(self.asked.slot)
+        return held is not None and held.image == image
+
     def with_slot(self, slot: Slot, held: Held) -> ImageNote:
         """The note with something else for one slot."""
         return replace(self, slots={**self.slots, slot.name: held})

@@ -71,8 +71,16 @@ class ImageInstaller:
 
     def take_effect(self, part: Part) -> None:
         """See :class:`~primum_agent.components.ComponentInstaller`."""
-        slots = self._rauc.slots()
-        holder = read_note(self._layout).holder(slots, _image(part))
+        slots, note = self._rauc.slots(), read_note(self._layout)
+        holder = note.holder(slots, _image(part))
+        if holder is None and note.was_to_start(_image(part)):
+            # Written once more it would be started once more, and so on.
+            raise failed(
+                part,
+                found="RAUC does not say any more what lies in the slot that was to be started",
+                expected="what it wrote there, also after a restart",
+                remedy="Keep RAUC's statusfile where no restart and no image replaces it.",
+            )
         self._start_from(holder or self._install(part, slots), slots, part)
 
     def leave(self, part: Part) -> None:

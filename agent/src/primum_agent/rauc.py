@@ -24,6 +24,8 @@ ASK_SECONDS = 60.0
 _KEPT = 65_536  # of its status: some hundred slots
 _NO_SERVICE = 2  # how `rauc install` ends where the service does not answer or is busy
 _SLOTS = 2
+_SHOWN = 80
+_PER_SLOT = "per-slot"
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,26 @@ class Rauc:
         self._seconds = install_seconds
 
     def check(self) -> None:
-        """Refuse a RAUC that would start an image before its time.
+        """Refuse a RAUC that would start an image before its time, or forget what it wrote.
 
         Raises:
             FailedError: ``resource.program``.
         """
-        found = self._activates_by_itself()
-        if found:
-            raise _not_ready(
-                where=f"{self._config}: [system] activate-installed",
-                found=found,
+        said = self._said()
+        activates = said.get("activate-installed", "nothing, which means yes")
+        if activates not in {"false", "0"}:
+            raise self._not_set(
+                "activate-installed",
+                found=activates,
                 expected="activate-installed=false, so that the agent decides when it is started",
-                remedy=f"Set activate-installed=false in {self._config} and restart RAUC.",
+                remedy="Set activate-installed=false",
+            )
+        if "data-directory" not in said and said.get("statusfile", _PER_SLOT) == _PER_SLOT:
+            raise self._not_set(
+                "statusfile",
+                found="no file for the whole device",
+                expected="one file in which RAUC keeps what it wrote into which slot",
+                remedy="Set statusfile to a file that no image replaces",
             )
 
     def slots(self) -> Slots:
@@ -145,18 +155,30 @@ class Rauc:
     def _run(self, *words: str) -> Ended:
         return run_program([RAUC, *words], seconds=ASK_SECONDS, kept=_KEPT, known=_PLAIN)
 
-    def _activates_by_itself(self) -> str:
-        """What the settings say in place of no; empty where they say no."""
+    def _said(self) -> dict[str, str]:
+        """What the settings say of the system."""
         parser = configparser.ConfigParser(
             strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",)
         )
         try:
             with self._config.open(encoding="utf-8") as file:
                 parser.read_file(file)
-            said = parser.get("system", "activate-installed", fallback="nothing, which means yes")
+            return {name: text.strip()[:_SHOWN] for name, text in parser.items("system")}
         except (OSError, configparser.Error, ValueError) as error:
-            return f"cannot be read: {str(error)[:200]}"
-        return "" if said.strip() in {"false", "0"} else said.strip()[:80]
+            raise _not_ready(
+                where=str(self._config),
+                found=str(error)[:200],
+                expected="the settings that the device's RAUC was started with",
+                remedy="Name them in agent.toml (rauc_config), readable for the agent's user.",
+            ) from error
+
+    def _not_set(self, name: str, *, found: str, expected: str, remedy: str) -> FailedError:
+        return _not_ready(
+            where=f"{self._config}: [system] {name}",
+            found=found,
+            expected=expected,
+            remedy=f"{remedy} in {self._config} and restart RAUC.",
+        )
 
 
 _PLAIN = {"LC_ALL": "C"}

@@ -40,7 +40,7 @@ SYSTEM = """\
 [system]
 compatible={compatible}
 bootloader=custom
-statusfile={folder}/central.raucs
+{status}
 mountprefix={folder}/mnt
 {activate}
 [handlers]
@@ -146,9 +146,16 @@ class RaucDevice:
         lines = [f"{name} = {json.dumps(value)}" for name, value in (values | given).items()]
         return "\n".join(["[components.os]", *lines, ""])
 
-    def configure(self, activate: str = "activate-installed=false") -> None:
+    def configure(
+        self, activate: str = "activate-installed=false", *, status: str | None = None
+    ) -> None:
         """RAUC's own settings."""
-        text = SYSTEM.format(folder=self.folder, compatible=COMPATIBLE, activate=activate)
+        text = SYSTEM.format(
+            folder=self.folder,
+            compatible=COMPATIBLE,
+            activate=activate,
+            status=f"statusfile={self.folder}/central.raucs" if status is None else status,
+        )
         self._write("system.conf", text)
 
     # What a maker builds
@@ -214,9 +221,15 @@ class RaucDevice:
         """RAUC is gone."""
         _stop(self._processes.pop())
 
-    def restart(self) -> str:
-        """Power off and on; the slot that the boot loader started."""
+    def restart(self, *, forgets: bool = False) -> str:
+        """Power off and on; the slot that the boot loader started.
+
+        Args:
+            forgets: what RAUC wrote down is lost.
+        """
         self.stop_service()
+        if forgets:
+            (self.folder / "central.raucs").unlink()
         wanted = self.primary
         if wanted in self.broken:
             self._write(f"boot/state.{wanted}", "bad\n")

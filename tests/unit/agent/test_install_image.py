@@ -404,6 +404,43 @@ def test_a_rauc_that_starts_an_image_by_itself_is_not_used(
     assert board.calls == []
 
 
+@pytest.mark.parametrize("said", ["", "statusfile=per-slot"])
+def test_a_rauc_that_keeps_no_note_of_what_it_wrote_is_not_used(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt, said: str
+) -> None:
+    board.configure(status=said)
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    assert tried(attempt_now) == 3
+    failed = in_the_field.event("attempt.failed")["data"]
+    assert "statusfile" in failed["detail"]["remedy"]
+
+
+def test_settings_of_rauc_that_cannot_be_read_are_told(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    (board.folder / "system.conf").write_text("nonsense")
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    assert tried(attempt_now) == 3
+    failed = in_the_field.event("attempt.failed")["data"]
+    assert "rauc_config" in failed["detail"]["remedy"]
+
+
+def test_a_rauc_that_forgets_at_every_restart_ends_in_no_loop_of_restarts(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one", max_attempts=2)
+    for _ in range(2):
+        assert tried(attempt_now) == 5
+        board.restart(forgets=True)
+        assert tried(attempt_now, "resume") == 0
+        failed = in_the_field.event("update.failed")["data"]
+        assert "statusfile" in failed["detail"]["remedy"]
+    assert in_the_field.journal().state().faults
+    board.forget()
+    assert tried(attempt_now) == 1
+    assert (board.calls, board.reboots) == ([], 0)
+
+
 def test_a_rauc_whose_settings_are_not_those_it_runs_with_is_found_out(
     in_the_field: Any, board: RaucDevice, attempt_now: Attempt
 ) -> None:
