@@ -15,6 +15,7 @@ from tests.unit.agent.rauc_device import RaucDevice
 from tests.unit.agent.sets import Set
 
 from primum_agent.lifecycle import State
+from primum_agent.rauc import Rauc
 from primum_agent.way_back import MOST_TRIES
 from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.errors import FailedError, WaitingError
@@ -781,3 +782,26 @@ def test_doctor_says_whether_the_device_can_take_images(
     silent = doctor(in_the_field)["component os"]
     assert (silent["well"], "systemctl status rauc" in silent["remedy"]) == (False, True)
     board.start_service()
+
+
+def test_who_does_not_restart_is_asked_again_only_after_a_while(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    assert tried(attempt_now) == 5
+    for _ in range(2):
+        assert tried(attempt_now, "resume") == 5
+    assert board.reboots == 1
+    monkeypatch.setattr("primum_agent.install_image.ASKS_AGAIN_SECONDS", 0.0)
+    assert tried(attempt_now, "resume") == 5
+    assert (board.reboots, board.calls[2:]) == (2, [])
+
+
+def test_the_settings_of_rauc_in_the_documentation_are_those_that_the_agent_asks_for(
+    tmp_path: Path,
+) -> None:
+    page = (Path(__file__).parents[3] / "docs/components.md").read_text()
+    (example,) = [part for part in page.split("```")[1::2] if "activate-installed" in part]
+    config = tmp_path / "system.conf"
+    config.write_text(example)
+    Rauc(config, install_seconds=1.0).check()
