@@ -290,6 +290,21 @@ def test_an_interface_other_than_the_signed_one_is_refused(
     assert error.found != error.expected
 
 
+def test_a_weight_among_the_inputs_is_a_constant_only_in_files_that_have_to_list_it(
+    model: onnx.ModelProto, spec: SelfTestSpec
+) -> None:
+    """Danger: a weight that a caller may set is an input that nobody signed."""
+    _extra_input(model)
+    assert refused(model, spec).reason is Reason.COMPAT_CONTRACT
+    model.ir_version = 3
+    screen_model_bytes(model.SerializeToString(), spec=spec, where="model.onnx")
+    model.graph.input[-1].name = "v"
+    assert "'v'" in refused(model, spec).found
+    model.graph.initializer[0].name = "x"  # an input that is signed is no constant
+    model.graph.input[-1].name = "x"
+    assert refused(model, spec).found == "none"
+
+
 @pytest.mark.parametrize(
     "content",
     [

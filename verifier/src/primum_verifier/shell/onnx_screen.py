@@ -45,6 +45,10 @@ _MAX_STRING = 1024
 _MEMORY_MARKER = b"_ORT_MEM_ADDR_"
 """The runtime's own mark for "this tensor lies at that address"; in a file it is an attack."""
 
+_CONSTANTS_ARE_INPUTS = 3
+"""The IR version in which every weight stands among the inputs too, and is a constant for it:
+a runtime takes no other value.  From 4 on such an input is one that a caller may set."""
+
 _TEXTS = 8
 _EXTERNAL = 1
 _ANY_SHAPE = ("any",)
@@ -102,18 +106,18 @@ class _Screen:
         self._spec = spec
         self._where = where
         self._nodes = 0
+        self._ir_version = 0
         # "ai.onnx" is another spelling of the default domain.
         self._domains = {_plain_domain(domain) for domain in spec.allowed_domains}
 
     def model(self) -> None:
         """ModelProto: the versions, then the graph; nothing else may carry operators."""
         opsets: dict[str, int] = {}
-        ir_version = 0
         graphs: list[Field] = []
         for field in self._walk.fields(0, self._size):
             match field.number:
                 case 1:
-                    ir_version = self._number(field)
+                    self._ir_version = self._number(field)
                 case 8:
                     domain, version = self._opset(field)
                     if domain in opsets:
@@ -127,8 +131,9 @@ class _Screen:
                     raise self._refuse("functions of its own", "operators of the listed domains")
                 case _:
                     pass
-        if not MIN_IR <= ir_version <= MAX_IR:
-            raise self._refuse(f"IR version {ir_version}", f"IR version {MIN_IR} to {MAX_IR}")
+        if not MIN_IR <= self._ir_version <= MAX_IR:
+            expected = f"IR version {MIN_IR} to {MAX_IR}"
+            raise self._refuse(f"IR version {self._ir_version}", expected)
         self._check_opsets(opsets)
         if len(graphs) != 1:
             raise self._refuse(f"{len(graphs)} main graphs", "one")
@@ -160,12 +165,14 @@ class _Screen:
             raise self._refuse(f"graphs nested deeper than {MAX_NESTING}", f"{MAX_NESTING} levels")
         inputs: list[Field] = []
         outputs: list[Field] = []
+        weights: list[Field] = []
         for inner in self._message(field):
             match inner.number:
                 case 1:
                     self._node(inner, depth=depth)
                 case 5:
                     self._tensor(inner)
+                    weights.append(inner)
                 case 15:
                     self._sparse_tensor(inner)
                 case 11:
@@ -175,6 +182,9 @@ class _Screen:
                 case _:
                     pass
         if main:
+            if self._ir_version == _CONSTANTS_ARE_INPUTS:
+                constants = {self._name(one, number=8) for one in weights}
+                inputs = [one for one in inputs if self._name(one, number=1) not in constants]
             self._check_interface("input", inputs, self._spec.interface.inputs)
             self._check_interface("output", outputs, self._spec.interface.outputs)
 
@@ -223,6 +233,14 @@ class _Screen:
                     outside = False
             if outside:
                 raise self._refuse("weights outside the model file", "all weights in the file")
+
+    def _name(self, field: Field, *, number: int) -> str:
+        """The text that stands in a message as this field; empty where none does."""
+        name = ""
+        for inner in self._message(field):
+            if inner.number == number:
+                name = self._walk.text(inner, max_bytes=_MAX_STRING)
+        return name
 
     def _check_interface(
         self, what: str, found: list[Field], expected: tuple[TensorSpec, ...]
