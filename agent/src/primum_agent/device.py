@@ -35,7 +35,7 @@ from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE
 from primum_verifier.shell.addresses import parts_of
 from primum_verifier.shell.authorities import Authorities, AuthorityAddress
-from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
+from primum_verifier.shell.bench import REFERENCE_COMMAND, Bench, ConfinedBench
 from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
 
 
@@ -144,7 +144,10 @@ def real_ports(settings: Settings, layout: Layout) -> Ports:
         fetcher=make_fetcher(settings),
         store=store,
         installer=SetInstaller(store, components),
-        bench=REFERENCE_BENCH,
+        bench=ConfinedBench(
+            required=settings.bench.required,
+            command=settings.bench.command or REFERENCE_COMMAND,
+        ),
         signer=open_or_recorded(layout),
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from primum_agent.bench_settings import BenchSettings, bench_faults
 from primum_agent.component_settings import ComponentSettings, component_faults
 from primum_agent.gate_settings import GateSettings, gate_faults
 from primum_agent.gate_window import MAX_SPANS, parse_span
@@ -178,6 +179,7 @@ class Settings:
     application: Application = field(default_factory=Application)
     key: KeyPlace = field(default_factory=KeyPlace)
     platform: Platform = field(default_factory=Platform)
+    bench: BenchSettings = field(default_factory=BenchSettings)
     gates: GateSettings = field(default_factory=GateSettings)
     installed: Mapping[str, str] = field(default_factory=dict)
     components: Mapping[str, ComponentSettings] = field(default_factory=dict)
@@ -290,6 +292,8 @@ def _check(settings: Settings) -> None:
     _check_journal(settings.journal)
     _check_store(settings.store)
     _check_gates(settings.gates)
+    for where, found, expected in bench_faults(settings.bench):
+        raise _wrong(f"bench.{where}", found, expected)
 
 
 def _check_installed(installed: Mapping[str, str]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
+from primum_verifier.proof.confinement import ALWAYS_POSSIBLE, Confinement
 from primum_verifier.proof.selftest_result import Blame, Overall
 from primum_verifier.shell import bench as bench_module
 from primum_verifier.shell.bench import ConfinedBench
@@ -22,7 +25,8 @@ fd = int(sys.argv[1])
 def send(text): os.write(fd, text.encode() if isinstance(text, str) else text)
 READY = json.dumps({"frame": "ready", "contract": "0.1",
     "runtime": {"onnxruntime": "0", "numpy": "0", "python": "0"}, "provider": "none",
-    "architecture": "none", "confinements": [], "landlockAbi": 0}) + "\\n"
+    "architecture": "none", "confinements": ["rlimits", "session", "no-new-privs"],
+    "landlockAbi": 0}) + "\\n"
 def result(value, cases=12, **members):
     block = base64.b64encode(struct.pack("<%df" % cases, *[value] * cases)).decode()
     return json.dumps({"frame": "result", "loaded": True, "outOfMemory": False, "error": "",
@@ -131,6 +135,27 @@ def test_a_bench_that_never_gets_ready_is_ended_and_retried(release: Any) -> Non
     assert result.overall is Overall.INCOMPLETE
     assert result.reason is Reason.SELFTEST_TIMEOUT
     assert result.blame is Blame.CIRCUMSTANCE
+
+
+def test_a_bench_that_holds_less_than_is_required_is_not_believed(release: Any) -> None:
+    """Danger: a maker's own bench does not know the word, and runs the model unconfined.
+
+    End: whatever it computed says nothing about the release.
+    """
+    perfect = expected_answer(release)
+    assert release.run(bench=bench(perfect)).passed, "right, and as confined as every system can"
+    strict = replace(bench(perfect), required=ALWAYS_POSSIBLE | {Confinement.NETWORK})
+    with pytest.raises(FailedError) as caught:
+        release.run(bench=strict)
+    assert caught.value.found == "not held: network"
+    assert caught.value.reason is Reason.SELFTEST_INCOMPLETE
+
+
+def expected_answer(release: Any) -> str:
+    """A body that reports what the fixtures expect."""
+    data = base64.b64encode(release.arrays["reference.p"].tobytes()).decode()
+    values = [{"name": "p", "dtype": "float32", "data": data}]
+    return f"send(READY + result(0.5, values={values!r})); time.sleep(5)"
 
 
 def test_a_missing_runtime_names_the_extra_to_install(release: Any) -> None:

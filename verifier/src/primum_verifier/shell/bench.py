@@ -48,7 +48,7 @@ from primum_verifier.shell.bench_process import (
     peak_rss_kib,
     told,
 )
-from primum_verifier.shell.bench_report import FRAMES, MAX_REPORT_BYTES, conclude
+from primum_verifier.shell.bench_report import FRAMES, MAX_REPORT_BYTES, conclude, require_held
 from primum_verifier.shell.bench_start import make_home, start_confined
 
 REFERENCE_COMMAND = (sys.executable, "-I", "-B", "-m", "primum_verifier.shell.bench_child")
@@ -160,7 +160,7 @@ class ConfinedBench:
                 if descriptor >= 0:
                     os.close(descriptor)
             shutil.rmtree(home, ignore_errors=True)
-        return conclude(
+        concluded = conclude(
             heard.lines,
             cause=cause if cause is not None else ending_of(process.returncode, gone=gone),
             detail=told(process.returncode, heard.stderr) if gone else "",
@@ -168,6 +168,8 @@ class ConfinedBench:
             peak_rss_kib=peak,
             cpu_features=cpu_features(),
         )
+        require_held(concluded, self.required)
+        return concluded
 
 
 REFERENCE_BENCH = ConfinedBench()

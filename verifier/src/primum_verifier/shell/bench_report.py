@@ -19,6 +19,7 @@ from primum_verifier.proof.bench_contract import (
     Ready,
     Unable,
 )
+from primum_verifier.proof.confinement import Confinement
 from primum_verifier.proof.selftest_spec import MAX_OUTPUT_BYTES
 
 MAX_REPORT_BYTES = 2 * MAX_OUTPUT_BYTES
@@ -83,6 +84,27 @@ def conclude(
         peak_rss_kib=peak_rss_kib,
         cpu_features=cpu_features,
     )
+
+
+def require_held(run: BenchRun, required: frozenset[Confinement]) -> None:
+    """Refuse what was computed under less than was required.
+
+    The bench that comes with the verifier never loads a model so; a maker's own may not know the
+    member ``required`` of the request, or not all of its words.
+
+    Raises:
+        FailedError: nothing that it says may be used.
+    """
+    missing = sorted(required - set(run.ready.confinements)) if run.ready is not None else []
+    if missing:
+        raise FailedError(
+            "The bench of the self-test ran the model less confined than this device requires.",
+            reason=Reason.SELFTEST_INCOMPLETE,
+            where="bench",
+            found="not held: " + ", ".join(missing),
+            expected=", ".join(sorted(required)),
+            remedy="Use a bench and a kernel that hold them, or require less in agent.toml.",
+        )
 
 
 def _first_frame(line: bytes) -> Ready:
