@@ -4,7 +4,7 @@ A child process of the supervisor that holds the update lock.  It may crash, lea
 any instant: the journal and the link say where it was, and the next one converges.
 
 Usage: ``python -m primum_agent.attempt --state DIR --provisioning DIR --reason
-poll|resume|rehash [--from DIR]``
+poll|resume|rehash|self-test [--from DIR]``
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import errno
 import shutil
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from primum_agent.candidate import CandidateWork
@@ -42,6 +42,7 @@ from primum_agent.medium import settings_for
 from primum_agent.rehashing import rehash
 from primum_agent.remembered import forgive_by_plan, keep_last_poll
 from primum_agent.review import review
+from primum_agent.self_testing import test_again
 from primum_agent.settings import Settings, read_settings
 from primum_agent.trust_in_force import note_trust_map
 from primum_verifier.core.errors import (
@@ -59,6 +60,8 @@ from primum_verifier.shell.authorities import Refreshed
 
 Work = Callable[[Device, Judge | None], int]
 """What an attempt does with its device; it returns an exit code of the one table."""
+
+_AT_AN_IDLE_HOUR: Mapping[str, Work] = {"rehash": rehash, "self-test": test_again}
 
 _OF_THE_DISK = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -180,7 +183,7 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     Args:
         device: the device.
         reason: ``resume`` stays offline: converge and review; ``poll`` goes on from there;
-            ``rehash`` stays offline too, and may be put off.
+            ``rehash`` and ``self-test`` stay offline too, and may be put off.
         work: what is done in place of the poll, over the stored views.
 
     Returns:
@@ -193,7 +196,7 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     # A poll begins where the last attempt ended well; a provisional release is watched there.
     if reason == "resume" or device.journal.state().lifecycle is not State.PROVISIONAL:
         converge(device, judge)
-    if work is not None and reason not in {"resume", "rehash"}:
+    if work is not None and reason not in {"resume", *_AT_AN_IDLE_HOUR}:
         return work(device, judge)
     try:
         if reason == "resume":
@@ -201,7 +204,8 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
             # What a cut left of an activation goes before anything new is begun.
             collect(device, stored.engineering)
             return EXIT_DONE
-        return rehash(device, judge) if reason == "rehash" else poll(device)
+        idle = _AT_AN_IDLE_HOUR.get(reason)
+        return poll(device) if idle is None else idle(device, judge)
     except UnlistedStimulusError:
         if device.journal.state().lifecycle is not State.ROLLING_BACK:
             raise
@@ -331,7 +335,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="One update attempt.")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--provisioning", type=Path, required=True)
-    parser.add_argument("--reason", choices=("poll", "resume", "rehash"), required=True)
+    parser.add_argument("--reason", choices=("poll", "resume", *_AT_AN_IDLE_HOUR), required=True)
     parser.add_argument("--from", type=Path, dest="medium", help="copies of the web roots")
     arguments = parser.parse_args()
     end_with_parent()

@@ -31,6 +31,7 @@ RETRY_SECONDS = 2.0
 _FAR = 3600.0
 _MOST_SPREAD = 60.0
 _LAST_CODE = EXIT_FAILED + 2  # of the one table of exit codes
+_BETWEEN_POLLS = {"rehash", "self-test"}
 _MIDDLE = {None, Resume.BEGIN_AGAIN, Resume.FOLLOW_LINK, Resume.ROLL_BACK}
 
 
@@ -98,9 +99,16 @@ class AttemptPlan:
 
         Whatever else is due does it by itself, and a single run ends with its poll.
         """
+        return self._between_polls(now, "rehash")
+
+    def test(self, now: float) -> bool:
+        """Test what runs again now, between two polls; whether that is possible."""
+        return self._between_polls(now, "self-test")
+
+    def _between_polls(self, now: float, reason: str) -> bool:
         if self.child is not None or self.once or self._reason != "poll" or self.due <= now:
             return False
-        self._next_poll, self.due, self._reason = self.due, now, "rehash"
+        self._next_poll, self.due, self._reason = self.due, now, reason
         return True
 
     def start_if_due(self, now: float) -> float:
@@ -159,7 +167,7 @@ class AttemptPlan:
             timing = self.settings.timing
             spread = min(timing.poll_seconds * timing.poll_jitter, _MOST_SPREAD)
             self.poll(now + (0.0 if self.once else spread) * self.draw())
-        elif child.reason == "rehash":
+        elif child.reason in _BETWEEN_POLLS:
             self.poll(max(now, self._next_poll))
         else:
             self.poll(now + self._until_next_poll(journal, code=code))

@@ -22,6 +22,7 @@ from primum_agent.judging import Judge
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.proving import prove
 from primum_agent.taking_effect import break_off, concluded, count_ask, setback
+from primum_agent.tested import note_tested
 from primum_agent.work_times import Work, activation_begins, note_time
 from primum_verifier.core.errors import (
     EXIT_DONE,
@@ -238,6 +239,8 @@ class CandidateWork:
         )
         if proof.fact is SelfTestFact.PASSED:
             note_time(device.journal, Work.SELF_TEST, device.clock.powered_seconds() - began)
+            release = self._candidate.release
+            note_tested(device.journal, release=release, clock=device.clock, passed=True)
             tested = replace(self._candidate, tested=True)
             self._say(
                 EventKind.SELFTEST_PASSED,

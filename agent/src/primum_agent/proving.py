@@ -98,6 +98,7 @@ def prove(
     fail_here(FailPoint.TESTING_BEFORE_EVENT)
     failing = [test for test in result.tests if str(test.status) == "fail"]
     detail: dict[str, object] = {
+        "mode": result.report.mode,
         "summary": result.summary,
         "failing": [
             {

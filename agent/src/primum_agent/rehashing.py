@@ -6,6 +6,8 @@ heat put it off, by one period at most: a release that is damaged is worse than 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from primum_agent.device import Device
 from primum_agent.gate_keeping import GateKeeper
 from primum_agent.gate_rules import GateId
@@ -36,13 +38,20 @@ def rehash(device: Device, judge: Judge | None) -> int:
     if used is None or state.lifecycle not in {State.IDLE, State.WAITING}:
         return EXIT_DONE
     longest = LONGEST_PERIODS * device.settings.timing.rehash_seconds
-    if hash_age(device.journal, used) < longest and _is_put_off(device, judge):
+    if hash_age(device.journal, used) < longest and is_put_off(device, judge, by=_PUT_OFF_BY):
         return EXIT_WAITING
     review(device, judge)
     return EXIT_DONE
 
 
-def _is_put_off(device: Device, judge: Judge | None) -> bool:
+def is_put_off(device: Device, judge: Judge | None, *, by: Collection[GateId]) -> bool:
+    """Whether a gate holds now that puts off what is done at an idle hour.
+
+    Args:
+        device: the device.
+        judge: the judge of this attempt; None while nothing can be judged.
+        by: the gates that count.
+    """
     keeper = GateKeeper(device, proven=None if judge is None else judge.proven)
     gates = keeper.look(None, declared=clinical_use(device.layout))
-    return any(item.holds and item.gate in _PUT_OFF_BY for item in gates)
+    return any(item.holds and item.gate in by for item in gates)

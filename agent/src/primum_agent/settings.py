@@ -19,6 +19,7 @@ from primum_agent.gate_settings import GateSettings, gate_faults
 from primum_agent.gate_window import MAX_SPANS, parse_span
 from primum_agent.journal_bounds import MIB, JournalBounds
 from primum_agent.key_address import parse_pattern
+from primum_agent.self_test_settings import SelfTestSettings, self_test_faults
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
@@ -181,6 +182,7 @@ class Settings:
     platform: Platform = field(default_factory=Platform)
     bench: BenchSettings = field(default_factory=BenchSettings)
     gates: GateSettings = field(default_factory=GateSettings)
+    self_test: SelfTestSettings = field(default_factory=SelfTestSettings)
     installed: Mapping[str, str] = field(default_factory=dict)
     components: Mapping[str, ComponentSettings] = field(default_factory=dict)
 
@@ -294,6 +296,8 @@ def _check(settings: Settings) -> None:
     _check_gates(settings.gates)
     for where, found, expected in bench_faults(settings.bench):
         raise _wrong(f"bench.{where}", found, expected)
+    for where, found, expected in self_test_faults(settings.self_test):
+        raise _wrong(f"self_test.{where}", found, expected)
 
 
 def _check_installed(installed: Mapping[str, str]) -> None:

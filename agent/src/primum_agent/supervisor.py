@@ -132,6 +132,7 @@ class Supervisor:
             plan=self._plan,
             wake=self.wake,
             changed=self.look_again,
+            clock=self.clock,
             monotonic=self.monotonic,
         )
 

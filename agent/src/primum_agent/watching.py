@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from primum_agent.attempt_plan import AttemptPlan
+from primum_agent.clock import Clock, SystemClock
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.hashed import hash_age
 from primum_agent.health_probe import HealthProbe
@@ -21,6 +22,7 @@ from primum_agent.journal import Journal
 from primum_agent.lifecycle import State, UnlistedStimulusError
 from primum_agent.running_episode import EpisodeWatch
 from primum_agent.settings import Settings
+from primum_agent.tested import probes_are_due, seconds_until_test
 from primum_agent.timing import jittered
 from primum_agent.transitions import not_proven
 from primum_agent.unit_health import probe_of
@@ -31,6 +33,7 @@ _REACH_SECONDS = 5.0  # between two polls that a provisional release waits for
 _LEAVE_SECONDS = 30.0  # between two attempts to leave what was stopped, where one could not
 _FAR = 3600.0
 _REHASH_RETRY_SECONDS = 60.0  # where the gates are looked at more often than that
+_TEST_RETRY_SECONDS = 900.0  # a self-test that could not be run cost time and battery, too
 
 
 @dataclass(eq=False, kw_only=True)
@@ -42,6 +45,7 @@ class Watch:
         plan: the attempts that it asks for.
         wake: lets the loop look again.
         changed: tells the supervisor that health was proven.
+        clock: the clock port: which start of the device this is.
         monotonic: seconds of a clock that never goes back.
     """
 
@@ -49,6 +53,7 @@ class Watch:
     plan: AttemptPlan
     wake: Callable[[], None]
     changed: Callable[[], None]
+    clock: Clock = field(default_factory=SystemClock)
     monotonic: Callable[[], float] = time.monotonic
     window: HealthWindow = field(default_factory=HealthWindow)
     _episode: EpisodeWatch = field(init=False)
@@ -57,10 +62,13 @@ class Watch:
     _next_leave: float = 0.0
     _next_rehash: float = 0.0
     _rehash_draw: float = field(init=False)
+    _next_test: float = 0.0
+    _next_test_of: int = 0
+    _test_draw: float = field(init=False)
 
     def __post_init__(self) -> None:
         health = self.settings.health
-        self._rehash_draw = self.plan.draw()
+        self._rehash_draw, self._test_draw = self.plan.draw(), self.plan.draw()
         gates = self.settings.gates
         asked = gates.look_seconds if gates.clinical_use.is_set else None
         self._episode = EpisodeWatch(look_seconds=asked)
@@ -85,6 +93,7 @@ class Watch:
             self._watch_episode(journal, now, episodes=episodes),
             self._watch_stop(journal, now),
             self.watch_hash(journal, now),
+            self.watch_test(journal, now),
         )
 
     def watch_window(self, journal: Journal, now: float) -> float:
@@ -165,6 +174,37 @@ class Watch:
         again = max(_REHASH_RETRY_SECONDS, self.settings.gates.look_seconds)
         self._next_rehash, self._rehash_draw = now + min(again, period), self.plan.draw()
         return self._next_rehash
+
+    def watch_test(self, journal: Journal, now: float) -> float:
+        """Let what runs be tested again when that is due; when to look at the latest.
+
+        After a start of the device, once in a period of powered time, and where a probe has not
+        spoken of what runs yet, or not well.  Who puts it off is asked in the attempt.
+        """
+        state, settings = journal.state(), self.settings.self_test
+        used = state.in_use
+        if used is None or state.lifecycle not in {State.IDLE, State.WAITING}:
+            return now + _FAR
+        jitter, period = self.settings.timing.poll_jitter, settings.period
+        if period is not None:
+            period = jittered(period, jitter=jitter, draw=self._test_draw)
+        boot = self.clock.boot_id()
+        due_in = seconds_until_test(journal, used, settings=settings, boot=boot, period=period)
+        if probes_are_due(journal, used, settings=settings):
+            due_in = 0.0
+        if due_in is None:
+            return now + _FAR
+        # The wait for another try is not one for the first try of another release.
+        due = max(self._next_test if self._next_test_of == used.number else now, now + due_in)
+        if now < due:
+            return due
+        if not self.plan.test(now):
+            # An attempt is under way or due: its end is a turn of the loop.
+            return now + _FAR
+        again = _TEST_RETRY_SECONDS if period is None else min(_TEST_RETRY_SECONDS, period)
+        self._next_test_of = used.number
+        self._next_test, self._test_draw = now + again, self.plan.draw()
+        return self._next_test
 
     def _give_up(self, journal: Journal, used: Generation) -> None:
         why = f"no health within {used.health_window} s"

@@ -35,6 +35,7 @@ from primum_agent.layout import Layout
 from primum_agent.remembered import memories
 from primum_agent.settings import Repository, Settings, read_settings
 from primum_agent.store_bound import used_bytes
+from primum_agent.tested import ALARM, DISPLAY, NOT_CHECKED, TOPIC, told_tests
 from primum_verifier.core.errors import EXIT_FAILED, EXIT_USAGE, PrimumError
 from primum_verifier.core.limits import MAX_TIMESTAMP_BYTES
 from primum_verifier.record.chain import check_history
@@ -74,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     findings = [_folder(layout), _space(layout), _journal(layout), _clock(), _supervisor(layout)]
     findings += _certificate(layout)
     findings += _remembered(layout)
+    findings += _tested(layout)
     findings += _trust(options.provisioning, layout)
     if options.json:
         show_json([asdict(item) for item in findings])
@@ -222,6 +224,42 @@ def _remembered(layout: Layout) -> list[Finding]:
                 note=True,
             )
         )
+    return findings
+
+
+def _tested(layout: Layout) -> list[Finding]:
+    """The self-test of what runs, and what nobody checks; troubles of them are told elsewhere."""
+    if not layout.journal.exists():
+        return []
+    try:
+        journal = Journal.open_to_read(layout, clock=SystemClock())
+        try:
+            used = journal.state().in_use
+            told = told_tests(journal, used)
+            troubles = {item.topic for item in journal.problems()}
+        finally:
+            journal.close()
+    except PrimumError:
+        return []
+    if used is None:
+        return []
+    passed = told["passed"]
+    findings = [
+        Finding(
+            TOPIC,
+            well=TOPIC not in troubles,
+            found=f"passed {passed}" if passed else "not passed here yet",
+            remedy="It is tested while nobody is served: `primum-agent status` says what waits.",
+            note=not passed,
+        )
+    ]
+    for what, member in ((DISPLAY, "display"), (ALARM, "alarm")):
+        unknown = told[member] == NOT_CHECKED
+        remedy = f"Bring a program: {member}_probe of [self_test] in agent.toml."
+        if what in troubles:
+            remedy = "Look at the device: it does not show, or notify, as it was released to."
+        well = what not in troubles
+        findings.append(Finding(what, well=well, found=told[member], remedy=remedy, note=unknown))
     return findings
 
 

@@ -35,6 +35,7 @@ from primum_agent.health import summary_of
 from primum_agent.remembered import last_poll, memories
 from primum_agent.standing import read_standing
 from primum_agent.store_bound import used_bytes
+from primum_agent.tested import told_tests
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED
 
 _HOUR = 3600.0
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     waiting, remembered, poll = journal.waiting_count(), memories(journal), last_poll(journal)
     gates = {**told_gates(gates_of(journal)), "question": told_question(journal)}
     hashed = None if state.in_use is None else last_hashed(journal, state.in_use)
+    tested = told_tests(journal, state.in_use)
     journal.close()
     live = ask(layout.socket, {"do": "status"})
     standing = read_standing(layout) or {}
@@ -73,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
         "eventsWaiting": waiting,
         "storeBytes": used_bytes(layout),
         "lastHashed": None if hashed is None else hashed.time,
+        "selfTest": tested,
         "clock": str(SystemClock().quality()),
         "clientCertificate": told(holds_until(layout), now=SystemClock().now()) or None,
         "problems": [
@@ -120,6 +123,9 @@ def _for_people(content: dict[str, Any]) -> str:
         "on this device": ", ".join(content["onThisDevice"]) or "no other release",
         "waiting events": content["eventsWaiting"],
         "files checked": content["lastHashed"] or "not yet",
+        "self-test": _tested(content["selfTest"]),
+        "display": content["selfTest"]["display"],
+        "alarm path": content["selfTest"]["alarm"],
         "store": _store(content["storeBytes"], content["supervisor"]),
         "clock": content["clock"],
         **({"client certificate": certificate} if certificate else {}),
@@ -136,6 +142,13 @@ def _for_people(content: dict[str, Any]) -> str:
             why = f": {live['broker']['why']}" if live["broker"]["why"] else ""
             lines["broker"] = f"{live['broker']['link']}{why}"
     return pairs({**lines, **_troubles(content)})
+
+
+def _tested(tested: dict[str, str]) -> str:
+    """When what runs passed its self-test last, and that it failed since."""
+    passed = f"passed {tested['passed']}" if tested["passed"] else "not passed here yet"
+    ended = tested["ended"]
+    return f"{passed}; failed {ended}" if ended and ended != tested["passed"] else passed
 
 
 def _narrowings(content: dict[str, Any]) -> dict[str, str]:

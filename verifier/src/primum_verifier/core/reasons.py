@@ -59,6 +59,7 @@ class Reason(StrEnum):
     SAFETY_TEMPERATURE = "safety.temperature"
     SAFETY_WINDOW = "safety.window"
     SAFETY_STOPPED = "safety.stopped"
+    SAFETY_ALARM = "safety.alarm"
     SELFTEST_FAILED = "selftest.failed"
     SELFTEST_INCOMPLETE = "selftest.incomplete"
     SELFTEST_TIMEOUT = "selftest.timeout"
@@ -75,6 +76,7 @@ class Reason(StrEnum):
     STATE_ASKED_LATER = "state.asked-later"
     STATE_READ_ONLY = "state.read-only"
     STATE_SET_ASIDE = "state.set-aside"
+    STATE_DISPLAY = "state.display"
     FALLBACK_USED = "fallback.used"
     FALLBACK_NONE = "fallback.none"
     KEY_SECRET = "key.secret"  # noqa: S105 - a reason code
