@@ -6,7 +6,6 @@ loader, the service and its hardening are those of the package.
 
 from __future__ import annotations
 
-import os
 import py_compile
 import shutil
 import time
@@ -96,8 +95,7 @@ def room(world: Any) -> Iterator[Room]:
     with open_room(world.folder, service_manager="systemd") as opened:
         install(opened)
         provision(opened)
-        if "PRIMUM_MEASURE" not in os.environ:
-            restarts_soon(opened)
+        restarts_soon(opened)
         start(opened)
         yield opened
 
