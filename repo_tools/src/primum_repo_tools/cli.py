@@ -13,6 +13,7 @@ from primum_repo_tools.commands import (
     authority,
     compare,
     device,
+    fixtures,
     init,
     notice,
     person,
@@ -39,6 +40,7 @@ app.add_typer(person.app, name="person", epilog=EXITS)
 app.add_typer(policy.app, name="policy", epilog=EXITS)
 app.add_typer(device.app, name="device", epilog=EXITS)
 app.add_typer(release.app, name="release", epilog=EXITS)
+app.add_typer(fixtures.app, name="fixtures", epilog=EXITS)
 command(app)(compare.compare)
 app.add_typer(approve.app, name="approve", epilog=EXITS)
 command(app)(publish.publish)
