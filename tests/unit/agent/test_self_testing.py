@@ -28,6 +28,7 @@ from primum_agent.attempt_plan import AttemptPlan
 from primum_agent.clock import FakeClock, SystemClock
 from primum_agent.desk import ask
 from primum_agent.device_state import DeviceState, Generation
+from primum_agent.fail_points import FailPoint
 from primum_agent.journal import Journal
 from primum_agent.lifecycle import State
 from primum_agent.settings import read_settings
@@ -203,6 +204,39 @@ def test_what_waits_gives_way_and_what_is_provisional_is_left_alone(
     bench = InTurn()
     assert tested(bench) == DONE
     assert bench.asked == 0, "health is being proven"
+
+
+@pytest.mark.parametrize(
+    ("point", "left"),
+    [
+        (FailPoint.TESTING_BEFORE_TEST, "1.1.0"),
+        (FailPoint.TESTING_BEFORE_EVENT, "1.1.0"),
+        (FailPoint.ROLLING_BACK_BEFORE_SWITCH, None),
+        (FailPoint.ROLLING_BACK_AFTER_SWITCH, None),
+    ],
+)
+def test_a_cut_leaves_nothing_half_concluded(
+    in_the_field: Any,
+    attempt_now: Attempt,
+    eventually: Eventually,
+    point: FailPoint,
+    left: str | None,
+) -> None:
+    """A whole supervisor is killed there; the next start ends on what computes right."""
+    field = runs(in_the_field, attempt_now, 1.0, 2.0)
+    say(field, "every_hours = 0.0003")
+    with field.running(PRIMUM_TEST_FAIL_POINTS="1", PRIMUM_FAIL_POINT=str(point)) as process:
+        assert process.wait(timeout=40) == -9
+    opened = field.opened()
+    assert (opened.version if opened else None) == left
+    with field.running():
+        eventually(lambda: in_use(field) == "1.0.0")
+        eventually(lambda: field.opened() is not None)
+    assert field.opened().version == "1.0.0"
+    assert told(field, "active-test.failed") == 1
+    journal = field.journal()
+    assert journal.state() == journal.replayed()
+    journal.close()
 
 
 # Nothing of it is a clinical output
