@@ -69,7 +69,19 @@ def checked_settings(
     Raises:
         UsageError: they are not what the model allows.
     """
-    return _parsed(model, canonical_json(content), where=where)
+    try:
+        data = canonical_json(content)
+    except UnicodeEncodeError as error:
+        # A byte of the command line that is no UTF-8 arrives as half a character.
+        raise UsageError(
+            "A text is not in UTF-8.",
+            reason=Reason.USAGE,
+            where=where,
+            found=error.object[max(0, error.start - 20) : error.end + 20],
+            expected="text in UTF-8",
+            remedy="Type it in a terminal that is set to UTF-8.",
+        ) from error
+    return _parsed(model, data, where=where)
 
 
 def _parsed(model: type[Settings], data: bytes, *, where: str) -> Settings:

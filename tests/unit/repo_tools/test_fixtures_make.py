@@ -213,6 +213,23 @@ def test_no_model_and_no_statement_are_told(bench: Bench) -> None:
     assert "an ONNX model" in answer.err
 
 
+def test_a_text_that_is_no_text_is_told(bench: Bench) -> None:
+    """Danger: a byte of another encoding on the command line ends in a traceback."""
+    answer = bench.make(stated=["--origin", "Universit\udce4t", *STATED[2:]])
+    assert answer.code == 2
+    assert "not in UTF-8" in answer.err
+
+
+def test_without_an_operating_point_nothing_is_decided(bench: Bench) -> None:
+    answer = bench.make("--json", stated=STATED[:8], expected_decision=strips()["label"])
+    assert answer.code == 0, answer.err
+    assert answer.json["unexpected"] == []
+    assert answer.json["nearThreshold"] == []
+    answer = bench.degrade("nan=no-decision")
+    assert answer.code == 2
+    assert "no operating point" in answer.err
+
+
 def test_a_table_that_somebody_edited_is_not_replaced(bench: Bench) -> None:
     """Danger: reviewed limits and criteria are gone after the fixtures were made once more."""
     bench.make()
