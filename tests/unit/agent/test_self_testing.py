@@ -379,6 +379,22 @@ def test_what_was_put_off_is_tried_again_and_not_at_every_turn(
     assert due(turning, journal, 900.0)
 
 
+def test_the_wait_after_one_release_is_none_for_the_first_test_of_another(
+    watch: Callable[..., Watch],
+    used: Generation,
+    journal: Journal,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock.powered += 2 * DAY
+    turning = watch()
+    assert due(turning, journal)
+    turning.plan.poll(90 * DAY)
+    other = replace(used, number=2, release="c" * 64)
+    monkeypatch.setattr(journal, "state", lambda: DeviceState(active=2, generations=(used, other)))
+    assert due(turning, journal, 1.0)
+
+
 def test_a_probe_is_asked_of_each_new_release_and_again_while_it_finds_a_trouble(
     watch: Callable[..., Watch], used: Generation, journal: Journal, clock: FakeClock
 ) -> None:
