@@ -26,9 +26,6 @@ from primum_verifier.core.errors import UsageError
 from primum_verifier.proof.fixtures import MAX_FIXTURE_BYTES, NO_LABEL, FixtureArray
 from primum_verifier.proof.selftest_spec import BATCH, Interface, Tensors, TensorSpec
 
-TEST_DATA_COHORT = "test-data"
-"""The cohort of cases that come without any."""
-
 _FOLDERS = "test_data_set_*"
 _REMEDY = "Name the folder that holds test_data_set_0 and the others, as the ONNX model zoo has it."
 
