@@ -153,6 +153,25 @@ def test_the_label_of_the_release_before_is_found_after_an_activation(
 
 
 @pytest.mark.usefixtures("idle")
+def test_a_whole_agent_looks_at_the_display_soon_after_health_was_proven(
+    in_the_field: Any, device: Device, eventually: Callable[..., Any]
+) -> None:
+    """No period has passed and nothing was started anew; before that nobody is asked."""
+    field = in_the_field
+    say(field, *device.probes)
+    device.label(version="0.9.0")
+    field.release("1.0.0", counter=1)
+    with field.running():
+        eventually(lambda: field.opened() is not None)
+        assert not told(field, "display.failed")
+        eventually(lambda: field.opened().prove_health() or "update.committed" in field.kinds())
+        eventually(lambda: told(field, "display.failed") and told(field, "alarm.works"))
+    kinds = field.kinds()
+    assert kinds.index("update.committed") < kinds.index("display.failed")
+    assert device.sounded() == 1
+    assert not told(field, "active-test.failed")
+
+
 def test_a_dead_alarm_path_is_told_and_so_is_its_end(
     field: Any, device: Device, tested: Callable[..., int]
 ) -> None:
