@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from primum_agent.device import Device
@@ -14,11 +14,15 @@ from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.serving import serve
 from primum_agent.taking_effect import bring_into_effect
+from primum_verifier.core.errors import WaitingError
 from primum_verifier.core.question import ArtifactsFact, Verdict
+from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Phase
 
 
-def activate(device: Device, judge: Judge, verdict: Verdict, *, manifest: bytes) -> Generation:
+def activate(
+    device: Device, judge: Judge, verdict: Verdict, *, manifest: bytes, idle: Callable[[], bool]
+) -> Generation:
     """Make a release the active one, provisionally.
 
     1. The intent is recorded, with the number of the generation.
@@ -33,8 +37,10 @@ def activate(device: Device, judge: Judge, verdict: Verdict, *, manifest: bytes)
         judge: the judge that gave the verdict.
         verdict: a verdict that lets the release be used, over the newest views.
         manifest: the exact bytes of the manifest.
+        idle: whether nobody is being served, asked once more when it lies ready.
 
     Raises:
+        WaitingError: an episode began while it was made ready; nothing was switched.
         NotYetInEffectError: a restart was asked for; the next attempt goes on from there.
         FailedError: the device did not take it.  The caller breaks the activation off.
     """
@@ -60,6 +66,14 @@ def activate(device: Device, judge: Judge, verdict: Verdict, *, manifest: bytes)
     )
     fail_here(FailPoint.ACTIVATING_BEFORE_GENERATION)
     device.installer.lay_out(generation, manifest=manifest, verdict=running)
+    if not idle():
+        raise WaitingError(
+            "A patient is being served by now: nothing is switched.",
+            reason=Reason.SAFETY_IN_USE,
+            found="clinical use began while the release was made ready",
+            expected="no clinical use",
+            remedy="Nothing has to be done: it goes on at the next look.",
+        )
     fail_here(FailPoint.ACTIVATING_BEFORE_SWITCH)
     device.installer.switch(generation.number)
     fail_here(FailPoint.ACTIVATING_AFTER_SWITCH)

@@ -39,7 +39,7 @@ class AgentChoice:
         limit: starts that it is given.
         starts: starts so far.
         proven: whether it proved health.
-        fell_back: whether the loader gave it up.
+        fell_back: how many the loader gave up: 1 starts the one before, 2 the installed one.
     """
 
     chosen: str = ""
@@ -48,7 +48,12 @@ class AgentChoice:
     limit: int = STARTS_PROVEN
     starts: int = 0
     proven: bool = True
-    fell_back: bool = False
+    fell_back: int = 0
+
+    @property
+    def now(self) -> str:
+        """The one that the loader starts now; empty for the installed one."""
+        return (self.chosen, self.before, "")[min(self.fell_back, 2)]
 
     @property
     def kept(self) -> frozenset[int]:
@@ -68,7 +73,7 @@ def read_choice(layout: Layout) -> AgentChoice:
             limit=int(content["limit"]),
             starts=int(content["starts"]),
             proven=bool(content["proven"]),
-            fell_back=bool(content["fellBack"]),
+            fell_back=int(content["fellBack"]),
         )
     return AgentChoice()
 
@@ -85,14 +90,28 @@ def write_choice(layout: Layout, choice: AgentChoice) -> None:
 
 
 def stands(layout: Layout) -> None:
-    """The agent came to stand: a proven one may be started again as often as before.
+    """The agent came to stand: a proven one may be started as often again.
 
     Raises:
         FailedError: the disk did not take it.
     """
     choice = read_choice(layout)
-    if choice.proven and choice.starts and not choice.fell_back:
+    settled = choice.proven or choice.fell_back
+    if settled and choice.starts and choice.now == running(layout):
         write_choice(layout, replace(choice, starts=0))
+
+
+def uncount(layout: Layout) -> None:
+    """A start that another agent or a mistake in the call ended at once counts for nothing."""
+    choice = read_choice(layout)
+    if loader() and choice.starts and choice.now == running(layout):
+        write_choice(layout, replace(choice, starts=choice.starts - 1))
+
+
+def is_unproven(layout: Layout) -> bool:
+    """Whether the agent that runs has yet to prove health, so that the loader may take it back."""
+    choice = read_choice(layout)
+    return bool(loader()) and not choice.proven and choice.now == running(layout) != ""
 
 
 def loader() -> str:
@@ -110,4 +129,8 @@ def running(layout: Layout) -> str:
 def wants_restart(layout: Layout) -> bool:
     """Whether the loader would start another agent than the one that runs."""
     choice = read_choice(layout)
-    return bool(loader()) and not choice.fell_back and choice.chosen != running(layout)
+    if not loader() or choice.fell_back or choice.chosen == running(layout):
+        return False
+    # What cannot be started would not be: to end for it again and again helps nobody.
+    python = layout.root / choice.chosen / "bin" / "python3"
+    return not choice.chosen or os.access(python, os.X_OK)

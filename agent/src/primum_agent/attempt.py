@@ -21,6 +21,7 @@ from primum_agent.candidate import CandidateWork
 from primum_agent.children import end_with_parent
 from primum_agent.clock import Clock, SystemClock, plain_time
 from primum_agent.collecting import collect
+from primum_agent.components import NotYetInEffectError
 from primum_agent.converging import converge
 from primum_agent.device import Device, Ports, open_device
 from primum_agent.durable import make_folder, remove_leftovers, storage_error
@@ -39,12 +40,14 @@ from primum_agent.layout import Layout
 from primum_agent.lifecycle import State, UnlistedStimulusError
 from primum_agent.locking import held
 from primum_agent.medium import settings_for
+from primum_agent.pending_restart import look_meanwhile
 from primum_agent.rehashing import rehash
 from primum_agent.remembered import forgive_by_plan, keep_last_poll
 from primum_agent.review import review
 from primum_agent.self_testing import test_again
 from primum_agent.settings import Settings, read_settings
 from primum_agent.trust_in_force import note_trust_map
+from primum_agent.way_back import is_lost
 from primum_verifier.core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -165,10 +168,29 @@ def poll(device: Device) -> int:
         _keep(device, name=name, text=HELD_BY_FULL_JOURNAL, code=EXIT_WAITING)
         return EXIT_WAITING
     conclusion = CandidateWork(device, judge, assigned).run()
+    if is_lost(device.journal):
+        # It could not be brought back: that is left now, and not at the next poll.
+        review(device, judge)
     collect(device, refreshed.engineering)
     if conclusion.exit_code:
         code, text = conclusion.exit_code, conclusion.text
     _keep(device, name=name, text=text, code=code)
+    return code
+
+
+def _wait_for_restart(device: Device) -> int:
+    """Read both authorities, so that what is withdrawn meanwhile is taken away; then wait on."""
+    refreshed = refresh(device)
+    judge = make_judge(
+        device,
+        engineering=refreshed.engineering,
+        clinical=refreshed.clinical,
+        site=refreshed.site,
+    )
+    code = look_meanwhile(device, judge)
+    if device.journal.state().lifecycle is State.IDLE:
+        review(device, judge)
+    _keep(device, name="", text=f"waiting: {Reason.STATE_RESTART}", code=code)
     return code
 
 
@@ -195,7 +217,12 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     )
     # A poll begins where the last attempt ended well; a provisional release is watched there.
     if reason == "resume" or device.journal.state().lifecycle is not State.PROVISIONAL:
-        converge(device, judge)
+        try:
+            converge(device, judge)
+        except NotYetInEffectError:
+            if reason != "poll" or work is not None:
+                raise
+            return _wait_for_restart(device)
     if work is not None and reason not in {"resume", *_AT_AN_IDLE_HOUR}:
         return work(device, judge)
     try:

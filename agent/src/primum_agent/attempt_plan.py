@@ -18,7 +18,7 @@ from primum_agent.events import Entry, EventKind
 from primum_agent.gate_memory import gates_of
 from primum_agent.journal_port import JournalPort
 from primum_agent.layout import Layout
-from primum_agent.lifecycle import RESUME, Resume
+from primum_agent.lifecycle import RESUME, Resume, State
 from primum_agent.settings import Settings
 from primum_agent.timing import backed_off, jittered
 from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, EXIT_WAITING
@@ -68,6 +68,7 @@ class AttemptPlan:
     polls: int = 0
     ended: float = 0.0
     last_code: int = 0
+    _code: int = 0
     _reason: str = "resume"
     _next_poll: float = 0.0
     _asked: bool = False
@@ -143,7 +144,7 @@ class AttemptPlan:
         code = None if child is None else ended_or_hung(child, now)
         if child is None or code is None or journal is None:
             return
-        self.child, self.ended = None, now
+        self.child, self.ended, self._code = None, now, code
         if code == EXIT_BUSY:
             self._try_again(child, now)
             return
@@ -159,7 +160,8 @@ class AttemptPlan:
         if code < 0 or left_in_the_middle:
             self.cuts += 1
             delay = backed_off(RETRY_SECONDS, failures=self.cuts - 1, jitter=0.2, draw=self.draw())
-            self.resume(now + delay)
+            # Where a restart was asked for, a withdrawal has to be heard meanwhile.
+            self.due, self._reason = now + delay, "poll" if code == EXIT_WAITING else "resume"
             return
         self.cuts = 0
         if child.reason == "resume":
@@ -174,6 +176,16 @@ class AttemptPlan:
         if self._asked:
             self._asked = False
             self.poll(now)
+
+    def crashed(self, lifecycle: State | None) -> bool:
+        """Whether the last attempt ended as only an agent that cannot do its work would end it.
+
+        Args:
+            lifecycle: where the update stands; None where nobody can say.
+        """
+        abnormal = self._code < 0 or self._code > _LAST_CODE
+        in_the_middle = lifecycle is not None and RESUME.get(lifecycle) in _MIDDLE
+        return abnormal or (self._code == EXIT_FAILED and in_the_middle)
 
     def _try_again(self, child: Child, now: float) -> None:
         """Nothing was done: what was asked for is still to do once the other attempt has ended.

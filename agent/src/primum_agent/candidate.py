@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 from primum_agent.activation import activate
 from primum_agent.components import ComponentFailedError, NotYetInEffectError
+from primum_agent.components_record import in_effect
 from primum_agent.device import Device
 from primum_agent.device_state import Candidate, DeviceState
 from primum_agent.downloading import download, is_whole
@@ -21,7 +22,7 @@ from primum_agent.gates import clinical_use
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.proving import prove
-from primum_agent.taking_effect import break_off, concluded, count_ask, setback
+from primum_agent.taking_effect import break_off, concluded, count_asks, setback
 from primum_agent.tested import note_tested
 from primum_agent.work_times import Work, activation_begins, note_time
 from primum_verifier.core.errors import (
@@ -32,6 +33,7 @@ from primum_verifier.core.errors import (
     FailedError,
     PrimumError,
     RefusedError,
+    WaitingError,
 )
 from primum_verifier.core.manifest import manifest_target
 from primum_verifier.core.question import ArtifactsFact, ClinicalUse, SelfTestFact, Verdict
@@ -321,13 +323,15 @@ class CandidateWork:
     def _ask_and_activate(self, verdict: Verdict, manifest: bytes) -> Conclusion:
         """Nothing else holds: the components are asked, and then it is activated."""
         try:
-            answer = self._device.installer.ask(manifest)
-            if answer:
-                count_ask(self._device, release=self._candidate.release, answer=answer)
+            known = in_effect(self._device.journal)
+            later = self._device.installer.ask(manifest, known=known)
+            if later is not None:
+                count_asks(self._device, release=self._candidate.release, later=later)
         except ComponentFailedError as error:
             return self._not_taken(verdict, error)
-        if answer is not None:
-            gates = self._look(verdict, steps=(Step.ACTIVATE,), components=answer)
+        if later is not None:
+            told = "; ".join(later.values())
+            gates = self._look(verdict, steps=(Step.ACTIVATE,), components=told)
             if held := holding(gates, Step.ACTIVATE):
                 return self._held(held, step=Step.ACTIVATE, verdict=verdict)
         if (came := self._came_meanwhile()) is not None:
@@ -371,9 +375,17 @@ class CandidateWork:
     def _activate(self, verdict: Verdict, manifest: bytes) -> Conclusion:
         activation_begins(self._device.journal, release=verdict.release)
         try:
-            generation = activate(self._device, self._judge, verdict, manifest=manifest)
-        except NotYetInEffectError:
-            return Conclusion(f"waiting: {Reason.STATE_RESTART}", EXIT_WAITING)
+            generation = activate(
+                self._device,
+                self._judge,
+                verdict,
+                manifest=manifest,
+                idle=lambda: clinical_use(self._device.layout) is ClinicalUse.IDLE,
+            )
+        except NotYetInEffectError as error:
+            return Conclusion(f"waiting: {error.reason}", EXIT_WAITING)
+        except WaitingError as error:
+            return self._held_up(error)
         except (ComponentFailedError, RefusedError) as error:
             break_off(self._device, error)
             return Conclusion(concluded(error), error.exit_code)
@@ -381,6 +393,19 @@ class CandidateWork:
             break_off(self._device, error)
             raise
         return Conclusion(f"activated as generation {generation.number}", EXIT_DONE)
+
+    def _held_up(self, error: WaitingError) -> Conclusion:
+        """An episode began while the release was made ready: it goes on waiting, and is kept."""
+        state = self._device.journal.state()
+        self._say(
+            EventKind.UPDATE_WAITING,
+            Stimulus.HELD,
+            result="waiting",
+            reasons=(str(error.reason),),
+            change={"target": None, "collected": [state.target]},
+            detail={**error.as_dict()},
+        )
+        return Conclusion(f"{_WAITS[Step.ACTIVATE]}{error.reason}", EXIT_WAITING)
 
     def _manifest_bytes(self) -> bytes | None:
         name = manifest_target(self._candidate.component, self._candidate.version)

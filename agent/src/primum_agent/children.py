@@ -100,11 +100,6 @@ def stop_all(running: list[Child]) -> None:
         child.stop(grace=max(0.0, until - time.monotonic()))
 
 
-def is_of_supervisor() -> bool:
-    """Whether this process belongs to the agent that runs, and not to a command."""
-    return bool(os.environ.get(SUPERVISOR))
-
-
 def end_with_parent() -> None:
     """Called by a child: let the kernel end it when the supervisor dies, however that dies."""
     import ctypes  # noqa: PLC0415 - children only; the supervisor does without

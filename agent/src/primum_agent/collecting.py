@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from primum_agent.agent_choice import read_choice
+from primum_agent.components_record import kept_generations
 from primum_agent.device import Device
 from primum_agent.events import Entry, EventKind
 from primum_agent.installer import items_of
@@ -49,6 +50,8 @@ def _collect(device: Device, *, keep_files: set[str]) -> None:
     keep.update(evidence(device.journal))
     # What the loader starts may be older than what is active, where both hold the same agent.
     keep.update(read_choice(device.layout).kept)
+    # So may the files of a component that did not change since.
+    keep.update(kept_generations(device.journal))
     gone = device.store.collect(keep=keep, keep_files=keep_files)
     forgotten = [item.number for item in state.generations if item.number not in keep]
     if forgotten:

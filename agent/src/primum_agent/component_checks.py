@@ -10,8 +10,10 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from primum_agent.agent_choice import read_choice
 from primum_agent.component_settings import HOOK, RAUC, ComponentSettings
 from primum_agent.install_tree import SYSTEMCTL
+from primum_agent.layout import Layout
 from primum_agent.programs import run_program
 from primum_agent.rauc import Rauc
 from primum_verifier.core.errors import FailedError
@@ -21,26 +23,27 @@ _SECONDS = 10.0
 
 
 def component_checks(
-    components: Mapping[str, ComponentSettings],
+    components: Mapping[str, ComponentSettings], layout: Layout
 ) -> Iterator[tuple[str, Callable[[], str]]]:
     """What to look at, component by component.
 
     Args:
         components: the settings.
+        layout: the state folder's names.
 
     Yields:
         The name for people, and what says what was found or raises a ``FailedError``.
     """
     for name, settings in components.items():
-        yield f"component {name}", _check_of(settings)
+        yield f"component {name}", _check_of(settings, layout)
 
 
-def _check_of(settings: ComponentSettings) -> Callable[[], str]:
+def _check_of(settings: ComponentSettings, layout: Layout) -> Callable[[], str]:
     if settings.installer == RAUC:
         return lambda: _image(settings)
     if settings.installer == HOOK:
         return lambda: f"{_program(settings.command[0])} can be started"
-    return lambda: _tree(settings)
+    return lambda: _tree(settings, layout)
 
 
 def _image(settings: ComponentSettings) -> str:
@@ -51,9 +54,9 @@ def _image(settings: ComponentSettings) -> str:
     return f"RAUC answers; {slots.booted.name} runs, {slots.other.name} takes the next image"
 
 
-def _tree(settings: ComponentSettings) -> str:
+def _tree(settings: ComponentSettings, layout: Layout) -> str:
     if settings.agent:
-        return "the agent itself; its loader starts it"
+        return _agent(layout)
     if not settings.unit:
         return "files alone; no service is restarted"
     asked = run_program(
@@ -68,6 +71,18 @@ def _tree(settings: ComponentSettings) -> str:
             remedy="Install its unit file and run `systemctl daemon-reload`.",
         )
     return f"{settings.unit} is known to systemd"
+
+
+def _agent(layout: Layout) -> str:
+    choice = read_choice(layout)
+    if choice.fell_back:
+        raise _unfit(
+            "the agent",
+            found=f"{choice.chosen} did not come to stand and was left",
+            expected="the agent of the release that is active",
+            remedy="Its log says why: `journalctl --unit primum-agent`; assign another release.",
+        )
+    return f"the loader starts {choice.now or 'the agent that was installed'}"
 
 
 def _program(name: str) -> str:

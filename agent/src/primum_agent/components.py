@@ -208,22 +208,18 @@ class Act(StrEnum):
 
 
 def acts_between(
-    old: Sequence[Part], new: Sequence[Part], *, back: bool
+    known: Mapping[str, str], old: Sequence[Part], new: Sequence[Part], *, back: bool
 ) -> tuple[tuple[Act, Part], ...]:
-    """What has to be done, in order, so that ``new`` is in effect where ``old`` was.
+    """What has to be done, in order, so that ``new`` is in effect.
 
     Args:
-        old: the components that are, or may be, in effect; empty where nobody knows.
+        known: the identity of each component that is in effect for certain, by its name.
+        old: the components that are in effect, or may be.
         new: those that are to be.
         back: whether it is going back, in reverse order.
     """
-    was = {part.id: part for part in old}
-    to_be = {part.id: part for part in new}
-    changed = [
-        (Act.TAKE_EFFECT, part)
-        for part in new
-        if part.id not in was or was[part.id].identity != part.identity
-    ]
+    to_be = {part.id for part in new}
+    changed = [(Act.TAKE_EFFECT, part) for part in new if known.get(part.id) != part.identity]
     gone = [(Act.LEAVE, part) for part in old if part.id not in to_be and (back or not part.stays)]
     if not back:
         return (*changed, *reversed(gone))

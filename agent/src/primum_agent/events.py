@@ -49,6 +49,7 @@ class EventKind(StrEnum):
     UPDATE_INTERRUPTED = "update.interrupted"
     UPDATE_WAITING = "update.waiting"
     UPDATE_ACTIVATING = "update.activating"
+    UPDATE_TAKING_EFFECT = "update.taking-effect"
     UPDATE_ACTIVATED = "update.activated"
     UPDATE_COMMITTED = "update.committed"
     UPDATE_ROLLING_BACK = "update.rolling-back"

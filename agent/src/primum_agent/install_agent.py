@@ -23,7 +23,6 @@ from primum_agent.agent_choice import (
     running,
     write_choice,
 )
-from primum_agent.children import is_of_supervisor
 from primum_agent.components import AskedLaterError, NotYetInEffectError, Part, failed
 from primum_agent.durable import disk_errors, sync_folder, write_file
 from primum_agent.install_tree import unpack_tree
@@ -33,7 +32,10 @@ from primum_agent.tree_files import Held
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
 
-_TRIED = "import primum_agent.attempt, primum_agent.sign_head, primum_agent.supervisor"
+_TRIED = (
+    "import primum_agent.attempt, primum_agent.cli, primum_agent.commands.run, "
+    "primum_agent.sign_head, primum_agent.supervisor"
+)
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -100,7 +102,8 @@ class AgentInstaller:
                 self._layout,
                 AgentChoice(
                     chosen=chosen,
-                    before=running(self._layout),
+                    # What is left is no way back from where it is left for.
+                    before="" if back else running(self._layout),
                     identity=part.identity,
                     limit=STARTS_PROVEN if back else STARTS_UNPROVEN,
                     proven=back,
@@ -125,11 +128,10 @@ class AgentInstaller:
 
     def in_effect(self, part: Part) -> bool:
         """See :class:`~primum_agent.components.ComponentInstaller`."""
+        # A proven one that the loader had to leave takes no model away: `doctor` tells it.
         choice = read_choice(self._layout)
-        if choice.identity != part.identity or choice.fell_back:
-            return False
-        # A command may be another agent than the one that runs: typed by root, it always is.
-        return choice.chosen == running(self._layout) or not is_of_supervisor()
+        gone = choice.identity == part.identity and choice.fell_back > 0
+        return choice.proven or not gone
 
     def confirm(self, part: Part) -> None:
         """See :class:`~primum_agent.components.ComponentInstaller`."""
@@ -147,7 +149,7 @@ class AgentInstaller:
 
 
 def _environment(part: Part) -> Path:
-    return part.folder.with_name(f"{part.id}.env")
+    return part.folder.with_name(f".{part.id}.env")
 
 
 def _make_environment(folder: Path, part: Part) -> None:

@@ -1,9 +1,9 @@
 """The installer ``tree``: a folder of the generation, and the service that runs from it.
 
-The files are unpacked before anything is switched.  The service's program lies below the link
-``active``, so that the switch itself decides what a start runs, today or after a power cut; the
-installer only restarts it.  A service of ``Type=notify`` is in effect once it said that it is
-ready.  An agent that dies stops no service, and starts none.
+The files are unpacked before anything is switched.  The service's program lies below a link of the
+component's own, ``components/<name>``, that is switched right before the restart and stays in safe
+mode: it decides what a start runs, today or after a power cut.  A service of ``Type=notify`` is
+in effect once it said that it is ready.  An agent that dies stops no service, and starts none.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from primum_agent.components import Part, failed
+from primum_agent.durable import disk_errors, make_folder, switch_link, sync_folder
 from primum_agent.programs import Ended, TookTooLongError, run_program
 from primum_agent.tree_files import Held, read_tree_list, unpack
 from primum_verifier.core.component import ItemKind
@@ -29,6 +30,7 @@ class TreeInstaller:
     """Unpacks a tree and restarts its service.
 
     Args:
+        folder: holds one link for each tree that is in effect.
         unit: the service that runs from the tree; empty where nothing is restarted.
         step_seconds: within which a restart ends, readiness included.
         make_room: refuses what does not fit on the disk, in bytes.
@@ -37,12 +39,14 @@ class TreeInstaller:
 
     def __init__(
         self,
+        folder: Path,
         *,
         unit: str,
         step_seconds: float,
         make_room: Callable[[int], None],
         held: Callable[[Part], Held],
     ) -> None:
+        self._folder = folder
         self._unit = unit
         self._seconds = step_seconds
         self._make_room = make_room
@@ -57,6 +61,7 @@ class TreeInstaller:
 
     def take_effect(self, part: Part) -> None:
         """See :class:`~primum_agent.components.ComponentInstaller`."""
+        self._switch(part)
         if not self._unit:
             return
         # A service that failed too often lately would not be started at all.
@@ -81,6 +86,11 @@ class TreeInstaller:
                 expected="stopped: what comes has no such component",
                 remedy=_REMEDY.format(unit=self._unit),
             )
+        link = self._folder / part.id
+        with disk_errors(link):
+            link.unlink(missing_ok=True)
+            if self._folder.is_dir():
+                sync_folder(self._folder)
 
     def in_effect(self, part: Part) -> bool:  # noqa: ARG002 - whatever starts it runs what is active
         """See :class:`~primum_agent.components.ComponentInstaller`."""
@@ -88,6 +98,12 @@ class TreeInstaller:
 
     def confirm(self, part: Part) -> None:
         """See :class:`~primum_agent.components.ComponentInstaller`; nothing goes back by itself."""
+
+    def _switch(self, part: Part) -> None:
+        """From here on whatever starts the service runs this tree, in safe mode too."""
+        make_folder(self._folder)
+        generations = part.folder.parent.parent.name
+        switch_link(self._folder / part.id, f"../{generations}/{part.generation}/{part.id}")
 
     def _restart(self) -> str:
         """What stood in the way of a restart; empty where the service is ready."""

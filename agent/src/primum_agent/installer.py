@@ -24,6 +24,7 @@ from primum_agent.components import (
     parts_of,
     placed_items,
 )
+from primum_agent.components_record import InEffect
 from primum_agent.content_store import FolderStore, StoredItem
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.served_terms import terms_of_verdict
@@ -42,14 +43,23 @@ _NOT_SERVED = {
 """Kinds that the device tests itself with, or unpacks by; an application has no use for them."""
 
 
+Known = Mapping[str, InEffect]
+"""What is in effect, by the names of the components."""
+
+
 class Installer(Protocol):
     """The port."""
 
-    def ask(self, manifest: bytes) -> str | None:
+    def ask(self, manifest: bytes, *, known: Known) -> Mapping[str, str] | None:
         """Whether the components of a release may come into effect now.
 
+        Args:
+            manifest: the signed manifest.
+            known: what is in effect.
+
         Returns:
-            Empty where they may; why not now; None where nobody has to be asked.
+            Why not now, by the names of the components; empty where they may; None where nobody
+            has to be asked.
 
         Raises:
             ComponentFailedError: one of them never may, or nobody can say.
@@ -72,31 +82,34 @@ class Installer(Protocol):
     def active(self) -> int | None:
         """What is active, by the disk and not by the journal."""
 
-    def changes(self, number: int | None, *, since: int | None) -> tuple[str, ...]:
-        """The components that :meth:`take_effect` would touch, as people write them."""
-
-    def take_effect(self, number: int | None, *, since: int | None) -> None:
-        """Bring the components of a generation into effect that differ from another's.
+    def acts(self, number: int | None, *, known: Known, back: bool) -> tuple[tuple[Act, Part], ...]:
+        """What has to be done so that the components of a generation are in effect.
 
         Args:
-            number: the generation whose components are to be in effect; None touches nothing.
-            since: the generation whose components are, or may be; None: nobody knows.
+            number: the generation; None is safe mode, where nothing is touched.
+            known: what is in effect.
+            back: whether it is going back, in reverse order.
+        """
+
+    def act(self, act: Act, part: Part) -> None:
+        """Do one of them.
 
         Raises:
-            NotYetInEffectError: they will be, after the restart that was asked for.
-            ComponentFailedError: one of them cannot be.
+            NotYetInEffectError: it will be in effect, after the restart that was asked for.
+            ComponentFailedError: it cannot be.
             FailedError: the device did not do its part.
         """
 
     def not_in_effect(self, number: int) -> tuple[str, ...]:
         """The components of a generation that something from outside took out of effect."""
 
-    def no_way_back(self, number: int, *, since: int | None) -> str:
+    def no_way_back(self, number: int, *, since: int | None, known: Known) -> str:
         """Why the components of an earlier generation cannot come back; empty where they can.
 
         Args:
             number: the generation that would be gone back to.
             since: the generation that would be left.
+            known: what is in effect.
         """
 
     def confirm(self, number: int) -> None:
@@ -124,16 +137,20 @@ class SetInstaller:
         self._store = store
         self._components = components or {}
 
-    def ask(self, manifest: bytes) -> str | None:
+    def ask(self, manifest: bytes, *, known: Known) -> Mapping[str, str] | None:
         """See :class:`Installer`."""
-        later = []
+        later: dict[str, str] = {}
         parts = self._parts_by(manifest, number=0, folder=self._store.folder_of(0))
         for part in parts:
             try:
                 self._installer_of(part).ask(part)
             except AskedLaterError as error:
-                later.append(f"{error.where}: {error.found}")
-        return "; ".join(later) if parts else None
+                later[part.id] = f"{error.where}: {error.found}"
+        # Whoever is to be told to leave has to be reachable, before anything is switched.
+        named = {part.id for part in parts}
+        lost = (name for name in known if name not in named and name not in self._components)
+        later |= {name: f"{name}: no installer in agent.toml any more" for name in lost}
+        return later if parts or later else None
 
     def lay_out(self, generation: Generation, *, manifest: bytes, verdict: Verdict) -> None:
         """See :class:`Installer`."""
@@ -162,30 +179,39 @@ class SetInstaller:
         """See :class:`Installer`."""
         return self._store.active()
 
-    def changes(self, number: int | None, *, since: int | None) -> tuple[str, ...]:
+    def acts(self, number: int | None, *, known: Known, back: bool) -> tuple[tuple[Act, Part], ...]:
         """See :class:`Installer`."""
-        return tuple(f"{part.name}: {act}" for act, part in self._acts(number, since))
+        if number is None:
+            # Safe mode: what is left runs on; the application reads that no model may be used.
+            return ()
+        old = [
+            part
+            for name, item in known.items()
+            for part in self._parts(item.generation)
+            if part.id == name
+        ]
+        sure = {name: item.identity for name, item in known.items() if item.whole}
+        return acts_between(sure, old, self._parts(number), back=back)
 
-    def take_effect(self, number: int | None, *, since: int | None) -> None:
+    def act(self, act: Act, part: Part) -> None:
         """See :class:`Installer`."""
-        for act, part in self._acts(number, since):
-            installer = self._installer_of(part)
-            if act is Act.LEAVE:
-                installer.leave(part)
-            else:
-                installer.take_effect(part)
+        installer = self._installer_of(part)
+        if act is Act.LEAVE:
+            installer.leave(part)
+        else:
+            installer.take_effect(part)
 
     def not_in_effect(self, number: int) -> tuple[str, ...]:
         """See :class:`Installer`."""
         return tuple(part.name for part in self._out_of_effect(number))
 
-    def no_way_back(self, number: int, *, since: int | None) -> str:
+    def no_way_back(self, number: int, *, since: int | None, known: Known) -> str:
         """See :class:`Installer`."""
         gone = {part.identity for part in self._out_of_effect(since)}
         for part in self._parts(number):
             if part.identity in gone:
                 return f"{part.name}: no longer in effect"
-        for act, part in self._acts(number, since):
+        for act, part in self.acts(number, known=known, back=True):
             installer: object = self._components.get(part.id)
             if isinstance(installer, LosesWays):
                 why = installer.way_back(part, leaving=act is Act.LEAVE)
@@ -195,8 +221,15 @@ class SetInstaller:
 
     def confirm(self, number: int) -> None:
         """See :class:`Installer`."""
+        untold: FailedError | None = None
         for part in self._parts(number):
-            self._installer_of(part).confirm(part)
+            try:
+                self._installer_of(part).confirm(part)
+            except FailedError as error:
+                # One that cannot be told must not keep the others from hearing it.
+                untold = untold or error
+        if untold is not None:
+            raise untold
 
     def started(self, number: int) -> None:
         """See :class:`Installer`."""
@@ -209,13 +242,6 @@ class SetInstaller:
         """The components that are not; of one that the settings lost nobody can say it."""
         known = ((part, self._components.get(part.id)) for part in self._parts(number))
         return tuple(part for part, by in known if by is not None and not by.in_effect(part))
-
-    def _acts(self, number: int | None, since: int | None) -> tuple[tuple[Act, Part], ...]:
-        if number is None:
-            # Safe mode: what is left runs on; the application reads that no model may be used.
-            return ()
-        back = since is not None and number < since
-        return acts_between(self._parts(since), self._parts(number), back=back)
 
     def _parts(self, number: int | None) -> tuple[Part, ...]:
         """The components of a generation; none where it is not there or cannot be read."""
@@ -270,7 +296,12 @@ class FakeInstaller:
     asked: list[tuple[Step, int | None]] = field(default_factory=list)
     on_disk: int | None = None
 
-    def ask(self, manifest: bytes) -> str | None:  # noqa: ARG002 - it has no components
+    def ask(
+        self,
+        manifest: bytes,  # noqa: ARG002 - it has no components
+        *,
+        known: Known,  # noqa: ARG002
+    ) -> Mapping[str, str] | None:
         """See :class:`Installer`."""
         return None
 
@@ -293,23 +324,30 @@ class FakeInstaller:
         """See :class:`Installer`."""
         return self.on_disk
 
-    def changes(
+    def acts(
         self,
         number: int | None,  # noqa: ARG002 - it has no components
         *,
-        since: int | None,  # noqa: ARG002
-    ) -> tuple[str, ...]:
+        known: Known,  # noqa: ARG002
+        back: bool,  # noqa: ARG002
+    ) -> tuple[tuple[Act, Part], ...]:
         """See :class:`Installer`."""
         return ()
 
-    def take_effect(self, number: int | None, *, since: int | None) -> None:
+    def act(self, act: Act, part: Part) -> None:
         """See :class:`Installer`."""
 
     def not_in_effect(self, number: int) -> tuple[str, ...]:  # noqa: ARG002
         """See :class:`Installer`."""
         return ()
 
-    def no_way_back(self, number: int, *, since: int | None) -> str:  # noqa: ARG002
+    def no_way_back(
+        self,
+        number: int,  # noqa: ARG002
+        *,
+        since: int | None,  # noqa: ARG002
+        known: Known,  # noqa: ARG002
+    ) -> str:
         """See :class:`Installer`."""
         return ""
 

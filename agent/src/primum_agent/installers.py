@@ -50,6 +50,7 @@ def _installer(
             held=held_by_active(store),
         )
     return TreeInstaller(
+        layout.components,
         unit=settings.unit,
         step_seconds=settings.step_seconds,
         make_room=store.make_room,

@@ -50,6 +50,11 @@ class Layout:
         return self.root / "active"
 
     @property
+    def components(self) -> Path:
+        """One link for each tree of a set that is in effect, by the component's name."""
+        return self.root / "components"
+
+    @property
     def device_key(self) -> Path:
         """The device's private key, PKCS#8 PEM, or the address of one on a token; mode 0600."""
         return self.root / "device.key"

@@ -110,6 +110,8 @@ TABLE: Final[dict[tuple[State, Stimulus], State]] = {
     (_S.WAITING, _E.STAGED): _S.IDLE,
     (_S.ACTIVATING, _E.SWITCHED): _S.PROVISIONAL,
     (_S.ACTIVATING, _E.BROKEN_OFF): _S.IDLE,
+    # An episode began while it was made ready; nothing was switched.
+    (_S.ACTIVATING, _E.HELD): _S.WAITING,
     (_S.ACTIVATING, _E.INTERRUPTED): _S.IDLE,
     (_S.PROVISIONAL, _E.HEALTHY): _S.IDLE,
     (_S.PROVISIONAL, _E.UNHEALTHY): _S.ROLLING_BACK,

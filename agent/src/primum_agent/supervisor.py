@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from primum_agent import children
-from primum_agent.agent_choice import stands, wants_restart
+from primum_agent.agent_choice import is_unproven, stands, wants_restart
 from primum_agent.attempt_plan import RETRY_SECONDS, AttemptPlan, ended_or_hung
 from primum_agent.bell import Bell
 from primum_agent.children import Child, Task
@@ -53,12 +53,21 @@ from primum_agent.settings import Settings
 from primum_agent.stopping import tell_stop
 from primum_agent.transitions import PLANNED_STOP, is_unconfirmed
 from primum_agent.watching import Watch
-from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, EXIT_REFUSED, PrimumError
+from primum_verifier.core.errors import (
+    EXIT_BUSY,
+    EXIT_FAILED,
+    EXIT_REFUSED,
+    EXIT_WAITING,
+    PrimumError,
+)
 
 LOG = logging.getLogger("primum.supervisor")
 
 REOPEN_SECONDS = 30.0
 """Between two looks at a state folder that could not be written."""
+
+_MOST_CRASHES = 3
+"""Attempts in a row that a new agent may fail as only a broken one does; then it gives way."""
 
 _MOST_STUCK = 3
 """Attempts in a row that a single run lets end in the middle, or be held up; then it says so.
@@ -114,7 +123,7 @@ class Supervisor:
     _trouble: str = ""
     _line: str = ""
     _gives_way: bool = False
-    _stood: bool = False
+    _crashes: int = 0
     _bell: Bell = field(default_factory=Bell)
     _plan: AttemptPlan = field(init=False)
     _watch: Watch = field(init=False)
@@ -163,6 +172,10 @@ class Supervisor:
         return self._single_code() if over else self._stopped_code()
 
     def _stopped_code(self) -> int:
+        if self._unusable:
+            return EXIT_FAILED
+        if self._gives_way:
+            return EXIT_WAITING if self.once else 0
         return _SIGNALS + self._bell.signal if self.once else 0
 
     def _single_code(self) -> int:
@@ -346,6 +359,9 @@ class Supervisor:
         self._plan.look_after(self.journal, now)
         if self._plan.ended != before:
             self._attempt_ended()
+        if self._plan.child is None and wants_restart(self.layout):
+            LOG.info("another agent takes over")
+            self._gives_way = True
         if self._head is not None and ended_or_hung(self._head, now) is not None:
             self._head = None
         if self.journal is not None:
@@ -415,14 +431,17 @@ class Supervisor:
     # Attempts
 
     def _attempt_ended(self) -> None:
-        """This agent came to stand; where the loader would start another by now, it gives way."""
+        """This agent came to stand; one that is new and cannot do its work gives way in the end."""
+        lifecycle = None if self.journal is None else self.journal.state().lifecycle
+        if self._plan.crashed(lifecycle):
+            self._crashes += 1
+            if self._crashes >= _MOST_CRASHES and is_unproven(self.layout):
+                LOG.error("this agent cannot do its work; the loader decides what starts")
+                self._gives_way, self._unusable = True, True
+            return
+        self._crashes = 0
         with contextlib.suppress(PrimumError):
-            if not self._stood:
-                stands(self.layout)
-        self._stood = True
-        if wants_restart(self.layout):
-            LOG.info("another agent takes over")
-            self._gives_way = True
+            stands(self.layout)
 
     def poll_now(self) -> None:
         """Poll as soon as no attempt is under way."""

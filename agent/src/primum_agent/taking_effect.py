@@ -1,20 +1,30 @@
 """From the switched link to components that run, and back where one of them cannot.
 
-Only what differs is touched.  That something may be touched is noted before it is, so that a cut
-in the middle is taken back, and a cut before it leaves what runs in peace.
+Only what differs from what is in effect is touched, one component after the other; what is in
+effect is noted around each.  A cut before anything was touched leaves what runs in peace.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 from primum_agent.component_settings import HOOK
-from primum_agent.components import ComponentFailedError, NotYetInEffectError
+from primum_agent.components import Act, ComponentFailedError, NotYetInEffectError
+from primum_agent.components_record import (
+    in_effect,
+    note_in_effect,
+    note_left,
+    note_touched,
+)
 from primum_agent.device import Device
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fail_points import FailPoint, fail_here
+from primum_agent.gates import is_idle
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.switch_time import note_switch
-from primum_agent.transitions import UNCONFIRMED
+from primum_agent.transitions import UNCONFIRMED, tried_again_later
 from primum_agent.way_back import came_back, count_try, is_given_up, lose
 from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
@@ -26,6 +36,15 @@ _STARTED = "components-started"
 _UNTOLD = "components-untold"
 _RESTART = "restart"
 _ASKED = "components-asked"
+_BLAMED = "components-blamed"
+
+_OF_THE_BYTES = {
+    Reason.ARTIFACT_DIGEST,
+    Reason.ARTIFACT_SIZE,
+    Reason.ARTIFACT_UNSUPPORTED,
+    Reason.DOCUMENT_INVALID,
+}
+"""Refusals of what was signed itself: the same bytes are the same tomorrow."""
 
 
 def bring_into_effect(device: Device, target: Generation) -> tuple[str, ...]:
@@ -39,20 +58,41 @@ def bring_into_effect(device: Device, target: Generation) -> tuple[str, ...]:
         What was done, for the report.
 
     Raises:
-        NotYetInEffectError: a restart was asked for; the next attempt goes on from here.
+        NotYetInEffectError: a restart was asked for, or a patient is being served by now; the
+            next attempt goes on from here.
         FailedError: a component cannot be brought into effect.
     """
     note_switch(device.journal, target.number, clock=device.clock)
-    since = device.journal.state().active
-    changes = device.installer.changes(target.number, since=since)
+    acts = device.installer.acts(target.number, known=in_effect(device.journal), back=False)
+    changes = tuple(f"{part.name}: {act}" for act, part in acts)
     if not changes:
         return ()
+    if not is_idle(device.settings.gates, device.layout):
+        raise NotYetInEffectError(
+            "A patient may be being served by now: no component is restarted under an application.",
+            reason=Reason.SAFETY_IN_USE,
+            where=target.name,
+            found="clinical use, or somebody who could not say that there is none",
+            expected="no clinical use, said by everybody who may know",
+            remedy="Nothing has to be done: it goes on at the next look.",
+        )
     if device.journal.counter(TOUCHED, "") != str(target.number):
+        device.journal.record(
+            Entry(
+                kind=EventKind.UPDATE_TAKING_EFFECT,
+                subject=target.name,
+                attempt=device.attempt,
+                result="accepted",
+                # Stored data may have a new form from here on, in effect or not, proven or not.
+                change={"counterFloor": target.data_floor_counter},
+                detail={"components": list(changes)},
+            )
+        )
         device.journal.set_counters(
             components_touched=str(target.number), components_unconfirmed=str(target.number)
         )
     fail_here(FailPoint.ACTIVATING_BEFORE_EFFECT)
-    _take_effect(device, target.number, since=since, name=target.name)
+    _take_effect(device, target.number, back=False, name=target.name)
     fail_here(FailPoint.ACTIVATING_AFTER_EFFECT)
     return changes
 
@@ -70,24 +110,31 @@ def go_back_in_effect(device: Device, number: int | None, *, left: int | None, n
         NotYetInEffectError: a restart was asked for.
         FailedError: the device did not take it back; the next attempt tries again.
     """
-    if number is None or not device.installer.changes(number, since=left):
+    back = left is not None and number is not None and number < left
+    if number is None or not device.installer.acts(
+        number, known=in_effect(device.journal), back=back
+    ):
         return
     device.journal.set_counters(components_unconfirmed=str(number))
     try:
-        _take_effect(device, number, since=left, name=name)
+        _take_effect(device, number, back=back, name=name)
     except FailedError:
         count_try(device.journal, number)
         raise
 
 
-def _take_effect(device: Device, number: int, *, since: int | None, name: str) -> None:
+def _take_effect(device: Device, number: int, *, back: bool, name: str) -> None:
+    journal = device.journal
     try:
-        device.installer.take_effect(number, since=since)
+        for act, part in device.installer.acts(number, known=in_effect(journal), back=back):
+            note_touched(journal, part)
+            device.installer.act(act, part)
+            (note_left if act is Act.LEAVE else note_in_effect)(journal, part)
     except NotYetInEffectError as error:
-        if device.journal.note_problem(
+        if journal.note_problem(
             topic=_RESTART, what=f"{number}: {error.where}", text=error.for_people()
         ):
-            device.journal.record(
+            journal.record(
                 Entry(
                     kind=EventKind.UPDATE_WAITING,
                     subject=name,
@@ -98,35 +145,39 @@ def _take_effect(device: Device, number: int, *, since: int | None, name: str) -
                 )
             )
         raise
-    device.journal.clear_problem(_RESTART)
-    came_back(device.journal)
+    journal.clear_problem(_RESTART)
+    came_back(journal)
 
 
-def count_ask(device: Device, *, release: str, answer: str) -> None:
-    """Count that the components of a release asked for patience, while nothing else held it.
+def count_asks(device: Device, *, release: str, later: Mapping[str, str]) -> None:
+    """Count that components of a release asked for patience, while nothing else held it.
 
     Args:
         device: the device.
         release: SHA-256 of its manifest.
-        answer: what they said.
+        later: what each of them said.
 
     Raises:
-        ComponentFailedError: more often than the settings allow.
+        ComponentFailedError: one asked more often than its settings allow.
     """
-    asked, _, times = device.journal.counter(_ASKED, "").partition(" ")
-    count = int(times) + 1 if asked == release else 1
-    hooks = (one for one in device.settings.components.values() if one.installer == HOOK)
-    most = max((one.asks_at_most for one in hooks), default=None)
-    if most is not None and count > most:
-        raise ComponentFailedError(
-            "A component asked for more patience than it is given.",
-            reason=Reason.STATE_ASKED_LATER,
-            where="agent.toml: components",
-            found=f"{answer}; asked {count} times",
-            expected=f"at most {most} times",
-            remedy="Look at the component; `primum-agent retry` lets the release be tried again.",
-        )
-    device.journal.set_counters(components_asked=f"{release} {count}")
+    known = json.loads(device.journal.counter(_ASKED, "") or "{}")
+    counts: dict[str, int] = known.get(release, {})
+    settings = device.settings.components
+    for name, why in later.items():
+        counts[name] = counts.get(name, 0) + 1
+        asks = settings.get(name)
+        if asks is not None and asks.installer == HOOK and counts[name] > asks.asks_at_most:
+            # Whoever lets it be tried again gives it all its patience again.
+            device.journal.set_counters(components_asked="")
+            raise ComponentFailedError(
+                "A component asked for more patience than it is given.",
+                reason=Reason.STATE_ASKED_LATER,
+                where=f"agent.toml: components.{name}",
+                found=f"{why}; asked {counts[name]} times",
+                expected=f"at most {asks.asks_at_most} times",
+                remedy="Look at the component; `primum-agent retry` lets it be tried again.",
+            )
+    device.journal.set_counters(components_asked=json.dumps({release: counts}) if later else "")
 
 
 def break_off(device: Device, error: PrimumError) -> None:
@@ -144,37 +195,72 @@ def break_off(device: Device, error: PrimumError) -> None:
     if state.lifecycle is not State.ACTIVATING:
         return
     target = state.generation(state.target)
+    touched = target is not None and journal.counter(TOUCHED, "") == str(target.number)
+    if target is not None and touched:
+        # Before what ran comes back: that may take a restart, and must not hide what happened.
+        _blame(device, target, error)
     # Where it was the journal that failed, the switch is done: it is taken back.
     if device.installer.active() != state.active:
         device.installer.switch(state.active)
     take_back(device)
-    refused = isinstance(error, RefusedError)
-    journal.record(
-        Entry(
-            kind=EventKind.UPDATE_REFUSED if refused else EventKind.UPDATE_FAILED,
-            stimulus=Stimulus.BROKEN_OFF,
-            subject=target.name if target is not None else "",
-            attempt=device.attempt,
-            result="refused" if refused else "failed",
-            reasons=(str(error.reason),),
-            change={
-                "candidate": None,
-                "target": None,
-                "collected": [state.target],
-                **({} if target is None else _held_against(state, target, error)),
-            },
-            detail={**error.as_dict()},
+    change: dict[str, object] = {"candidate": None, "target": None, "collected": [state.target]}
+    if touched:
+        journal.record(
+            Entry(
+                kind=EventKind.UPDATE_INTERRUPTED,
+                stimulus=Stimulus.BROKEN_OFF,
+                subject="" if target is None else target.name,
+                attempt=device.attempt,
+                result="failed",
+                reasons=(str(error.reason),),
+                change=change,
+                detail={"found": str(state.lifecycle), "by": "a component"},
+            )
         )
+        return
+    journal.record(_told(device, target, error, stimulus=Stimulus.BROKEN_OFF, change=change))
+
+
+def _blame(device: Device, target: Generation, error: PrimumError) -> None:
+    """Tell once for each try what stood in the way, and hold it against whoever it was."""
+    if device.journal.counter(_BLAMED, "") != str(target.number):
+        device.journal.record(_told(device, target, error, stimulus=None, change={}))
+        device.journal.set_counters(components_blamed=str(target.number))
+
+
+def _told(
+    device: Device,
+    target: Generation | None,
+    error: PrimumError,
+    *,
+    stimulus: Stimulus | None,
+    change: Mapping[str, object],
+) -> Entry:
+    refused = isinstance(error, RefusedError)
+    return Entry(
+        kind=EventKind.UPDATE_REFUSED if refused else EventKind.UPDATE_FAILED,
+        stimulus=stimulus,
+        subject="" if target is None else target.name,
+        attempt=device.attempt,
+        result="refused" if refused else "failed",
+        reasons=(str(error.reason),),
+        change={**change, **({} if target is None else _held_against(device, target, error))},
+        detail={**error.as_dict()},
     )
 
 
-def _held_against(state: DeviceState, target: Generation, error: PrimumError) -> dict[str, object]:
+def _held_against(device: Device, target: Generation, error: PrimumError) -> dict[str, object]:
+    state = device.journal.state()
     change: dict[str, object] = {"conclusion": {target.release: concluded(error)}}
-    if isinstance(error, RefusedError):
-        # What was signed is not what it says it is: the same bytes are the same tomorrow.
+    if isinstance(error, RefusedError) and error.reason in _OF_THE_BYTES:
         change["fault"] = {target.release: str(error.reason)}
-    if isinstance(error, ComponentFailedError):
+    elif isinstance(error, ComponentFailedError):
         change |= setback(state, target.release, most=target.max_attempts, error=error)
+    elif device.journal.counter(TOUCHED, "") == str(target.number):
+        # A device that did not do its part is nobody's fault, but nothing is restarted for it at
+        # every poll.
+        poll_seconds = device.settings.timing.poll_seconds
+        change |= tried_again_later(device.journal, target.release, poll_seconds=poll_seconds)
     return change
 
 
@@ -211,9 +297,12 @@ def take_back(device: Device) -> None:
     target = state.generation(state.target)
     if target is None or device.journal.counter(TOUCHED, "") != str(target.number):
         return
-    if state.active is not None and is_given_up(device.journal, state.active):
-        # The review leaves it; a device that tried for ever would take no release any more.
-        lose(device.journal, state.active)
+    used = state.in_use
+    unreadable = used is not None and used.counter < state.counter_floor
+    if used is not None and (unreadable or is_given_up(device.journal, used.number)):
+        # The review leaves it: it could not read the data that is there now, or was tried often
+        # enough; a device that tried for ever would take no release any more.
+        lose(device.journal, used.number)
     else:
         go_back_in_effect(device, state.active, left=target.number, name=target.name)
     device.journal.set_counters(components_touched="")

@@ -86,13 +86,26 @@ def not_proven(journal: JournalPort, used: Generation, *, why: str, poll_seconds
         if state.setbacks.get(used.release, 0) + 1 >= used.max_attempts:
             change["fault"] = {used.release: str(Reason.STATE_HEALTH)}
         return _rolling_back(used, why=why, change=change)
-    times = int(state.unproven.get(used.release, {}).get("times", 0)) + 1
-    periods = 2.0 ** min(times - 1, _DOUBLINGS) - 1.0
-    after = journal.powered_total() + min(periods * poll_seconds, LONGEST_BACK_OFF)
-    change = {"unproven": {used.release: {"times": times, "notBefore": round(after, 3)}}}
+    change = tried_again_later(journal, used.release, poll_seconds=poll_seconds)
     found = "the repositories were not reached with it" if said else "no application opened it"
     why = f"{why}; {found}"
     return _rolling_back(used, why=why, change=change)
+
+
+def tried_again_later(
+    journal: JournalPort, release: str, *, poll_seconds: float
+) -> dict[str, object]:
+    """What is remembered of a release that nobody could prove: it waits, longer each time.
+
+    Args:
+        journal: knows how often it was before.
+        release: SHA-256 of its manifest.
+        poll_seconds: the device's poll period; the second delay is one of it, the first none.
+    """
+    times = int(journal.state().unproven.get(release, {}).get("times", 0)) + 1
+    periods = 2.0 ** min(times - 1, _DOUBLINGS) - 1.0
+    after = journal.powered_total() + min(periods * poll_seconds, LONGEST_BACK_OFF)
+    return {"unproven": {release: {"times": times, "notBefore": round(after, 3)}}}
 
 
 def _rolling_back(used: Generation, *, why: str, change: Mapping[str, object]) -> Entry:

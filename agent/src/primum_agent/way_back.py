@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 
+from primum_agent.components_record import in_effect
 from primum_agent.device import Device
 from primum_agent.device_state import Generation
 from primum_agent.journal_port import JournalPort
@@ -44,6 +45,12 @@ def lose(journal: JournalPort, number: int) -> None:
     journal.set_counters(components_lost=str(number))
 
 
+def is_lost(journal: JournalPort) -> bool:
+    """Whether what is active is not in effect, and cannot be brought there."""
+    used = journal.state().in_use
+    return used is not None and journal.counter(_LOST, "") == str(used.number)
+
+
 def out_of_effect(device: Device, used: Generation) -> tuple[str, ...]:
     """The components of what is active that are not in effect any more; empty where all are."""
     if device.journal.counter(_LOST, "") == str(used.number):
@@ -55,7 +62,11 @@ def obstacle_on_the_way(device: Device, held: Generation) -> str:
     """Why the components of a generation cannot come back; empty where they can."""
     if is_given_up(device.journal, held.number):
         return f"its components did not come back into effect, {MOST_TRIES} times"
-    return device.installer.no_way_back(held.number, since=device.journal.state().active)
+    return device.installer.no_way_back(
+        held.number,
+        since=device.journal.state().active,
+        known=in_effect(device.journal),
+    )
 
 
 def _of(journal: JournalPort, number: int) -> int:

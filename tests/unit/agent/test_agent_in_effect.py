@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from primum_agent.agent_choice import AgentChoice, write_choice
-from primum_agent.children import SUPERVISOR
 from primum_agent.components import Part
 from primum_agent.install_agent import AgentInstaller
 from primum_agent.layout import Layout
@@ -39,27 +38,24 @@ def in_effect(layout: Layout) -> bool:
     return installer.in_effect(PART)
 
 
-def test_a_command_that_root_typed_takes_no_agent_out_of_effect(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(SUPERVISOR, raising=False)
-    write_choice(layout, AgentChoice(chosen="generations/2/agent.env", identity="new"))
-    assert in_effect(layout)
-    monkeypatch.setenv(SUPERVISOR, "1")
-    assert not in_effect(layout), "the loader started another one"
-
-
 @pytest.mark.parametrize(
-    "choice",
+    ("choice", "holds"),
     [
-        AgentChoice(chosen="generations/1/agent.env", identity="old"),
-        AgentChoice(chosen="generations/2/agent.env", identity="new", fell_back=True),
-        AgentChoice(),
+        (AgentChoice(chosen="generations/2/.agent.env", identity="new"), True),
+        (AgentChoice(chosen="generations/2/.agent.env", identity="new", proven=False), True),
+        (AgentChoice(chosen="generations/2/.agent.env", identity="new", fell_back=1), True),
+        (AgentChoice(), True),
+        (
+            AgentChoice(
+                chosen="generations/2/.agent.env", identity="new", proven=False, fell_back=1
+            ),
+            False,
+        ),
     ],
 )
-def test_an_agent_that_was_not_chosen_or_was_given_up_is_out_of_effect_for_everybody(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch, choice: AgentChoice
+def test_only_a_new_agent_that_the_loader_gave_up_is_out_of_effect(
+    layout: Layout, choice: AgentChoice, holds: bool
 ) -> None:
-    monkeypatch.delenv(SUPERVISOR, raising=False)
+    """A proven one that stopped working, and a note that is lost, take no model away."""
     write_choice(layout, choice)
-    assert not in_effect(layout)
+    assert in_effect(layout) is holds

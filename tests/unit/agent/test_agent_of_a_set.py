@@ -35,7 +35,7 @@ from tests.unit.packaging.installed import (
 from tests.unit.packaging.room import SHOWN, Room, open_room
 
 AGENT = '[components.agent]\ninstaller = "tree"\nagent = true\n'
-AS_BEFORE = ("generations/2/agent.env", "generations/3/agent.env")
+AS_BEFORE = ("generations/2/.agent.env", "generations/3/.agent.env")
 """The same agent, byte for byte, in two releases."""
 
 SOON = "[Service]\nRestartSec=1s\n"
@@ -55,7 +55,11 @@ def agent_part(tree: Path, version: str, folder: Path, *, fault: str = "") -> Pa
         "primum_agent/journal.py": ('AGENT_VERSION = "0.1.0"', f'AGENT_VERSION = "{version}"')
     }
     if fault:
-        changes["primum_agent/commands/run.py"] = ("def run(", f"{fault}\n\n\ndef run(")
+        changes["primum_agent/commands/run.py"] = (
+            # Not where it is only loaded: that is found before anything is switched.
+            "    return supervise(options, once",
+            f"    {fault}\n        return supervise(options, once",
+        )
     for name, (old, new) in changes.items():
         text = (other / name).read_text()
         assert old in text
@@ -112,20 +116,20 @@ def test_the_agent_of_a_package_gives_way_to_one_of_a_set(
     print(f"replaced after {time.monotonic() - began:.1f} s")
     prove_health(room)
     room.until(lambda: rests_on(room, "1.0.0"))
-    assert runs_from(room) == "generations/2/agent.env"
+    assert runs_from(room) == "generations/2/.agent.env"
     assert [item["agentVersion"] for item in events(room, "agent.started")] == [
         *["0.1.0"] * 3,
         "0.2.0",
     ]
     room.run("systemctl", "restart", UNIT)
-    assert runs_from(room) == "generations/2/agent.env"
+    assert runs_from(room) == "generations/2/.agent.env"
     roots_commands_are_the_owners(room)
     # The bench of the package serves an agent of a set, too.
     publish_parts(world, "1.1.0", first, counter=3)
     room.until(lambda: serves(room, "1.1.0"))
     prove_health(room)
     room.until(lambda: rests_on(room, "1.1.0"))
-    assert runs_from(room) == "generations/2/agent.env", "the same bytes are not started anew"
+    assert runs_from(room) == "generations/2/.agent.env", "the same bytes are not started anew"
     for counter, fault in enumerate((GIVES_UP, DIES), start=4):
         one_that_never_comes_to_stand_gives_way(
             world, room, agent_part(agent_tree, f"0.{counter}.0", tmp_path, fault=fault), counter
@@ -181,7 +185,7 @@ def packages_come_and_go(room: Room) -> None:
     dpkg(room, "--remove", "primum-bench", "primum-agent")
     assert processes(room) == []
     room.run("test", "!", "-e", "/usr/lib/primum")
-    room.run("test", "-d", f"{STATE}/generations/3/agent.env")
+    room.run("test", "-d", f"{STATE}/generations/3/.agent.env")
     room.run("sh", "-c", f"dpkg -i {SHOWN}/newer.deb {SHOWN}/primum-bench*.deb")
     room.until(lambda: unit(room, "ActiveState") == "active")
     assert runs_from(room) in AS_BEFORE

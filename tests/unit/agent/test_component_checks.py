@@ -9,6 +9,7 @@ import pytest
 
 from primum_agent.component_checks import component_checks
 from primum_agent.component_settings import ComponentSettings
+from primum_agent.layout import Layout
 from primum_verifier.core.errors import FailedError
 
 SYSTEMCTL = """\
@@ -18,7 +19,7 @@ test "$4" = app.service && echo loaded || echo not-found
 
 
 def found(settings: ComponentSettings) -> str:
-    ((what, look),) = component_checks({"it": settings})
+    ((what, look),) = component_checks({"it": settings}, Layout(Path("/nowhere")))
     assert what == "component it"
     return look()
 

@@ -32,6 +32,7 @@ def service_manager(folder: Path, monkeypatch: pytest.MonkeyPatch, does: str) ->
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     return TreeInstaller(
+        folder / "components",
         unit="app.service",
         step_seconds=1.0,
         make_room=lambda _: None,

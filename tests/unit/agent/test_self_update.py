@@ -53,6 +53,19 @@ def agent_tree(version: str, change: Change = lambda _: None) -> dict[str, bytes
     return files
 
 
+def in_its_run(fault: str) -> Change:
+    """A fault where it begins to run; where it is only loaded it is found before the switch."""
+
+    def change(files: dict[str, bytes]) -> None:
+        begins = b"        return supervise(options, once"
+        assert begins in files["primum_agent/commands/run.py"]
+        run = files["primum_agent/commands/run.py"]
+        broken = begins.replace(b"return", f"{fault}\n        return".encode(), 1)
+        files["primum_agent/commands/run.py"] = run.replace(begins, broken)
+
+    return change
+
+
 def appended(module: str, text: str) -> Change:
     def change(files: dict[str, bytes]) -> None:
         files[module] += f"\n{text}\n".encode()
@@ -168,7 +181,7 @@ def test_the_agent_gives_way_to_another_which_proves_health_and_stays(loaded: Lo
     assert loaded.started() == ["0.1.0", "0.2.0"]
     note = loaded.note()
     assert (note["chosen"], note["fellBack"], note["starts"]) == (
-        "generations/1/agent.env",
+        "generations/1/.agent.env",
         False,
         0,
     )
@@ -183,8 +196,8 @@ def test_the_agent_gives_way_to_another_which_proves_health_and_stays(loaded: Lo
     with loaded.served() as until:
         until(lambda: not (loaded.field.layout.generations / "2").exists())
     assert set(loaded.started()) == {"0.1.0", "0.2.0"}
-    assert loaded.note()["chosen"] == "generations/1/agent.env"
-    assert (loaded.field.layout.generations / "1/agent.env/bin/python3").exists()
+    assert loaded.note()["chosen"] == "generations/1/.agent.env"
+    assert (loaded.field.layout.generations / "1/.agent.env/bin/python3").exists()
     shown = subprocess.run(
         loaded.command("status", "--state", str(loaded.field.state), "--json"),
         check=False,
@@ -194,8 +207,8 @@ def test_the_agent_gives_way_to_another_which_proves_health_and_stays(loaded: Lo
     assert (told["version"], told["components"]) == ("1.6.0", {"agent": "0.2.0"})
 
 
-DEAD = "sys.exit(9)"
-KILLED = "import os\nos.kill(os.getpid(), 9)"
+DEAD = "raise SystemExit(9)"
+KILLED = "import os; os.kill(os.getpid(), 9)"
 
 
 @pytest.mark.parametrize("fault", [DEAD, KILLED])
@@ -207,7 +220,7 @@ def test_an_agent_that_never_comes_to_stand_gives_way_to_the_one_before(
         "1.1.0",
         2,
         agent="0.3.0",
-        change=appended("primum_agent/commands/run.py", fault),
+        change=in_its_run(fault),
         max_attempts=1,
     )
     with loaded.served() as until:
@@ -217,9 +230,56 @@ def test_an_agent_that_never_comes_to_stand_gives_way_to_the_one_before(
     assert state.in_use is not None
     assert state.in_use.version == "1.0.0"
     assert list(state.faults.values()) == ["state.component"]
-    assert loaded.note()["chosen"] == "generations/1/agent.env"
+    assert loaded.note()["chosen"] == "generations/1/.agent.env"
     assert not loaded.note()["fellBack"]
     assert loaded.field.opened().version == "1.0.0", "the model was served all the while"
+
+
+def test_an_agent_whose_attempts_crash_is_counted_and_gives_way(loaded: Loaded) -> None:
+    """The supervisor lives and would never be started again; the device would hear nothing."""
+    with_first(loaded)
+
+    def broken(files: dict[str, bytes]) -> None:
+        attempt = files["primum_agent/attempt.py"]
+        begins = b'    parser = argparse.ArgumentParser(description="One update attempt.")'
+        assert begins in attempt
+        files["primum_agent/attempt.py"] = attempt.replace(begins, b"    raise SystemExit(77)")
+
+    loaded.release("1.1.0", 2, agent="0.3.0", change=broken, max_attempts=1)
+    with loaded.served() as until:
+        until(loaded.rolled_back)
+        until(loaded.committed("1.0.0"))
+    assert loaded.started()[-1] == "0.2.0"
+    assert loaded.started().count("0.3.0") >= 3
+    assert loaded.note()["chosen"] == "generations/1/.agent.env"
+
+
+def test_starts_that_only_ask_count_for_nothing(loaded: Loaded) -> None:
+    with_first(loaded)
+    with loaded.served() as until:
+        until(lambda: loaded.started().count("0.2.0") >= 2)
+        for words in (["--help"], ["--once"], []):
+            for _ in range(4):
+                command = loaded.command("run", *loaded.field.folders, *words)
+                subprocess.run(command, check=False, capture_output=True)
+        note = loaded.note()
+        assert (note["fellBack"], note["chosen"]) == (0, "generations/1/.agent.env")
+        assert note["starts"] <= 1
+
+
+def test_where_the_way_back_does_not_start_either_the_installed_agent_does(
+    loaded: Loaded,
+) -> None:
+    with_first(loaded)
+    note = loaded.note()
+    note |= {"before": note["chosen"], "fellBack": 1, "starts": 0, "limit": 3}
+    (loaded.field.state / "agent.json").write_text(json.dumps(note))
+    broken = loaded.field.layout.generations / "1/agent/primum_agent/cli.py"
+    broken.chmod(0o640)
+    broken.write_text("raise SystemExit(1)\n")
+    with loaded.served() as until:
+        until(lambda: loaded.started()[-1] == "0.1.0")
+    assert loaded.note()["fellBack"] == 2
 
 
 def test_an_agent_that_cannot_be_started_at_all_is_found_before_anything_is_switched(
@@ -232,7 +292,7 @@ def test_an_agent_that_cannot_be_started_at_all_is_found_before_anything_is_swit
         until(loaded.rolled_back)
     failed = loaded.field.event("update.failed")["data"]
     assert "a_module_that_is_not_there" in failed["detail"]["found"]
-    assert loaded.note()["chosen"] == "generations/1/agent.env"
+    assert loaded.note()["chosen"] == "generations/1/.agent.env"
     assert loaded.field.journal().state().in_use.version == "1.0.0"
 
 
@@ -244,7 +304,7 @@ def test_an_agent_that_runs_but_whose_release_proves_no_health_gives_way(loaded:
         until(lambda: loaded.field.journal().state().lifecycle is State.IDLE)
     assert "0.3.0" in loaded.started()
     assert loaded.started()[-1] == "0.2.0"
-    assert loaded.note()["chosen"] == "generations/1/agent.env"
+    assert loaded.note()["chosen"] == "generations/1/.agent.env"
     assert loaded.field.journal().state().in_use.version == "1.0.0"
 
 
@@ -281,7 +341,7 @@ NOTE = {"chosen": "", "before": "", "starts": 0, "limit": 3, "fellBack": False}
         b"",
         b"[]",
         b'{"chosen": 7}',
-        json.dumps(NOTE | {"chosen": "generations/9/agent.env"}).encode(),
+        json.dumps(NOTE | {"chosen": "generations/9/.agent.env"}).encode(),
         b"\xff" * 9,
     ],
 )

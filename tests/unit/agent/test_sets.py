@@ -329,10 +329,9 @@ def test_cut_while_components_come_into_effect_goes_on_to_the_new_set(
     assert attempt_now("resume") == 0
     state = in_the_field.journal().state()
     assert (state.lifecycle, state.in_use.version) == (State.PROVISIONAL, "1.1.0")
-    assert [step[:2] for step in hooks.steps()] == [
-        ("pump", "take-effect"),
-        ("screen", "take-effect"),
-    ]
+    in_order = [("pump", "take-effect"), ("screen", "take-effect")]
+    left = in_order if point is FailPoint.ACTIVATING_BEFORE_EFFECT else []
+    assert [step[:2] for step in hooks.steps()] == left, "what is in effect is not done again"
     assert in_the_field.kinds().count("update.activating") == 2, "what is done is not done again"
 
 
@@ -350,8 +349,9 @@ def test_cut_while_components_come_into_effect_and_the_new_one_is_damaged_goes_b
     attempt_now("resume")
     state = in_the_field.journal().state()
     assert (state.lifecycle, state.active) == (State.IDLE, first)
-    assert hooks.steps() == [("pump", "take-effect", first)]
-    assert hooks.files()[0][1] == {"pump-firmware": "p1"}
+    touched = point is FailPoint.ACTIVATING_AFTER_EFFECT
+    assert hooks.steps() == ([("pump", "take-effect", first)] if touched else [])
+    assert not touched or hooks.files()[0][1] == {"pump-firmware": "p1"}
 
 
 def test_cut_before_anything_was_touched_leaves_the_components_in_peace(
@@ -378,9 +378,7 @@ def test_cut_once_the_components_went_back_finishes_the_way_back(
     assert attempt_now("resume") == 0
     state = in_the_field.journal().state()
     assert (state.lifecycle, state.active) == (State.IDLE, first)
-    assert [step for step in hooks.steps() if step[1] != "confirm"] == [
-        ("pump", "take-effect", first)
-    ]
+    assert {step[1] for step in hooks.steps()} <= {"confirm"}, "it is back already"
 
 
 def test_data_that_has_a_new_form_is_never_given_to_a_release_that_cannot_read_it(
@@ -454,7 +452,7 @@ def test_a_component_that_is_set_up_wrong_is_named(
 
 def test_the_settings_of_the_documentation_are_read(in_the_field: Any) -> None:
     page = (Path(__file__).parents[3] / "docs/components.md").read_text()
-    (example,) = [part for part in page.split("```")[1::2] if part.startswith("toml\n")]
+    example = next(part for part in page.split("```")[1::2] if part.startswith("toml\n"))
     in_the_field.more_settings = example.removeprefix("toml\n")
     in_the_field.enroll()
     found = read_settings(in_the_field.provisioning).components

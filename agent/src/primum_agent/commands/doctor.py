@@ -281,7 +281,9 @@ def _trust(provisioning: Path, layout: Layout) -> list[Finding]:
     ]
     for name, repository in settings.repositories.all.items():
         findings.append(_guarded(f"{name} repository", lambda at=repository: _reach(settings, at)))  # type: ignore[misc]
-    findings += [_guarded(what, look) for what, look in component_checks(settings.components)]
+    findings += [
+        _guarded(what, look) for what, look in component_checks(settings.components, layout)
+    ]
     findings.append(_broker(settings))
     return findings
 

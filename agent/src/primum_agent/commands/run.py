@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from primum_agent.agent_choice import uncount
 from primum_agent.broker import Message, PahoBroker
 from primum_agent.clock import SystemClock
 from primum_agent.commands.shared import (
@@ -41,7 +42,7 @@ from primum_agent.service import ServiceManager
 from primum_agent.settings import Settings, read_settings
 from primum_agent.supervisor import make_supervisor
 from primum_agent.system_sensors import SystemSensors, sources_of
-from primum_verifier.core.errors import PrimumError
+from primum_verifier.core.errors import BusyError, PrimumError, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Supervise; the exit code is 0, or that of the attempt with ``--once``."""
-    return supervise(options, once=options.once)
+    try:
+        return supervise(options, once=options.once)
+    except (BusyError, UsageError):
+        # It says nothing of whether this agent comes to stand.
+        with contextlib.suppress(PrimumError):
+            uncount(layout_of(options))
+        raise
 
 
 def supervise(options: argparse.Namespace, *, once: bool, medium: Path | None = None) -> int:

@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     UPDATE_INTERRUPTED = "primum.device.update.interrupted"
     UPDATE_WAITING = "primum.device.update.waiting"
     UPDATE_ACTIVATING = "primum.device.update.activating"
+    UPDATE_TAKING_EFFECT = "primum.device.update.taking-effect"
     UPDATE_ACTIVATED = "primum.device.update.activated"
     UPDATE_COMMITTED = "primum.device.update.committed"
     UPDATE_ROLLING_BACK = "primum.device.update.rolling-back"
