@@ -9,8 +9,8 @@ then nothing starts.  Exit code 1: refused; 2: without --yes; 3: the key or the 
 runs.
 
 Example:
-  primum-agent reset --factory --state /var/lib/primum --by "R. Meyer" --dry-run
-  primum-agent reset --factory --state /var/lib/primum --by "R. Meyer" --export /media/usb --yes
+  primum-agent reset --state /var/lib/primum --factory --by "R. Meyer" --dry-run
+  primum-agent reset --state /var/lib/primum --factory --by "R. Meyer" --export /media/usb --yes
 """
 
 from __future__ import annotations
