@@ -12,7 +12,7 @@ BIN := .venv/bin
 .PHONY: help environment broker token rauc demo test coverage lint check fix pins clean
 .PHONY: package package-tree
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
-.PHONY: campaign campaign-power campaign-life campaign-models
+.PHONY: campaign campaign-power campaign-life campaign-models campaign-operators
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -78,6 +78,10 @@ campaign-models: environment ## mutants of a real model against its self-test; S
 	@$(BIN)/python -m tests.campaigns.model_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET)) $(if $(AGAIN),--again) \
 	    $(if $(MUTANT),--mutant $(MUTANT))
+
+campaign-operators: environment ## the operator tests of the package onnx as self-tests; their page; SECONDS, AGAIN=1
+	@$(BIN)/python -m tests.campaigns.operator_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(AGAIN),--again) $(if $(CASE),--case $(CASE))
 
 campaign: environment ## all of them one after another within SECONDS=3600; ends in one table
 	@$(BIN)/python -m tests.campaigns.every_campaign $(if $(SECONDS),--seconds $(SECONDS)) \

@@ -72,6 +72,7 @@ CAMPAIGNS = (
     Long(name="power", share=3, figures=r"^\d+ points, .*", seeded=True),
     Long(name="life", share=1, figures=r"^\d+ lives, .*", seeded=True),
     Long(name="models", share=1, figures=r"^\d+ mutants, .*", seeded=True),
+    Long(name="operators", share=1, figures=r"^\d+ cases, .*"),
     Long(name="compromise", share=2, figures=r"^\d+ sets of keys, .*", timed=False),
     Long(name="fuzz", share=2, figures=r"^campaign-fuzz: .*", subjects=FUZZ_SUBJECTS),
     Long(name="mutation", share=2, figures=r"^(?:\d+ changes|campaign-mutation:).*", timed=False),

@@ -11,10 +11,13 @@ from itertools import count, islice
 import onnx
 from google.protobuf.message import EncodeError
 from tests.campaigns.model_bytes import BYTE_CHANGES
+from tests.campaigns.model_files import FILE_CHANGES
 from tests.campaigns.model_graphs import GRAPH_CHANGES
 from tests.campaigns.model_weights import WEIGHT_CHANGES
 
-_OF_GRAPHS = {**GRAPH_CHANGES, **WEIGHT_CHANGES}
+OF_GRAPHS = {**GRAPH_CHANGES, **FILE_CHANGES, **WEIGHT_CHANGES}
+"""Every mutation that takes a model as onnx reads it, by name."""
+
 LEVELS = ("byte", "graph")
 
 
@@ -50,7 +53,7 @@ def mutant_named(original: bytes, name: str) -> Mutant:
 
 def _without_doubles(original: bytes, *, level: str, seed: int) -> Iterator[Mutant]:
     seen = {hashlib.sha256(original).digest()}
-    changes = list(BYTE_CHANGES if level == "byte" else _OF_GRAPHS)
+    changes = list(BYTE_CHANGES if level == "byte" else OF_GRAPHS)
     for number in count():
         change = changes[number % len(changes)]
         content = _content(original, level, change, seed=seed, number=number)
@@ -65,7 +68,7 @@ def _content(original: bytes, level: str, change: str, *, seed: int, number: int
     if level == "byte":
         return BYTE_CHANGES[change](original, draw)
     model = onnx.load_model_from_string(original)
-    _OF_GRAPHS[change](model, draw)
+    OF_GRAPHS[change](model, draw)
     try:
         return bytes(model.SerializeToString(deterministic=True))
     except EncodeError:

@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,24 +83,9 @@ class Oracle:
 
     def ask(self, model: str) -> Answer:
         """What the model at this path answers."""
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(reading)
-            self._in_a_fork(model, writing)
-        os.close(writing)
-        said = _heard(reading)
-        os.close(reading)
-        if said is None:
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        if said is None:
-            return Answer(ended=TIMED_OUT)
-        try:
-            values = json.loads(said)["values"]
-        except ValueError:
-            late = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
-            return Answer(ended=TIMED_OUT if late else CRASHED)
+        ended, values = in_a_fork(lambda: self._values(model))
+        if ended != RAN:
+            return Answer(ended=ended)
         return Answer(ended=NOT_LOADED) if values is None else self._judge(values)
 
     def _judge(self, values: list[float | None]) -> Answer:
@@ -118,23 +104,9 @@ class Oracle:
             and np.array_equal(numbers, self._reference.astype("f8"), equal_nan=True),
         )
 
-    def _in_a_fork(self, model: str, writing: int) -> NoReturn:
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):  # native code may say anything
-            os.dup2(nowhere, stream.fileno())
-        os.write(writing, json.dumps({"values": self._values(model)}).encode())
-        os._exit(0)
-
     def _values(self, model: str) -> list[float | None] | None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
         try:
-            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = plain_session(model)
         except Exception:  # noqa: BLE001 - native code may raise anything
             return None
         return [self._value(session, case) for case in range(len(self._expected))]
@@ -149,11 +121,68 @@ class Oracle:
         return float(found[0, 0]) if usable else None
 
 
-def _heard(reading: int) -> bytes | None:
+def plain_session(model: str) -> Any:
+    """A session as people make one, but for one thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def in_a_fork(
+    work: Callable[[], object], *, memory: int = _MEMORY, seconds: int = SECONDS
+) -> tuple[str, Any]:
+    """Have it done in a fork with limits, which is ended when it takes too long.
+
+    Args:
+        work: what; it gives what JSON can say.
+        memory: bytes of address space.
+        seconds: of processor time; of time, twice as many.
+
+    Returns:
+        How it ended, and what it gave where it ran.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _be_the_fork(work, writing, memory=memory, seconds=seconds)
+    os.close(writing)
+    said = _heard(reading, seconds=2 * seconds)
+    os.close(reading)
+    if said is None:
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if said is None:
+        return TIMED_OUT, None
+    try:
+        return RAN, json.loads(said)["gave"]
+    except ValueError:
+        late = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+        return TIMED_OUT if late else CRASHED, None
+
+
+def _be_the_fork(
+    work: Callable[[], object], writing: int, *, memory: int, seconds: int
+) -> NoReturn:
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):  # native code may say anything
+        os.dup2(nowhere, stream.fileno())
+    try:
+        os.write(writing, json.dumps({"gave": work()}).encode())
+    finally:
+        os._exit(0)
+
+
+def _heard(reading: int, *, seconds: float) -> bytes | None:
     """Everything until the fork closes; None when it takes too long."""
     said = b""
     while len(said) <= _MAX_ANSWER:
-        ready, _, _ = select.select([reading], [], [], 2 * SECONDS)
+        ready, _, _ = select.select([reading], [], [], seconds)
         if not ready:
             return None
         chunk = os.read(reading, 65536)

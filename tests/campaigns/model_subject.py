@@ -2,7 +2,7 @@
 
 What is signed of the self-test is taken from the ``release.toml`` of the demo as it stands, but for
 two things: the time limit is shorter, since a campaign meets models that never end, and the test
-of performance only warns, since it is about the machine and not about what a model answers.
+of performance is left aside, since it is about the machine and not about what a model answers.
 """
 
 from __future__ import annotations

@@ -23,11 +23,10 @@ from tests.campaigns.model_campaign import (
     wrong_with,
 )
 from tests.campaigns.model_graphs import GRAPH_CHANGES, node_of
-from tests.campaigns.model_mutants import LEVELS, Mutant, mutant_named, mutants
+from tests.campaigns.model_mutants import LEVELS, OF_GRAPHS, Mutant, mutant_named, mutants
 from tests.campaigns.model_oracle import CRASHED, RAN, TIMED_OUT, Answer
 from tests.campaigns.model_parent import Verdict
 from tests.campaigns.model_subject import Subject, write_subject
-from tests.campaigns.model_weights import WEIGHT_CHANGES
 from tests.campaigns.model_wire import pieces_of, written
 
 SEED = 4
@@ -130,7 +129,7 @@ def test_a_parent_that_dies_is_seen_and_started_again(subject: Subject, tmp_path
 
 def test_the_same_seed_gives_the_same_mutants(subject: Subject) -> None:
     """By name too, each with other bytes than any before, and every change has its turn."""
-    for level, changes in (("byte", BYTE_CHANGES), ("graph", {**GRAPH_CHANGES, **WEIGHT_CHANGES})):
+    for level, changes in (("byte", BYTE_CHANGES), ("graph", OF_GRAPHS)):
         first = list(mutants(subject.model, level=level, seed=9, most=120))
         assert first == list(mutants(subject.model, level=level, seed=9, most=120))
         assert first != list(mutants(subject.model, level=level, seed=10, most=120))
