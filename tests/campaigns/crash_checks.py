@@ -27,9 +27,10 @@ from primum_verifier.record.chain import check_history
 _HUNG = 124
 _OWN_NAMES = {
     "active", "device.enrolment.json", "device.key", "device.public.json", "floors.json",
-    "generations", "journal.db", "journal.mark", "run", "store",
+    "generations", "journal.db", "journal.mark", "run", "self-tests", "store",
 }  # fmt: skip
 _RUN_NAMES = {"agent.lock", "standing.json", "update.lock"}
+_STATEMENT = re.compile(r"[0-9a-f]{64}\.dsse\.json")
 _TRACEBACK = re.compile(r"^Traceback |Error: |^Exception ", re.MULTILINE)
 
 
@@ -187,6 +188,11 @@ def _left_behind(layout: Layout, state: DeviceState, stored: AbstractSet[str]) -
     found = [
         *(name for name in _names(layout.root) - _OWN_NAMES if not name.startswith("journal.db-")),
         *(f"run/{name}" for name in _names(layout.run) - _RUN_NAMES),
+        *(
+            f"self-tests/{name}"
+            for name in _names(layout.self_tests)
+            if not _STATEMENT.fullmatch(name)
+        ),
         *(f"generations/{name}" for name in _names(layout.generations) - known),
     ]
     needed = {item.sha256 for number in known for item in FolderStore(layout).items_of(int(number))}

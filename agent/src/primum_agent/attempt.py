@@ -276,6 +276,7 @@ def run_attempt(
     ):
         # What a killed attempt left; this one holds the lock.
         remove_leftovers(layout.run)
+        remove_leftovers(layout.self_tests)
         shutil.rmtree(layout.scratch, ignore_errors=True)
         make_folder(layout.scratch, mode=0o700)
         journal = Journal.open(

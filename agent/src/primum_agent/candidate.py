@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 from primum_agent.activation import activate
+from primum_agent.attesting import attest
 from primum_agent.components import ComponentFailedError, NotYetInEffectError
 from primum_agent.components_record import in_effect
 from primum_agent.device import Device
@@ -239,6 +240,12 @@ class CandidateWork:
             hardware=device.settings.hardware_id,
             active=None if in_use is None else in_use.release,
         )
+        detail = proof.detail | attest(
+            device,
+            proof.report,
+            name=verdict.manifest.name,
+            release=self._candidate.release,
+        )
         if proof.fact is SelfTestFact.PASSED:
             note_time(device.journal, Work.SELF_TEST, device.clock.powered_seconds() - began)
             release = self._candidate.release
@@ -249,7 +256,7 @@ class CandidateWork:
                 Stimulus.PROVEN,
                 result="done",
                 change={"candidate": asdict(tested)},
-                detail=proof.detail,
+                detail=detail,
             )
             return READY
         self._ask(ArtifactsFact.WHOLE, self_test=proof.fact)
@@ -268,7 +275,7 @@ class CandidateWork:
             result="refused" if proof.own_fault else "failed",
             reasons=(str(proof.reason),),
             change=change,
-            detail=proof.detail,
+            detail=detail,
         )
         return conclusion
 

@@ -69,6 +69,7 @@ class Device:
         device_key: the public text of the key that the device holds.
         key_id: its key id, by which enrolment and history name it.
         operating_system: what the device runs, empty where nobody can say.
+        signer: the device's key, or its recorded public half where it cannot be used.
         key_problem: why the key cannot be used, None when it can; nothing new is begun then.
         site_problem: why the organisation on the trust map cannot be asked, None when it can; a
             verdict then counts it as silent.
@@ -83,6 +84,7 @@ class Device:
     store: FolderStore
     installer: Installer
     bench: Bench
+    signer: Signer
     authorities: Authorities
     fetcher: Fetcher
     trust_map: TrustMap
@@ -198,6 +200,7 @@ def open_device(
         store=ports.store,
         installer=ports.installer,
         bench=ports.bench,
+        signer=ports.signer,
         fetcher=ports.fetcher,
         authorities=Authorities(
             trust_map=trust_map

@@ -1,7 +1,8 @@
 """The journal in a folder, for those who cannot be reached by a broker: proven by its files alone.
 
 One folder for each device, so that one stick serves many: the events with their signed heads and
-checkpoint, the device's public key, its enrolment, and its signed context where it is provisioned.
+checkpoint, the device's public key, its enrolment, its signed context where it is provisioned, and
+its signed statements on self-tests.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from primum_agent.attesting import statements
 from primum_agent.clock import SystemClock
 from primum_agent.durable import disk_errors, make_folder, write_file
 from primum_agent.identity import journal_owner
@@ -124,6 +126,11 @@ def export(layout: Layout, medium: Path, *, context: Path | None) -> Exported:
                 content = path.read_bytes()
             name = CONTEXT_NAME if path == context else path.name
             write_file(folder / name, content, mode=_MODE)
+    for path in statements(layout):
+        with disk_errors(path):
+            content = path.read_bytes()
+        make_folder(folder / layout.self_tests.name)
+        write_file(folder / layout.self_tests.name / path.name, content, mode=_MODE)
     journal = Journal.open_to_read(layout, clock=SystemClock(), device_id=device_id)
     try:
         # The history last: a folder that has one is a whole export.

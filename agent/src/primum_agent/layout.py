@@ -110,6 +110,11 @@ class Layout:
         return self.root / "decommissioned.json"
 
     @property
+    def self_tests(self) -> Path:
+        """The device's signed statements on self-tests, by release."""
+        return self.root / "self-tests"
+
+    @property
     def run(self) -> Path:
         """What is made anew while the agent runs."""
         return self.root / "run"

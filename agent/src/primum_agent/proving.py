@@ -13,7 +13,7 @@ from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import SelfTestFact
 from primum_verifier.core.reasons import Reason
-from primum_verifier.proof.selftest_result import Baselines
+from primum_verifier.proof.selftest_result import Baselines, SelfTestReport
 from primum_verifier.shell.bench import Bench
 from primum_verifier.shell.selftest import self_test
 
@@ -31,6 +31,7 @@ class Proof:
         own_fault: whether the failure may be remembered against the release.
         summary: one sentence for people.
         detail: failing tests with their worst cases and by how much, for the report.
+        report: the evidence; None where the test could not be run.
     """
 
     fact: SelfTestFact
@@ -38,6 +39,7 @@ class Proof:
     own_fault: bool
     summary: str
     detail: dict[str, object]
+    report: SelfTestReport | None = None
 
 
 def prove(
@@ -127,6 +129,7 @@ def prove(
         own_fault=str(result.blame) == "release",
         summary=result.summary,
         detail=detail,
+        report=result.report,
     )
 
 

@@ -241,6 +241,8 @@ def _remove_releases(layout: Layout, kind: ResetKind, *, clock: Clock) -> None:
             if number not in software:
                 shutil.rmtree(store.folder_of(number))
         shutil.rmtree(layout.scratch, ignore_errors=True)
+        if layout.self_tests.is_dir():
+            shutil.rmtree(layout.self_tests)
         for path in _damaged(layout):
             path.unlink(missing_ok=True)
         sync_folder(layout.root)

@@ -20,7 +20,7 @@ from primum_verifier.proof.bench_contract import BenchRun, Ending, Observations,
 from primum_verifier.proof.element_types import ElementType
 from primum_verifier.proof.fixtures import FixtureArray, Fixtures, read_fixtures
 from primum_verifier.proof.selftest import judge_selftest
-from primum_verifier.proof.selftest_levels import decide
+from primum_verifier.proof.selftest_levels import LEVELS, decide
 from primum_verifier.proof.selftest_result import (
     MAX_CASES_SHOWN,
     Blame,
@@ -30,6 +30,7 @@ from primum_verifier.proof.selftest_result import (
     TestStatus,
 )
 from primum_verifier.proof.selftest_spec import SelfTestSpec
+from primum_verifier.proof.trial import Finding
 
 Build = dict[str, Callable[..., Any]]
 
@@ -340,3 +341,65 @@ def test_random_values_never_pass_and_always_make_a_report(
     result = bench.judge()
     assert result.overall is Overall.FAILED
     assert json.loads(result.report.to_json())["overall"] == "failed"
+
+
+AWAY = st.floats(-2, 2, allow_nan=False)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data(), tolerance=st.sampled_from(["0", "0.01", "0.3", "1"]))
+def test_a_worse_output_never_passes_where_a_better_one_failed(
+    bench: Bench, data: st.DataObject, tolerance: str
+) -> None:
+    """Each number further from its reference on the same side, or none at all: at every level.
+
+    Here the reference decides as is expected, so that further away is never more right.
+    """
+    references = bench.fixtures.references["p"].numbers()
+    off = data.draw(st.lists(AWAY, min_size=12, max_size=12))
+    factors = data.draw(st.lists(st.floats(1, 50), min_size=12, max_size=12))
+    lost = data.draw(st.lists(st.integers(0, 11), max_size=2, unique=True))
+    flips = data.draw(st.integers(0, 12))
+    bench.change("numbers", absTol=tolerance, relTol="0")
+    bench.change("decisions", maxDecisionFlips=flips, maxDecisionFlipsByCohort={"sinus": flips})
+    bench.values = [one + by for one, by in zip(references, off, strict=True)]
+    better = bench.judge()
+    bench.values = [one + by * more for one, by, more in zip(references, off, factors, strict=True)]
+    bench.members["failedCases"] = lost
+    worse = bench.judge()
+    bench.members.clear()
+    assert better.passed or not worse.passed
+    for one, other in zip(better.tests, worse.tests, strict=True):
+        succeeded = one.status is TestStatus.SUCCESS
+        assert succeeded or other.status is not TestStatus.SUCCESS, one.level
+
+
+STATUS = st.sampled_from(TestStatus)
+
+
+@given(data=st.data())
+def test_the_whole_is_never_better_for_a_test_that_is_worse(
+    build: Build, data: st.DataObject
+) -> None:
+    """Whatever of the tests is mandatory or refuses, and how many have to run."""
+    order = [TestStatus.SUCCESS, TestStatus.NOT_RUN, TestStatus.ABSENT, TestStatus.FAIL]
+    made = Bench(build)
+    made.content["minTests"] = data.draw(st.integers(1, 7))
+    count = len(made.content["tests"])
+    consequences = st.sampled_from(["refuse", "degrade", "warn"])
+    for test in made.content["tests"]:
+        test["mandatory"] = test["id"] == "numbers" or data.draw(st.booleans())
+        test["onFailure"] = data.draw(consequences)
+    before = data.draw(st.lists(STATUS, min_size=count, max_size=count))
+    # Not fail but for the very last: a test that fails has run, and counts as one of the minimum.
+    after = [data.draw(st.sampled_from(order[order.index(one) : 3] or [one])) for one in before]
+    with pytest.MonkeyPatch.context() as patch:
+        for place, test in enumerate(made.content["tests"]):
+            found = iter((before[place], after[place]))
+
+            def judged(*_: object, found: Any = found) -> Finding:
+                return Finding(status=next(found), found="", expected="")
+
+            patch.setitem(LEVELS, test["level"], judged)
+        better, worse = made.judge(), made.judge()
+    assert better.passed or not worse.passed

@@ -368,6 +368,56 @@ def test_the_runtime_calls_nobody_and_writes_nothing(release: Any, tmp_path: Pat
     assert list((tmp_path / "scratch").rglob("*")) == []
 
 
+_IN_A_NETWORK_OF_ITS_OWN = """
+import ctypes, os, pathlib, runpy, sys
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.unshare(0x40000000) != 0 and libc.unshare(0x10000000 | 0x40000000) != 0:
+    sys.exit(77)
+def tried():
+    ip, _, rows = {}, None, pathlib.Path("/proc/net/snmp").read_text().splitlines()
+    names, values = [row.split()[1:] for row in rows if row.startswith("Ip:")]
+    ip = dict(zip(names, map(int, values)))
+    six = dict(row.split() for row in pathlib.Path("/proc/net/snmp6").read_text().splitlines())
+    return (ip["OutRequests"] + ip["OutNoRoutes"]
+        + int(six.get("Ip6OutRequests", 0)) + int(six.get("Ip6OutNoRoutes", 0)))
+before = tried()
+exec(sys.argv.pop(1))
+print(tried() - before)
+"""
+"""Counts every packet that was sent, or could not be for want of a way out."""
+
+_SENDS = """
+import socket
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"id", ("192.0.2.1", 53))
+except OSError:
+    pass
+"""
+
+
+def test_the_runtime_sends_nothing_and_looks_nobody_up(release: Any, tmp_path: Path) -> None:
+    """Attack: telemetry at import, before calls are closed.  End: not a packet, not a lookup.
+
+    The counter is the kernel's, in a network that leads nowhere; that it counts is shown first.
+    """
+    release.run()
+    (tmp_path / "spec.json").write_text(json.dumps(release.spec()))
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+
+    def packets(act: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", _IN_A_NETWORK_OF_ITS_OWN, act, *map(str, _files(tmp_path))],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode == 77:
+            pytest.skip("this system gives no process a network of its own")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    assert packets(_SENDS) == ["1"]
+    assert packets(_ATTEMPT) == ["passed", "0"]
+
+
 def test_a_bench_refuses_to_start_where_telemetry_is_not_switched_off() -> None:
     """Attack: someone starts the bench without the switch.  End: it says so and imports nothing."""
     reading, writing = os.pipe()

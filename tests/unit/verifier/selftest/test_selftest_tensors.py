@@ -173,6 +173,23 @@ def test_an_output_of_another_shape_than_signed_fails_though_its_numbers_are_as_
     assert result.blame is Blame.RELEASE
 
 
+def test_a_smaller_output_is_not_stretched_over_the_signed_shape(release: Any) -> None:
+    """Attack: one row is computed instead of two, and repeating it would agree with both."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], axes=[1], keepdims=0),
+        helper.make_node("Cast", ["most"], ["chosen"], to=TensorProto.BOOL),
+        helper.make_node("Compress", ["x", "chosen"], ["y"], axis=0),
+    ]
+    x = np.zeros((CASES, 2, 3), dtype=np.float32)
+    x[:, 0] = 1.0
+    release.model = model(nodes, [info("x", "float32", (2, 3))], [info("y", "float32", (2, 3))])
+    release.arrays = arrays(input__x=x, reference__y=np.ones_like(x))
+    prepare(release, [("x", "float32", (2, 3))], [("y", "float32", (2, 3))])
+    result = release.run()
+    assert result.overall is Overall.FAILED
+    assert "shape [1, 3]" in outcome(result, "loads").found
+
+
 def test_a_model_of_texts_is_refused_in_so_many_words(release: Any) -> None:
     x = np.zeros((CASES, 2), dtype=np.float32)
     release.model = passing("string", (2,))

@@ -38,6 +38,7 @@ from primum_verifier.core.tree import TreeList
 from primum_verifier.keeping.rollout import RolloutPlan
 from primum_verifier.proof.selftest_result import SelfTestReport
 from primum_verifier.proof.selftest_spec import SelfTestSpec
+from primum_verifier.proof.selftest_statement import SelfTestStatement
 from primum_verifier.record.chain import MAX_EVENT_BYTES, ChainHead
 from primum_verifier.record.checkpoint import CHECKPOINT_PAYLOAD_TYPE, ChainCheckpoint
 from primum_verifier.record.event import EVENT_MEDIA_TYPE, ProvenanceEvent
@@ -138,6 +139,7 @@ DOCUMENTS = (
     Published(name="site-acceptance", model=SiteAcceptance),
     Published(name="self-test-specification", model=SelfTestSpec),
     Published(name="self-test-report", model=SelfTestReport),
+    Published(name="self-test-statement", model=SelfTestStatement, media_type=INTOTO_PAYLOAD_TYPE),
     Published(name="monitoring-specification", model=MonitoringSpecification),
     Published(
         name="event",

@@ -27,6 +27,7 @@ Examples:
   primum-verify selftest pvc-classifier 1.1.0 --provisioning provisioning \
       --engineering engineering/web --clinical clinical/web --require landlock
   primum-verify selftest --report engineering/releases/pvc-classifier/1.1.0/self-test.json
+  primum-verify selftest --report self-tests/93f1….dsse.json --device-key device.public.json
 """
 
 from __future__ import annotations
@@ -45,8 +46,10 @@ from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.confinement import ALWAYS_POSSIBLE, Confinement
 from primum_verifier.proof.observed import Observed
 from primum_verifier.proof.selftest_result import Baselines, SelfTestReport
+from primum_verifier.proof.selftest_statement import open_statement
 from primum_verifier.shell.bench import REFERENCE_COMMAND, ConfinedBench
 from primum_verifier.shell.commands.fetch import read_input
+from primum_verifier.shell.commands.history import read_device_key
 from primum_verifier.shell.durable import storage_error, write_file
 from primum_verifier.shell.listening import ListeningBench
 from primum_verifier.shell.selftest import self_test
@@ -83,6 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="the hardware that this machine stands in for, whose limits of time and memory count; "
         "the first that the manifest names where it is left out",
+    )
+    parser.add_argument(
+        "--device-key",
+        type=Path,
+        metavar="FILE",
+        help="with a signed report: the enrolment, context or public key of who signed it",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write it as one page")
     parser.add_argument(
@@ -170,19 +179,21 @@ def _stored(options: argparse.Namespace, folder: Path) -> SelfTestView:
     where = str(options.report)
     content = read_json(data, where=where, max_bytes=MAX_VIEW_BYTES)
     observed = None
-    if isinstance(content, dict) and "report" in content:
-        view = parse_document(SelfTestView, data, where=where, max_bytes=MAX_VIEW_BYTES)
-        report, observed = view.report, view.observed
-    else:
-        report = parse_document(SelfTestReport, data, where=where)
-    checked = Checked(
+    signed = Checked(
         what="report",
         standing=Standing.NOT_VERIFIED,
         found="read from a file; who made it was not verified",
         sha256=sha256_hex(data),
     )
+    if isinstance(content, dict) and "payload" in content:
+        report, signed = _signed(data, options.device_key, where=where)
+    elif isinstance(content, dict) and "report" in content:
+        view = parse_document(SelfTestView, data, where=where, max_bytes=MAX_VIEW_BYTES)
+        report, observed = view.report, view.observed
+    else:
+        report = parse_document(SelfTestReport, data, where=where)
     if options.release is None:
-        return _shown(report, checked=(checked,), observed=observed)
+        return _shown(report, checked=(signed,), observed=observed)
     release = find_release(options, into=folder)
     release.require_subject(report)
     about = Checked(
@@ -192,9 +203,33 @@ def _stored(options: argparse.Namespace, folder: Path) -> SelfTestView:
     )
     return _shown(
         report,
-        checked=(checked, about, *release.checked),
+        checked=(signed, about, *release.checked),
         observed=observed,
         release=release.manifest.name,
+    )
+
+
+def _signed(data: bytes, key: Path | None, *, where: str) -> tuple[SelfTestReport, Checked]:
+    """The report in a signed statement, with what is verified of it."""
+    if key is None:
+        raise UsageError(
+            "The report is signed, and no key to check it with is named.",
+            reason=Reason.USAGE,
+            where=where,
+            expected="--device-key FILE: an enrolment, a signed context or a public key",
+        )
+    public = read_device_key(key)
+    statement = open_statement(data, keys=(public,), where=where)
+    said = statement.predicate
+    when = "at a time that its clock did not know"
+    if said.tested_at is not None:
+        when = f"at {said.tested_at:%Y-%m-%dT%H:%M:%SZ} by its clock"
+    return said.report, Checked(
+        what="report",
+        standing=Standing.VERIFIED,
+        found=f"signed by the key {public.key_id[:16]}: {said.tester} tested "
+        f"{statement.subject[0].name} {when}",
+        sha256=sha256_hex(data),
     )
 
 
