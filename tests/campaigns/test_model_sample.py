@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +24,10 @@ from tests.campaigns.model_campaign import (
     wrong_with,
 )
 from tests.campaigns.model_graphs import GRAPH_CHANGES, node_of
+from tests.campaigns.model_lanes import ParentLane
 from tests.campaigns.model_mutants import LEVELS, OF_GRAPHS, Mutant, mutant_named, mutants
 from tests.campaigns.model_oracle import CRASHED, RAN, TIMED_OUT, Answer
-from tests.campaigns.model_parent import Verdict
+from tests.campaigns.model_parent import Standing, Verdict, standing
 from tests.campaigns.model_subject import Subject, write_subject
 from tests.campaigns.model_wire import pieces_of, written
 
@@ -166,3 +168,30 @@ def test_a_change_of_the_graph_reaches_the_operator_that_it_names(subject: Subje
     before = list(node_of(model, "rr_before").output)
     GRAPH_CHANGES["exchange-intervals"](model, random.Random(1))
     assert list(node_of(model, "rr_before").output) != before
+
+
+def test_a_parent_that_leaks_or_grows_is_a_finding(tmp_path: Path) -> None:
+    """A descriptor, a process, a file or memory that a self-test leaves behind."""
+    lane = ParentLane(tmp_path, seconds=1)
+    sound = Standing(files=5, rss_kib=30_000)
+    for _ in range(ParentLane.WARM_AFTER):
+        assert lane._faults(sound) == []
+    assert lane._faults(replace(sound, files=6)) == ["6 open files instead of 5"]
+    assert lane._faults(replace(sound, children=(7,))) == ["processes were left: (7,)"]
+    assert lane._faults(replace(sound, left=("bench-1",))) == ["files were left: ('bench-1',)"]
+    assert lane._faults(replace(sound, rss_kib=60_000)) == []
+    (grown,) = lane._faults(replace(sound, rss_kib=90_000))
+    assert "grew from 30000" in grown
+
+
+def test_how_a_process_stands_is_what_the_kernel_says(tmp_path: Path) -> None:
+    before = standing(tmp_path)
+    (tmp_path / "left").touch()
+    with (tmp_path / "left").open() as file, subprocess.Popen(["sleep", "60"]) as child:
+        now = standing(tmp_path)
+        child.kill()
+    assert file.closed
+    assert now.files > before.files
+    assert child.pid in now.children
+    assert now.left == ("left",)
+    assert now.rss_kib > 1000
