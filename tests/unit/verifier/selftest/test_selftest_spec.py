@@ -107,3 +107,12 @@ def test_what_is_no_specification_is_refused(
     change(content)
     with pytest.raises(RefusedError):
         parse(content)
+
+
+def test_nobody_decides_without_an_operating_point(content: dict[str, Any]) -> None:
+    """A fault of our own code, which a specification that was read cannot bring about."""
+    del content["operatingPoint"]
+    content["tests"] = content["tests"][:4]
+    content["minTests"] = 4
+    with pytest.raises(RuntimeError):
+        _ = parse(content).point

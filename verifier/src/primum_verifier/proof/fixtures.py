@@ -47,8 +47,9 @@ _MAX_NAME = 120
 _MAX_HEADER = 512
 _MAX_LABEL = 200
 
+_KINDS = "|".join(map(re.escape, BY_NPY))
 _HEADER = re.compile(
-    r"\{'descr': '(?P<kind>[<|][fiub][1248]|<U(?P<width>\d{1,3}))', 'fortran_order': False, "
+    rf"\{{'descr': '(?P<kind>{_KINDS}|<U(?P<width>\d{{1,3}}))', 'fortran_order': False, "
     r"'shape': \((?P<shape>[\d, ]{0,100})\), \} *\n"
 )
 _SHAPE = re.compile(r"\d{1,9},|\d{1,9}(?:, \d{1,9})+")
@@ -188,14 +189,9 @@ def _read_npy(raw: bytes) -> _Array:
     if len(shape) > MAX_RANK + 1 or not 1 <= shape[0] <= MAX_CASES:
         raise _BadFixturesError("a shape outside the limits")
     data = raw[10 + length :]
-    if header["width"]:
-        dtype, size = None, 4 * int(header["width"])
-    elif header["kind"] in BY_NPY:
-        dtype = BY_NPY[header["kind"]]
-        size = dtype.size
-    else:
-        raise _BadFixturesError("an element type that is not read here")
-    if size == 0 or len(data) != size * math.prod(shape) or not data:
+    dtype = None if header["width"] else BY_NPY[header["kind"]]
+    size = 4 * int(header["width"]) if dtype is None else dtype.size
+    if size == 0 or len(data) != size * math.prod(shape):
         raise _BadFixturesError("an array whose bytes are not as many as its shape says")
     if dtype is ElementType.BOOL and data.strip(b"\0\1"):
         raise _BadFixturesError("a bool other than 0 and 1")
