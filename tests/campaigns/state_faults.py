@@ -1,8 +1,8 @@
 """Lets one port of a real attempt fail, or the attempt die or hang, in one state of its update.
 
-:func:`install` is called at the start of every process of the agent by a ``sitecustomize`` that a
-test puts on the path; it acts in the attempt alone, once, and where the environment asks for it.
-Where nothing is asked for it writes down which port is used in which state.
+:func:`install` is called at the start of every process of the agent by a ``sitecustomize`` in
+the environment that a test makes for it; it acts in the attempt alone, once, and where it is asked
+to.  Where nothing is asked for it writes down which port is used in which state.
 """
 
 from __future__ import annotations

@@ -7,15 +7,18 @@ Afterwards the next start, undisturbed, converges on the same release as if noth
 
 from __future__ import annotations
 
-import os
+import sysconfig
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.campaigns import crash_worlds
 from tests.campaigns.crash_checks import after_fault, converged
 from tests.campaigns.crash_tracer import KILL, cannot
 from tests.campaigns.crash_worlds import CHECKOUT, SUBJECTS, Run, World
 from tests.campaigns.state_faults import FAULT, FOLDER, MET, SEEN, STATE, Fault
+from tests.unit.agent.field import AGENT
 
 from primum_agent.fail_points import FailPoint
 from primum_agent.lifecycle import TABLE, State, Stimulus
@@ -32,6 +35,7 @@ USED = {
     Fault.STORAGE: {
         State.IDLE,
         State.DOWNLOADING,
+        State.TESTING,
         State.ACTIVATING,
         State.PROVISIONAL,
         State.ROLLING_BACK,
@@ -63,14 +67,25 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], World]:
 
 @pytest.fixture
 def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of :mod:`state_faults`, with every process of the agent under its eyes."""
+    """The folder of :mod:`state_faults`, with every process of the agent under its eyes.
+
+    The agent's children take no code from the environment, so that it is brought by the Python that
+    runs them: a virtual environment before the real one.
+    """
     if why := cannot():
         pytest.skip(why)
-    (tmp_path / "sitecustomize.py").write_text(
+    venv.create(tmp_path / "venv", symlinks=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    packages = Path(
+        sysconfig.get_path("purelib", scheme="venv", vars={"base": str(tmp_path / "venv")})
+    )
+    (packages / "watched.pth").write_text(
+        f"{CHECKOUT}\nimport site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    )
+    (packages / "sitecustomize.py").write_text(
         "from tests.campaigns.state_faults import install\n\ninstall()\n"
     )
-    path = [str(tmp_path), str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setattr(crash_worlds, "AGENT", [str(python), *AGENT[1:]])
     monkeypatch.setenv(FOLDER, str(tmp_path))
     yield tmp_path
     assert not list(tmp_path.glob("core*"))
