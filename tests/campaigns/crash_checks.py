@@ -30,7 +30,7 @@ _OWN_NAMES = {
     "generations", "journal.db", "journal.mark", "run", "self-tests", "store",
 }  # fmt: skip
 _RUN_NAMES = {"agent.lock", "standing.json", "update.lock"}
-_STATEMENT = re.compile(r"[0-9a-f]{64}\.dsse\.json")
+_STATEMENT = re.compile(r"[0-9a-f]{64}(\.way-back|\.in-use)?\.dsse\.json")
 _TRACEBACK = re.compile(r"^Traceback |Error: |^Exception ", re.MULTILINE)
 
 

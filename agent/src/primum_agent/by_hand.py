@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from primum_agent.device import Device
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.events import Entry, EventKind
-from primum_agent.fallback import obstacle_to, roll_back
+from primum_agent.fallback import roll_back
 from primum_agent.gates import is_idle
+from primum_agent.held_release import sign_tried, try_held
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import State, Stimulus, UnlistedStimulusError
 from primum_verifier.core.errors import BusyError, RefusedError, UsageError, WaitingError
@@ -65,7 +66,7 @@ def go_back(device: Device, judge: Judge | None, order: Order) -> Generation:
             found=f"{state.lifecycle}, {'safe mode' if left is None else left.name}",
             remedy="`primum-agent status` shows what runs.",
         )
-    found = _chosen(device, judge, meant=_meant(state, left, order.version))
+    found, signed = _chosen(device, judge, _meant(state, left, order.version), order=order)
     if order.pretend:
         return found
     if not is_idle(device.settings.gates, device.layout):
@@ -88,7 +89,12 @@ def go_back(device: Device, judge: Judge | None, order: Order) -> Generation:
             "forgiven": found.release,
             "fault": {left.release: str(Reason.STATE_SET_ASIDE)},
         },
-        detail={"by": order.by, "why": order.why, "to": found.name},
+        detail={
+            "by": order.by,
+            "why": order.why,
+            "to": found.name,
+            **signed,
+        },
     )
     try:
         device.journal.record(intent)
@@ -128,13 +134,18 @@ def _meant(state: DeviceState, left: Generation, version: str) -> list[Generatio
     return meant
 
 
-def _chosen(device: Device, judge: Judge | None, *, meant: list[Generation]) -> Generation:
+def _chosen(
+    device: Device, judge: Judge | None, meant: list[Generation], *, order: Order
+) -> tuple[Generation, dict[str, object]]:
+    """The first that may run, with what its signed self-test adds to the journal."""
     tried: dict[str, str] = {}
-    for held in meant if judge is not None else ():
-        obstacle = None if judge is None else obstacle_to(device, judge, held)
-        if obstacle is None:
-            return held
-        tried[held.name] = obstacle
+    if judge is not None:
+        for held in meant:
+            asked = try_held(device, judge, held)
+            signed = {} if order.pretend else sign_tried(device, held, asked)
+            if asked.obstacle is None:
+                return held, signed
+            tried[held.name] = asked.obstacle
     raise RefusedError(
         "No release that is meant may run here now; what runs goes on.",
         reason=Reason.FALLBACK_NONE,

@@ -41,6 +41,7 @@ from primum_verifier.core.question import ArtifactsFact, ClinicalUse, SelfTestFa
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, Decision, Outcome, Phase
 from primum_verifier.keeping.rollout import Assignment
+from primum_verifier.proof.selftest_statement import Occasion
 
 _SHOWN = 20
 _WAITED_FOR = {Reason.SAFETY_IN_USE, Reason.SAFETY_OPERATOR}
@@ -245,6 +246,7 @@ class CandidateWork:
             proof.report,
             name=verdict.manifest.name,
             release=self._candidate.release,
+            occasion=Occasion.UPDATE,
         )
         if proof.fact is SelfTestFact.PASSED:
             note_time(device.journal, Work.SELF_TEST, device.clock.powered_seconds() - began)

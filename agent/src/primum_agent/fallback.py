@@ -11,18 +11,17 @@ from primum_agent.device import Device
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.events import Entry, EventKind
 from primum_agent.fail_points import FailPoint, fail_here
+from primum_agent.held_release import sign_tried, try_held
 from primum_agent.in_force import keep_in_force, record_in_force, terms_in_force
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
-from primum_agent.proving import prove
 from primum_agent.serving import SAFE_NOTICE, safe, serve
 from primum_agent.standing import AI_FUNCTION, DEVICE_FUNCTION
 from primum_agent.taking_effect import go_back_in_effect
-from primum_agent.way_back import obstacle_on_the_way
 from primum_verifier.core.errors import FailedError
-from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
+from primum_verifier.core.question import ArtifactsFact, Verdict
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.vocabulary import Capability, NoticeAction, Phase
+from primum_verifier.core.vocabulary import NoticeAction, Phase
 
 SUSPENDS = {
     NoticeAction.SUSPEND_AI_FUNCTION: AI_FUNCTION,
@@ -85,16 +84,18 @@ def roll_back(
         suspended=suspended or (AI_FUNCTION if state.stopped else ""),
     )
     tried: dict[str, str] = {}
+    statements: dict[str, object] = {}
     found = None if state.stopped else chosen
     if state.stopped:
         tried["all"] = str(Reason.SAFETY_STOPPED)
     elif judge is not None and not suspended and found is None:
         for held in (*_in_order(state, preferred), *_set_aside(state)):
-            obstacle = obstacle_to(device, judge, held)
-            if obstacle is None:
+            asked = try_held(device, judge, held)
+            statements |= {held.name: told} if (told := sign_tried(device, held, asked)) else {}
+            if asked.obstacle is None:
                 found = held
                 break
-            tried[held.name] = obstacle
+            tried[held.name] = asked.obstacle
         if found is None:
             _try_again(device, tried)
     elif judge is None:
@@ -116,6 +117,7 @@ def roll_back(
         "left": "" if left is None else left.name,
         "tried": tried,
         "notice": notice,
+        **({"selfTests": statements} if statements else {}),
     }
     if found is None:
         journal.record(
@@ -253,36 +255,3 @@ def _set_aside(state: DeviceState) -> tuple[Generation, ...]:
     left = state.in_use
     by_hand = state.leaving == Reason.STATE_SET_ASIDE
     return (left,) if by_hand and left is not None and left.proven else ()
-
-
-def obstacle_to(device: Device, judge: Judge, held: Generation) -> str | None:
-    """Why a held release may not run again; None when it may."""
-    if lost := obstacle_on_the_way(device, held):
-        return lost
-    whole = device.store.generation_is_whole(held.number, release=held.release)
-    artifacts = ArtifactsFact.WHOLE if whole else ArtifactsFact.DAMAGED
-    verdict = judge.ask(held.release, phase=Phase.FALL_BACK, artifacts=artifacts)
-    if verdict.capability < Capability.SELF_TEST or verdict.manifest is None:
-        return str(verdict.primary or Reason.ELIGIBILITY_ABSENT)
-    proof = prove(
-        verdict.manifest,
-        store=device.store,
-        bench=device.bench,
-        scratch=device.layout.scratch,
-        hardware=device.settings.hardware_id,
-    )
-    verdict = judge.ask(
-        held.release,
-        phase=Phase.FALL_BACK,
-        artifacts=artifacts,
-        self_test=SelfTestFact(proof.fact),
-    )
-    if verdict.capability < Capability.INVESTIGATIONAL:
-        return str(verdict.primary or proof.reason or Reason.SELFTEST_INCOMPLETE)
-    # The list may name an older statement than the one it last ran under, by which it would end.
-    running = judge.ask(
-        held.release, phase=Phase.CONTINUE, artifacts=artifacts, keep=False, held=held
-    )
-    if running.capability < Capability.INVESTIGATIONAL:
-        return str(running.primary or Reason.ELIGIBILITY_ABSENT)
-    return None

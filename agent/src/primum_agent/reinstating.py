@@ -9,8 +9,9 @@ from __future__ import annotations
 from primum_agent.device import Device
 from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
-from primum_agent.fallback import SUSPENDS, obstacle_to, roll_back
+from primum_agent.fallback import SUSPENDS, roll_back
 from primum_agent.gates import is_idle
+from primum_agent.held_release import sign_tried, try_held
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.serving import serve
@@ -45,9 +46,10 @@ def reinstate(device: Device, judge: Judge | None, *, by: str, why: str) -> Gene
             found="safe mode for another reason" if state.in_use is None else state.in_use.name,
             remedy="`primum-agent status` shows what runs, and why.",
         )
-    chosen, suspended = None, ""
+    chosen: Generation | None = None
+    suspended, signed = "", dict[str, object]()
     if judge is not None and state.in_use is None and state.lifecycle is State.IDLE:
-        chosen, suspended = _best_held(device, judge)
+        chosen, suspended, signed = _best_held(device, judge)
     if not is_idle(device.settings.gates, device.layout):
         raise WaitingError(
             "A patient may be being served: nothing is switched under an application.",
@@ -67,14 +69,18 @@ def reinstate(device: Device, judge: Judge | None, *, by: str, why: str) -> Gene
             attempt=device.attempt,
             result="accepted",
             change={"candidate": None, "target": chosen.number},
-            detail={"by": by, "why": why, "to": chosen.name},
+            detail={"by": by, "why": why, "to": chosen.name, **signed},
         )
     )
     return roll_back(device, judge, reasons=(), chosen=chosen)
 
 
-def _best_held(device: Device, judge: Judge) -> tuple[Generation | None, str]:
-    """The newest held release that may run; none below one that a signed order suspends."""
+def _best_held(device: Device, judge: Judge) -> tuple[Generation | None, str, dict[str, object]]:
+    """The newest held release that may run; none below one that a signed order suspends.
+
+    Returns:
+        It; which function an order suspends; and what its signed self-test adds to the journal.
+    """
     state = device.journal.state()
     for held in reversed(state.generations):
         if not held.proven or held.release in state.faults:
@@ -88,10 +94,12 @@ def _best_held(device: Device, judge: Judge) -> tuple[Generation | None, str]:
             held=held,
         )
         if verdict.ordered in SUSPENDS:
-            return None, SUSPENDS[verdict.ordered]
-        if obstacle_to(device, judge, held) is None:
-            return held, ""
-    return None, ""
+            return None, SUSPENDS[verdict.ordered], {}
+        tried = try_held(device, judge, held)
+        signed = sign_tried(device, held, tried)
+        if tried.obstacle is None:
+            return held, "", signed
+    return None, "", {}
 
 
 def _serve(device: Device, *, suspended: str) -> None:

@@ -9,14 +9,18 @@ What holds:
 3. A processor that is busy, or memory that is short, is *incomplete*: it is told, tried again, and
    takes nothing away.  So is what only our own reading finds fault with: the bytes are those that
    passed, and an agent that reads them otherwise has changed, not they.
-4. Only what the release itself fails, two runs in a row, is a failure: it is reported once, and by
+4. What came of it is signed by the device's key, as before an activation, one statement for each
+   release; a key that cannot be used changes nothing of the rest.
+5. Only what the release itself fails, two runs in a row, is a failure: it is reported once, and by
    the maker's policy left as what is damaged is left.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 
+from primum_agent.attesting import attest
 from primum_agent.device import Device
 from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
@@ -37,6 +41,7 @@ from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import NoticeAction
+from primum_verifier.proof.selftest_statement import Occasion
 
 _PUT_OFF_BY = frozenset({GateId.CLINICAL_USE, GateId.BATTERY, GateId.TEMPERATURE, GateId.MEMORY})
 _AT_REST = frozenset({State.IDLE, State.WAITING})
@@ -147,8 +152,9 @@ def _conclude(
     verdict: Verdict,
     found: tuple[_Standing, Proof],
 ) -> int:
-    """Remember what came of it, report what is new, and act on a failure."""
+    """Sign what came of it, remember it, report what is new, and act on a failure."""
     standing, proof = found
+    proof = _stated(device, used, proof)
     if standing is _Standing.INCOMPLETE:
         _trouble(device, used, standing, proof)
         return EXIT_FAILED
@@ -161,6 +167,14 @@ def _conclude(
     else:
         _trouble(device, used, standing, proof)
     return EXIT_DONE
+
+
+def _stated(device: Device, used: Generation, proof: Proof) -> Proof:
+    """The proof with its signed statement, as far as there is one."""
+    signed = attest(
+        device, proof.report, name=used.name, release=used.release, occasion=Occasion.IN_USE
+    )
+    return replace(proof, detail={**proof.detail, **signed})
 
 
 def _over(device: Device, used: Generation, proof: Proof) -> None:

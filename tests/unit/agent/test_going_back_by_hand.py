@@ -14,11 +14,13 @@ from primum_agent.by_hand import Order, go_back
 from primum_agent.clock import SystemClock
 from primum_agent.device import Device
 from primum_agent.events import Entry, EventKind
+from primum_agent.held_release import Tried
 from primum_agent.journal import Journal
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.remembered import forgive_by_plan
 from primum_agent.settings import read_settings
+from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.errors import BusyError
 
 Eventually = Callable[..., Any]
@@ -45,6 +47,12 @@ def rollback(field: Any, *words: str) -> Any:
     return done
 
 
+def signed_on_the_way_back(field: Any, version: str) -> bytes:
+    """The statement on the self-test that a release passed to be used again; empty for none."""
+    path = field.layout.self_tests / f"{field.releases[version]}.way-back.dsse.json"
+    return bytes(path.read_bytes()) if path.exists() else b""
+
+
 def test_a_person_goes_back_without_any_server_and_it_stays_so(
     with_two: Any, eventually: Eventually
 ) -> None:
@@ -67,6 +75,7 @@ def test_a_person_goes_back_without_any_server_and_it_stays_so(
         "by": "R. Meyer",
         "why": "too many alarms",
         "to": "pvc-classifier 1.0.0",
+        "statement": {"sha256": sha256_hex(signed_on_the_way_back(with_two, "1.0.0"))},
     }
     told = with_two.agent("status").stdout
     assert "set aside on this device by a person" in told
@@ -167,12 +176,13 @@ def test_an_order_that_comes_too_late_says_so(
     monkeypatch.setattr("primum_agent.by_hand.is_idle", lambda *_: True)
 
     def work(device: Device, judge: Judge | None) -> int:
-        def taken_away(*_: object) -> None:
+        def taken_away(*_: object) -> Tried:
             device.journal.record(
                 Entry(kind=EventKind.ELIGIBILITY_LOST, stimulus=Stimulus.TAKEN_AWAY)
             )
+            return Tried(None)
 
-        monkeypatch.setattr("primum_agent.by_hand.obstacle_to", taken_away)
+        monkeypatch.setattr("primum_agent.by_hand.try_held", taken_away)
         go_back(device, judge, Order(version="1.0.0", by="R. Meyer", why="alarms"))
         return 0
 
@@ -213,6 +223,7 @@ def test_a_dry_run_judges_and_changes_nothing(with_two: Any) -> None:
     assert json.loads(done.stdout) == {"ok": True, "dryRun": True, "name": "pvc-classifier 1.0.0"}
     assert with_two.kinds() == kinds
     assert with_two.opened().version == "1.1.0"
+    assert signed_on_the_way_back(with_two, "1.0.0") == b"", "nothing was signed either"
 
 
 def test_a_cut_in_the_middle_ends_where_the_person_meant(

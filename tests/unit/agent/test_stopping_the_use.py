@@ -15,6 +15,7 @@ from primum_agent.clock import FakeClock
 from primum_agent.desk import ask
 from primum_agent.events import Entry, EventKind
 from primum_agent.stopping import stop
+from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.question import ClinicalUse
 from primum_verifier.record.event import parse_event
 
@@ -129,6 +130,10 @@ def test_without_any_server_the_held_release_comes_back(
         assert json.loads(done.stdout)["name"] == "pvc-classifier 1.0.0"
         assert committed.opened().version == "1.0.0"
         assert committed.opened().reasons == ("fallback.used",)
+    name = f"{committed.releases['1.0.0']}.way-back.dsse.json"
+    signed = sha256_hex((committed.layout.self_tests / name).read_bytes())
+    back = committed.event("update.rolling-back")["data"]["detail"]
+    assert back["statement"] == {"sha256": signed}
 
 
 def test_no_release_that_a_signed_order_suspends_comes_back_with_the_end_of_a_stop(

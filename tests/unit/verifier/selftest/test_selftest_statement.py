@@ -14,10 +14,11 @@ from primum_verifier.core.document import canonical_json
 from primum_verifier.core.envelope import INTOTO_PAYLOAD_TYPE, PublicKey, public_key_of
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.proof.selftest_statement import open_statement, state
+from primum_verifier.proof.selftest_statement import Occasion, open_statement, state
 from primum_verifier.shell.bench import FakeBench
 
 RELEASE = "5" * 64
+OCCASION = Occasion.WAY_BACK
 NOW = datetime(2026, 1, 20, 2, 14, 31, tzinfo=UTC)
 
 
@@ -38,23 +39,40 @@ def report(release: Any) -> Any:
 
 @pytest.mark.parametrize("at", [NOW, None])
 def test_what_was_signed_is_read_back(report: Any, at: datetime | None) -> None:
-    said = state(report, name="pvc-classifier 1.0.0", release=RELEASE, tester="w-1", at=at)
+    said = state(
+        report, name="pvc-classifier 1.0.0", release=RELEASE, tester="w-1", occasion=OCCASION, at=at
+    )
     data, key = signed(said.to_bytes())
     found = open_statement(data, keys=(key,), where="test")
     assert found == said
     assert (found.release, found.predicate.tested_at) == (RELEASE, at)
+    assert found.predicate.occasion is OCCASION
     assert found.predicate.report == report
 
 
 def test_a_clock_that_was_never_set_says_nothing(report: Any) -> None:
     """Danger: a device that thinks it is 1970 crashes on its own evidence."""
     dawn = datetime(1970, 1, 1, tzinfo=UTC)
-    said = state(report, name="pvc-classifier 1.0.0", release=RELEASE, tester="w-1", at=dawn)
+    said = state(
+        report,
+        name="pvc-classifier 1.0.0",
+        release=RELEASE,
+        tester="w-1",
+        occasion=OCCASION,
+        at=dawn,
+    )
     assert said.predicate.tested_at is None
 
 
 def test_a_key_that_did_not_sign_proves_nothing(report: Any) -> None:
-    said = state(report, name="pvc-classifier 1.0.0", release=RELEASE, tester="w-1", at=NOW)
+    said = state(
+        report,
+        name="pvc-classifier 1.0.0",
+        release=RELEASE,
+        tester="w-1",
+        occasion=OCCASION,
+        at=NOW,
+    )
     data, _ = signed(said.to_bytes())
     _, other = signed(b"{}")
     with pytest.raises(RefusedError) as caught:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -32,14 +33,34 @@ from primum_verifier.proof.selftest_result import SelfTestReport
 SELF_TEST_PREDICATE: Final = "urn:primum:self-test:v0.1"
 
 
+class Occasion(StrEnum):
+    """What a test was run for; it says nothing about how it was run, which is always the same."""
+
+    UPDATE = "update"
+    """On a device, before a new release is activated."""
+
+    WAY_BACK = "way-back"
+    """On a device, before an earlier release is used again."""
+
+    IN_USE = "in-use"
+    """On a device, of the release that runs: after a start, and once in a period."""
+
+    PUBLICATION = "publication"
+    """On a workbench, before a release is published."""
+
+    INQUIRY = "inquiry"
+    """By somebody who wanted to know."""
+
+
 class SelfTest(Document):
-    """Who ran it, when by its own clock, and the report.
+    """Who ran it, what for, when by its own clock, and the report.
 
     A device's clock may be wrong; one that is not set at all says nothing.
     """
 
     schema_version: SchemaVersion
     tester: Name
+    occasion: Annotated[Occasion, Field(strict=False)] | None = None
     tested_at: Time | None = None
     report: SelfTestReport
 
@@ -59,7 +80,13 @@ class SelfTestStatement(Document):
 
 
 def state(
-    report: SelfTestReport, *, name: str, release: str, tester: str, at: datetime | None
+    report: SelfTestReport,
+    *,
+    name: str,
+    release: str,
+    tester: str,
+    occasion: Occasion,
+    at: datetime | None,
 ) -> SelfTestStatement:
     """The statement to be signed.
 
@@ -68,6 +95,7 @@ def state(
         name: component and version, for people.
         release: SHA-256 of the manifest.
         tester: the device or the workbench.
+        occasion: what it was run for.
         at: when, by its clock; a moment that no clock shows which was set counts as none.
     """
     moment = at if at is not None and FIRST_YEAR <= at.year <= LAST_YEAR else None
@@ -77,7 +105,11 @@ def state(
             "subject": (ResourceDescriptor(name=name, digest=DigestSet(sha256=release)),),
             "predicateType": SELF_TEST_PREDICATE,
             "predicate": SelfTest(
-                schema_version="0.1", tester=tester, tested_at=moment, report=report
+                schema_version="0.1",
+                tester=tester,
+                occasion=occasion,
+                tested_at=moment,
+                report=report,
             ),
         }
     )

@@ -224,6 +224,8 @@ def _signed(data: bytes, key: Path | None, *, where: str) -> tuple[SelfTestRepor
     when = "at a time that its clock did not know"
     if said.tested_at is not None:
         when = f"at {said.tested_at:%Y-%m-%dT%H:%M:%SZ} by its clock"
+    if said.occasion is not None:
+        when += f" ({said.occasion})"
     return said.report, Checked(
         what="report",
         standing=Standing.VERIFIED,
