@@ -42,7 +42,7 @@ SOON = "[Service]\nRestartSec=1s\n"
 
 # What the unit takes for "waits for a person", said by an agent that never proved itself.
 GIVES_UP = "sys.exit(2)"
-DIES = "import signal\nsignal.raise_signal(9)"
+DIES = "__import__('signal').raise_signal(9)"
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -68,6 +68,8 @@ def agent_part(tree: Path, version: str, folder: Path, *, fault: str = "") -> Pa
         py_compile.compile(
             str(other / name),
             dfile=name,
+            # Otherwise what was compiled before would be run.
+            doraise=True,
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
     return laid(other, version)

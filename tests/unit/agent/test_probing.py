@@ -172,6 +172,7 @@ def test_a_whole_agent_looks_at_the_display_soon_after_health_was_proven(
     assert not told(field, "active-test.failed")
 
 
+@pytest.mark.usefixtures("idle")
 def test_a_dead_alarm_path_is_told_and_so_is_its_end(
     field: Any, device: Device, tested: Callable[..., int]
 ) -> None:

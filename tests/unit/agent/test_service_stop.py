@@ -24,7 +24,16 @@ from primum_verifier.core.errors import FailedError
 Eventually = Callable[..., Any]
 OF_A_ROLL_BACK = {FailPoint.ROLLING_BACK_BEFORE_SWITCH, FailPoint.ROLLING_BACK_AFTER_SWITCH}
 OF_THE_SUPERVISOR = FailPoint.COMMIT_BEFORE_EVENT
-OF_AN_UPDATE = [item for item in FailPoint if item not in {*OF_A_ROLL_BACK, OF_THE_SUPERVISOR}]
+OF_COMPONENTS = {
+    FailPoint.ACTIVATING_BEFORE_EFFECT,
+    FailPoint.ACTIVATING_AFTER_EFFECT,
+    FailPoint.ROLLING_BACK_AFTER_EFFECT,
+}
+"""A release without components never comes there; those of a set are stopped in its own tests."""
+
+OF_AN_UPDATE = [
+    item for item in FailPoint if item not in {*OF_A_ROLL_BACK, *OF_COMPONENTS, OF_THE_SUPERVISOR}
+]
 
 
 def state_of(process: Path) -> str:

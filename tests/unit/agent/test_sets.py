@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.unit.agent.sets import Set
+from tests.unit.agent.test_service_stop import stop_and_measure
 from tests.unit.agent.waiting import wait_for
 
 from primum_agent.components import ComponentFailedError
@@ -315,6 +316,20 @@ def cut_at(field: Any, point: FailPoint) -> None:
     """Run until the power fails at a point; the application proves nothing."""
     with field.running(PRIMUM_TEST_FAIL_POINTS="1", PRIMUM_FAIL_POINT=str(point)) as process:
         assert process.wait(timeout=60) == -9, "the point was never passed"
+
+
+@pytest.mark.parametrize("point", EFFECT)
+def test_told_to_stop_while_a_component_hangs_it_is_gone_in_time(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt, eventually: Any, point: FailPoint
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2, pump="p2")
+    stop_and_measure(in_the_field, eventually, point)
+    hooks.forget()
+    assert attempt_now("resume") == 0
+    state = in_the_field.journal().state()
+    assert (state.lifecycle, state.in_use.version) == (State.PROVISIONAL, "1.1.0")
 
 
 @pytest.mark.parametrize("point", EFFECT)
