@@ -6,24 +6,22 @@ records, and stay visible in ``primum-repo status``.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 from primum_repo_tools.comparison import require_met
-from primum_repo_tools.files import digest_of, read_input, write_durably
-from primum_repo_tools.releases import COMPARISON_FILE, SELF_TEST_FILE, Draft
+from primum_repo_tools.files import digest_of, read_input
+from primum_repo_tools.releases import COMPARISON_FILE, Draft
 from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.self_test_run import require_passed, run_self_test, sign_if_possible
 from primum_repo_tools.standing_releases import check_baselines, check_counter
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.change.comparison_report import ComparisonReport
-from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.proof.selftest_result import Baselines, SelfTestResult
 
 
 class Override(StrEnum):
@@ -56,58 +54,6 @@ def check_artifacts(draft: Draft) -> None:
                 expected=f"sha256 {item.digest.sha256}",
                 remedy="Build the release again from its sources.",
             )
-
-
-def run_self_test(draft: Draft) -> SelfTestResult:
-    """Run the device's own self-test on this machine and keep its report beside the manifest.
-
-    As on a device where the previous release is the active one, and held to the limits of the
-    first hardware that the release is for: what is too slow or too large here will be so there.
-
-    Raises:
-        RefusedError: a file of the release is not the one that was built.
-        FailedError: the bench could not begin; nothing was learnt about the release.
-    """
-    from primum_verifier.shell.selftest import self_test  # noqa: PLC0415 - only where it is run
-
-    check_artifacts(draft)
-    model = draft.manifest.item_of_kind(ItemKind.MODEL)
-    if model is None:
-        raise RuntimeError("a manifest was checked to hold a model")
-    specification = draft.file(draft.manifest.self_test.specification)
-    with tempfile.TemporaryDirectory(prefix="primum-self-test-") as scratch:
-        result = self_test(
-            model=draft.file(model.id),
-            spec=read_input(specification, what="self-test specification"),
-            fixtures=draft.file(draft.manifest.self_test.fixtures),
-            scratch=Path(scratch),
-            baselines=Baselines(
-                active=draft.manifest.previous.sha256 if draft.manifest.previous else None,
-                original=draft.manifest.original.sha256 if draft.manifest.original else None,
-            ),
-            hardware=draft.manifest.compatibility.hardware[0],
-        )
-    write_durably(draft.folder / SELF_TEST_FILE, result.report.to_bytes())
-    return result
-
-
-def require_self_test(draft: Draft) -> SelfTestResult:
-    """Refuse a release that its own self-test does not pass.
-
-    Raises:
-        RefusedError: ``selftest.*``, with the fixtures and by how much.
-    """
-    result = run_self_test(draft)
-    if not result.passed:
-        raise RefusedError(
-            "The release does not pass its own self-test.",
-            reason=result.reason or Reason.SELFTEST_INCOMPLETE,
-            where=draft.manifest.name,
-            found=result.summary,
-            expected="passed",
-            remedy="A device would refuse it too; build a corrected release.",
-        )
-    return result
 
 
 def read_comparison(path: Path) -> ComparisonReport:
@@ -177,6 +123,8 @@ def gate_release(
 ) -> Mapping[str, str]:
     """Every gate before a release is published; what was overridden is logged.
 
+    What the self-test came to is signed as evidence, passed or not.
+
     Returns:
         The outcome of each gate in a word, for the report.
 
@@ -186,6 +134,12 @@ def gate_release(
     check_artifacts(draft)
     manifest = draft.manifest
     check_counter(repository, manifest, draft.sha256)
+    signed: dict[str, str] = {}
+
+    def self_test() -> object:
+        result = run_self_test(draft)
+        signed["self-test statement"] = sign_if_possible(repository, draft, result.report, now=now)
+        return require_passed(draft, result)
 
     def comparison() -> object:
         check_baselines(workbench, repository, manifest, draft.sha256, now=now)
@@ -199,7 +153,7 @@ def gate_release(
 
     outcomes = {"artifacts": "whole"}
     for name, check, override in (
-        ("self-test", lambda: require_self_test(draft), Override.FAILING_SELF_TEST),
+        ("self-test", self_test, Override.FAILING_SELF_TEST),
         ("comparison", comparison, Override.WITHOUT_VALIDATION),
     ):
         try:
@@ -217,4 +171,4 @@ def gate_release(
                 refused=str(refusal.reason),
                 found=refusal.found,
             )
-    return outcomes
+    return outcomes | signed

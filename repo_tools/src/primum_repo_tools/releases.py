@@ -35,6 +35,9 @@ COMPARISON_FILE = "comparison.json"
 SELF_TEST_FILE = "self-test.json"
 
 
+SELF_TEST_STATEMENT = "self-test.dsse.json"
+
+
 @dataclass(frozen=True)
 class Draft:
     """One built release.

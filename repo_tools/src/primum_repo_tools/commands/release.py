@@ -79,23 +79,39 @@ def build(
 
 @command(app)
 def check(
-    workbench: WorkbenchFolder, component: Component, version: Version, *, as_json: AsJson = False
+    workbench: WorkbenchFolder,
+    component: Component,
+    version: Version,
+    *,
+    sign_it: Annotated[
+        bool, typer.Option("--sign", help="Sign the result by the role model, as evidence.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run the device's own self-test on this machine; 1 when it does not pass.
 
     Example:
       primum-repo release check engineering pvc-classifier 1.0.0
+      primum-repo release check engineering pvc-classifier 1.0.0 --sign
     """
-    from primum_repo_tools.evidence import run_self_test
+    from primum_repo_tools.evidence import check_artifacts
+    from primum_repo_tools.moments import now_utc
     from primum_repo_tools.releases import SELF_TEST_FILE, open_draft
+    from primum_repo_tools.repository import AuthorityRepository
+    from primum_repo_tools.self_test_run import require_passed, run_self_test, sign_report
     from primum_repo_tools.workbench import open_created
-    from primum_verifier.core.errors import RefusedError
-    from primum_verifier.core.reasons import Reason
 
     bench = open_created(workbench, authority="engineering")
     draft = open_draft(bench, component, version)
+    signed: dict[str, str] = {}
     with bench.locked():
+        check_artifacts(draft)
         result = run_self_test(draft)
+        if sign_it:
+            now = now_utc()
+            repository = AuthorityRepository(bench, now=now, secrets=secrets_from(passphrase_file))
+            signed["statement"] = str(sign_report(repository, draft, result.report, now=now))
     rows = [(t.id, t.level, t.status, t.found, t.expected) for t in result.tests]
     tell(
         {
@@ -104,22 +120,17 @@ def check(
             "summary": result.summary,
             "tests": {t.id: t.status for t in result.tests},
             "report": str(draft.folder / SELF_TEST_FILE),
+            **signed,
         },
         table(
             f"{draft.manifest.name}: {result.overall}",
             ("test", "level", "status", "found", "expected"),
             rows,
         ),
+        *(f"Signed: {path}" for path in signed.values()),
         as_json=as_json,
     )
-    if not result.passed:
-        raise RefusedError(
-            "The release does not pass its own self-test.",
-            reason=result.reason or Reason.SELFTEST_INCOMPLETE,
-            where=draft.manifest.name,
-            found=result.summary,
-            expected="passed",
-        )
+    require_passed(draft, result)
 
 
 @command(app)

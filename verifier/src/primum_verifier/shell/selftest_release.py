@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.limits import MAX_ARTIFACT_BYTES, MAX_DOCUMENT_BYTES
 from primum_verifier.core.manifest import MANIFEST_ROLE, Item, ReleaseManifest, manifest_target
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import ENGINEERING
-from primum_verifier.proof.selftest_result import SelfTestReport
 from primum_verifier.shell.commands.fetch import moment, read_input
 from primum_verifier.shell.durable import write_file
 from primum_verifier.shell.fetching import FolderFetcher
 from primum_verifier.shell.selftest_view import Checked, Standing
+from primum_verifier.shell.tested_release import TestedRelease, asked_items
 from primum_verifier.shell.web_roots import WebRoots
 from primum_verifier.shell.web_roots import add_arguments as add_web_roots
 
@@ -37,60 +35,6 @@ _WEB = ("provisioning", "engineering", "clinical")
 _WEB_WORDS = "--provisioning, --engineering and --clinical"
 _NO_DEVICE = "assessor"
 """Who asks; a rollout plan may give even this name a release, which changes nothing here."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestedRelease:
-    """A release whose files were checked.
-
-    Attributes:
-        manifest: what its maker says of it.
-        checked: what was verified on the way, and what was not.
-        files: where the files of the self-test lie, by the id of the item.
-    """
-
-    __test__ = False
-
-    manifest: ReleaseManifest
-    checked: tuple[Checked, ...]
-    files: Mapping[str, Path]
-
-    @property
-    def model(self) -> Item:
-        """The model that a device tests."""
-        return _model(self.manifest)
-
-    @property
-    def specification(self) -> Item:
-        """What is asked of it."""
-        return self.manifest.item(self.manifest.self_test.specification)
-
-    @property
-    def fixtures(self) -> Item:
-        """What it is asked with."""
-        return self.manifest.item(self.manifest.self_test.fixtures)
-
-    def require_subject(self, report: SelfTestReport) -> None:
-        """Refuse a report that is about other files than those of this release.
-
-        Raises:
-            RefusedError: ``artifact.digest``.
-        """
-        subject = report.subject
-        for item, digest in (
-            (self.model, subject.model),
-            (self.specification, subject.specification),
-            (self.fixtures, subject.fixtures),
-        ):
-            if item.digest != digest:
-                raise RefusedError(
-                    "The report is about another file than the one of this release.",
-                    reason=Reason.ARTIFACT_DIGEST,
-                    where=item.path,
-                    found=f"sha256 {digest.sha256}",
-                    expected=f"sha256 {item.digest.sha256}",
-                    remedy="Name the release that the report is about, or run its self-test.",
-                )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -142,7 +86,7 @@ def _at_web_roots(options: argparse.Namespace, *, into: Path) -> TestedRelease:
         pieces = _checked(
             roots.fetcher.fetch(base + item.digest.sha256, max_bytes=item.length), item
         )
-        if item.id in _asked(manifest):
+        if item.id in asked_items(manifest):
             files[item.id] = into / item.path
             write_file(files[item.id], pieces, mode=0o440)
         else:
@@ -150,6 +94,7 @@ def _at_web_roots(options: argparse.Namespace, *, into: Path) -> TestedRelease:
                 pass
     return TestedRelease(
         manifest=manifest,
+        sha256=sha256_hex(data),
         checked=(_is_signed(data), _are_whole(manifest, ()), _NOT_ASKED),
         files=files,
     )
@@ -177,7 +122,7 @@ def _in_folder(options: argparse.Namespace, folder: Path, *, asks_web: bool) -> 
     for item in manifest.items:
         found = _place(root, manifest, item)
         if found is None:
-            if item.id in _asked(manifest):
+            if item.id in asked_items(manifest):
                 raise _not_here(root, item)
             absent.append(item.path)
             continue
@@ -188,6 +133,7 @@ def _in_folder(options: argparse.Namespace, folder: Path, *, asks_web: bool) -> 
     signed_by = _is_signed(data) if asks_web else _signed_by_nobody(data)
     return TestedRelease(
         manifest=manifest,
+        sha256=sha256_hex(data),
         checked=(signed_by, _are_whole(manifest, absent), _NOT_ASKED),
         files=files,
     )
@@ -241,19 +187,6 @@ def _checked(pieces: Iterator[bytes], item: Item) -> Iterator[bytes]:
             expected=f"{item.length} bytes, sha256 {item.digest.sha256}",
             remedy="Nothing was run; get the release again from where it was published.",
         )
-
-
-def _model(manifest: ReleaseManifest) -> Item:
-    model = manifest.item_of_kind(ItemKind.MODEL)
-    if model is None:
-        raise RuntimeError("a manifest was checked to hold a model")
-    return model
-
-
-def _asked(manifest: ReleaseManifest) -> frozenset[str]:
-    """The items that the self-test needs."""
-    test = manifest.self_test
-    return frozenset({_model(manifest).id, test.specification, test.fixtures})
 
 
 def _is_signed(data: bytes) -> Checked:

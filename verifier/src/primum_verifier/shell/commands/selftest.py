@@ -46,7 +46,7 @@ from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.confinement import ALWAYS_POSSIBLE, Confinement
 from primum_verifier.proof.observed import Observed
 from primum_verifier.proof.selftest_result import Baselines, SelfTestReport
-from primum_verifier.proof.selftest_statement import open_statement
+from primum_verifier.proof.selftest_statement import SelfTestStatement, open_statement
 from primum_verifier.shell.bench import REFERENCE_COMMAND, ConfinedBench
 from primum_verifier.shell.commands.fetch import read_input
 from primum_verifier.shell.commands.history import read_device_key
@@ -91,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device-key",
         type=Path,
         metavar="FILE",
-        help="with a signed report: the enrolment, context or public key of who signed it",
+        help="with a signed report: the public key of who signed it, or a device's enrolment or "
+        "context",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write it as one page")
     parser.add_argument(
@@ -178,7 +179,7 @@ def _stored(options: argparse.Namespace, folder: Path) -> SelfTestView:
     data = read_input(options.report, "self-test report", MAX_VIEW_BYTES)
     where = str(options.report)
     content = read_json(data, where=where, max_bytes=MAX_VIEW_BYTES)
-    observed = None
+    observed, stated = None, ""
     signed = Checked(
         what="report",
         standing=Standing.NOT_VERIFIED,
@@ -186,7 +187,8 @@ def _stored(options: argparse.Namespace, folder: Path) -> SelfTestView:
         sha256=sha256_hex(data),
     )
     if isinstance(content, dict) and "payload" in content:
-        report, signed = _signed(data, options.device_key, where=where)
+        statement, signed = _signed(data, options.device_key, where=where)
+        report, stated = statement.predicate.report, statement.release
     elif isinstance(content, dict) and "report" in content:
         view = parse_document(SelfTestView, data, where=where, max_bytes=MAX_VIEW_BYTES)
         report, observed = view.report, view.observed
@@ -196,6 +198,8 @@ def _stored(options: argparse.Namespace, folder: Path) -> SelfTestView:
         return _shown(report, checked=(signed,), observed=observed)
     release = find_release(options, into=folder)
     release.require_subject(report)
+    if stated:
+        release.require_release(stated)
     about = Checked(
         what="subject",
         standing=Standing.VERIFIED,
@@ -209,8 +213,8 @@ def _stored(options: argparse.Namespace, folder: Path) -> SelfTestView:
     )
 
 
-def _signed(data: bytes, key: Path | None, *, where: str) -> tuple[SelfTestReport, Checked]:
-    """The report in a signed statement, with what is verified of it."""
+def _signed(data: bytes, key: Path | None, *, where: str) -> tuple[SelfTestStatement, Checked]:
+    """A signed statement, with what is verified of it."""
     if key is None:
         raise UsageError(
             "The report is signed, and no key to check it with is named.",
@@ -226,7 +230,7 @@ def _signed(data: bytes, key: Path | None, *, where: str) -> tuple[SelfTestRepor
         when = f"at {said.tested_at:%Y-%m-%dT%H:%M:%SZ} by its clock"
     if said.occasion is not None:
         when += f" ({said.occasion})"
-    return said.report, Checked(
+    return statement, Checked(
         what="report",
         standing=Standing.VERIFIED,
         found=f"signed by the key {public.key_id[:16]}: {said.tester} tested "
