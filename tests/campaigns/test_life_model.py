@@ -308,7 +308,9 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def the_window_passes(self) -> None:
-        self._record(lambda journal, used: not_proven(journal, used, why="late", poll_seconds=1))
+        self._record(
+            lambda journal, used: not_proven(journal, used, why="late", poll_seconds=1, told=True)
+        )
 
     @rule()
     def what_runs_is_withdrawn(self) -> None:

@@ -4,7 +4,7 @@ A child process of the supervisor that holds the update lock.  It may crash, lea
 any instant: the journal and the link say where it was, and the next one converges.
 
 Usage: ``python -m primum_agent.attempt --state DIR --provisioning DIR --reason
-poll|resume|rehash|self-test [--from DIR]``
+poll|resume|rehash|self-test|tell [--from DIR]``
 """
 
 from __future__ import annotations
@@ -64,7 +64,14 @@ from primum_verifier.shell.authorities import Refreshed
 Work = Callable[[Device, Judge | None], int]
 """What an attempt does with its device; it returns an exit code of the one table."""
 
-_AT_AN_IDLE_HOUR: Mapping[str, Work] = {"rehash": rehash, "self-test": test_again}
+
+def tell(device: Device, judge: Judge | None) -> int:
+    """Let ``standing.json`` say what is active, where a disk kept an attempt from it."""
+    review(device, judge)
+    return EXIT_DONE
+
+
+_BETWEEN_POLLS: Mapping[str, Work] = {"rehash": rehash, "self-test": test_again, "tell": tell}
 
 _OF_THE_DISK = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -205,7 +212,7 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     Args:
         device: the device.
         reason: ``resume`` stays offline: converge and review; ``poll`` goes on from there;
-            ``rehash`` and ``self-test`` stay offline too, and may be put off.
+            ``rehash``, ``self-test`` and ``tell`` stay offline too; the first two may be put off.
         work: what is done in place of the poll, over the stored views.
 
     Returns:
@@ -223,7 +230,7 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
             if reason != "poll" or work is not None:
                 raise
             return _wait_for_restart(device)
-    if work is not None and reason not in {"resume", *_AT_AN_IDLE_HOUR}:
+    if work is not None and reason not in {"resume", *_BETWEEN_POLLS}:
         return work(device, judge)
     try:
         if reason == "resume":
@@ -231,7 +238,7 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
             # What a cut left of an activation goes before anything new is begun.
             collect(device, stored.engineering)
             return EXIT_DONE
-        idle = _AT_AN_IDLE_HOUR.get(reason)
+        idle = _BETWEEN_POLLS.get(reason)
         return poll(device) if idle is None else idle(device, judge)
     except UnlistedStimulusError:
         if device.journal.state().lifecycle is not State.ROLLING_BACK:
@@ -363,7 +370,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="One update attempt.")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--provisioning", type=Path, required=True)
-    parser.add_argument("--reason", choices=("poll", "resume", *_AT_AN_IDLE_HOUR), required=True)
+    parser.add_argument("--reason", choices=("poll", "resume", *_BETWEEN_POLLS), required=True)
     parser.add_argument("--from", type=Path, dest="medium", help="copies of the web roots")
     arguments = parser.parse_args()
     end_with_parent()

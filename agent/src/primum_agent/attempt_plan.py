@@ -31,7 +31,7 @@ RETRY_SECONDS = 2.0
 _FAR = 3600.0
 _MOST_SPREAD = 60.0
 _LAST_CODE = EXIT_FAILED + 2  # of the one table of exit codes
-_BETWEEN_POLLS = {"rehash", "self-test"}
+_BETWEEN_POLLS = {"rehash", "self-test", "tell"}
 _MIDDLE = {None, Resume.BEGIN_AGAIN, Resume.FOLLOW_LINK, Resume.ROLL_BACK}
 
 
@@ -100,14 +100,21 @@ class AttemptPlan:
 
         Whatever else is due does it by itself, and a single run ends with its poll.
         """
-        return self._between_polls(now, "rehash")
+        return not self.once and self._between_polls(now, "rehash")
 
     def test(self, now: float) -> bool:
         """Test what runs again now, between two polls; whether that is possible."""
-        return self._between_polls(now, "self-test")
+        return not self.once and self._between_polls(now, "self-test")
+
+    def tell(self, now: float) -> bool:
+        """Tell the application what is active now, between two polls; whether that is possible.
+
+        In a single run too: it ends with what its poll made provisional.
+        """
+        return self._between_polls(now, "tell")
 
     def _between_polls(self, now: float, reason: str) -> bool:
-        if self.child is not None or self.once or self._reason != "poll" or self.due <= now:
+        if self.child is not None or self._reason != "poll" or self.due <= now:
             return False
         self._next_poll, self.due, self._reason = self.due, now, reason
         return True

@@ -23,6 +23,7 @@ from primum_agent.gates import clinical_use
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.proving import prove
+from primum_agent.remembered import reason_unproven, why_unproven
 from primum_agent.taking_effect import break_off, concluded, count_asks, setback
 from primum_agent.tested import note_tested
 from primum_agent.work_times import Work, activation_begins, note_time
@@ -167,11 +168,11 @@ class CandidateWork:
         return self._pass_gates() if conclusion == READY else conclusion
 
     def _not_yet(self, state: DeviceState) -> Conclusion | None:
-        """A release that no application opened is left alone for a while, longer each time."""
+        """A release that nobody could prove is left alone for a while, longer each time."""
         tried = state.unproven.get(self._candidate.release)
         if tried is None or self._device.journal.powered_total() >= tried["notBefore"]:
             return None
-        text = f"waiting: {Reason.STATE_HEALTH}: no application opened it, {tried['times']:g}x"
+        text = f"waiting: {reason_unproven(tried)}: {why_unproven(tried)}, {tried['times']:g}x"
         return Conclusion(text, EXIT_WAITING)
 
     def _not_fetched_yet(self) -> Conclusion | None:

@@ -11,6 +11,7 @@ from primum_agent.judging import Judge
 from primum_agent.lifecycle import Resume, State, Stimulus, resume_point
 from primum_agent.taking_effect import break_off, bring_into_effect, take_back, tell_good
 from primum_agent.transitions import BEGUN_AFTER, PLANNED_STOP, not_proven
+from primum_agent.untold import is_told
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.question import ArtifactsFact
 from primum_verifier.core.reasons import Reason
@@ -132,7 +133,13 @@ def _watch_again(device: Device, judge: Judge | None, *, cut: Reason) -> None:
     if gone:
         why = f"no longer in effect: {', '.join(gone)}"
     device.journal.record(
-        not_proven(device.journal, used, why=why, poll_seconds=device.settings.timing.poll_seconds)
+        not_proven(
+            device.journal,
+            used,
+            why=why,
+            poll_seconds=device.settings.timing.poll_seconds,
+            told=is_told(device.layout, state),
+        )
     )
     _finish_roll_back(device, judge)
 

@@ -87,8 +87,8 @@ class DeviceState:
         conclusions: for each release, what the device last concluded about it, as one text.
         faults: releases that failed by their own fault, with the reason.
         setbacks: for each release, how often an application opened it and did not prove health.
-        unproven: for each release that no application opened in its window, how often that was
-            in a row, and the powered seconds before which it is not tried again.
+        unproven: for each release that nobody could prove, how often that was in a row, why the
+            last time, and the powered seconds before which it is not tried again.
         resumptions: cuts since the present update began.
         counter_floor: no release with a lower counter runs again.
         eligibility: what the last review of the active release concluded, as one text.
@@ -109,7 +109,7 @@ class DeviceState:
     conclusions: Mapping[str, str] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     setbacks: Mapping[str, int] = field(default_factory=dict)
-    unproven: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    unproven: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     resumptions: int = 0
     counter_floor: int = 0
     eligibility: str = ""

@@ -11,6 +11,7 @@ from primum_agent.device_state import DeviceState
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
+from primum_agent.transitions import GAVE_UP, Unproven, unproven_because
 from primum_verifier.core.reasons import Reason
 
 _OF_COMPONENTS = {Reason.STATE_COMPONENT, Reason.STATE_ASKED_LATER}
@@ -51,20 +52,7 @@ def memories(journal: Journal) -> list[Memory]:
 def _memory(state: DeviceState, release: str, name: str) -> Memory:
     fault = state.faults.get(release)
     if fault is None:
-        times = int(state.unproven[release]["times"])
-        tried = "once" if times == 1 else f"{times} times"
-        text = (
-            f"tried {tried}: health was not proven, no application opened it; "
-            "it is tried again at a later poll: start the application first"
-        )
-        return Memory(
-            release=release,
-            name=name,
-            reason=str(Reason.STATE_HEALTH),
-            text=text,
-            final=False,
-            retry=True,
-        )
+        return _waits(state, release, name)
     if fault == Reason.STATE_SET_ASIDE:
         text = "set aside on this device by a person; the plan does not bring it back"
         return Memory(release=release, name=name, reason=fault, text=text, final=True, retry=True)
@@ -74,22 +62,64 @@ def _memory(state: DeviceState, release: str, name: str) -> Memory:
     if fault != Reason.STATE_HEALTH:
         text = f"failed here by its own fault: {fault}; it is not tried again"
         return Memory(release=release, name=name, reason=fault, text=text, final=True, retry=False)
-    count = state.setbacks.get(release, 0)
-    most = next((item.max_attempts for item in state.generations if item.release == release), 0)
-    if count >= most > 0:
-        attempts = f"{count} of {most} attempts"
-        why = "health was not proven; was the application running?"
+    concluded = state.conclusions.get(release, "")
+    if concluded.startswith(GAVE_UP):
+        text = f"{concluded}: health was not proven; was the application running?"
     else:
-        attempts = f"{max(count, 1)} {'attempt' if count <= 1 else 'attempts'}"
-        why = "health was not proven, or the application called it unhealthy"
+        count = max(state.setbacks.get(release, 0), 1)
+        attempts = f"{count} {'attempt' if count == 1 else 'attempts'}"
+        text = f"{GAVE_UP}{attempts}: health was not proven, or the application called it unhealthy"
     return Memory(
         release=release,
         name=name,
         reason=fault,
-        text=f"gave up after {attempts}: {why}",
+        text=text,
         final=True,
         retry=True,
     )
+
+
+_FIRST = {
+    Unproven.NOT_OPENED: ": start the application first",
+    Unproven.NOT_TOLD: ": `primum-agent doctor` looks at the disk",
+    Unproven.NOT_REACHED: ": look at the network first",
+    Unproven.NOT_BROUGHT: ": `primum-agent doctor` looks for what the device lacks",
+}
+
+
+def _waits(state: DeviceState, release: str, name: str) -> Memory:
+    """A release that nobody could prove, with what stood in the way and what to do about it."""
+    postponed = state.unproven[release]
+    times, why = int(postponed["times"]), postponed.get("why")
+    tried = "once" if times == 1 else f"{times} times"
+    found = why_unproven(postponed)
+    first = _FIRST[Unproven(why)] if why in _FIRST else ""
+    return Memory(
+        release=release,
+        name=name,
+        reason=reason_unproven(postponed),
+        text=f"tried {tried}: {found}; it is tried again at a later poll{first}",
+        final=False,
+        retry=True,
+    )
+
+
+def why_unproven(postponed: Mapping[str, Any]) -> str:
+    """Why a release waits that nobody could prove, in words.
+
+    Args:
+        postponed: what the state remembers of it.
+    """
+    found = unproven_because(postponed.get("why"))
+    if postponed.get("why") == Unproven.NOT_BROUGHT:
+        return found
+    return f"health was not proven, {found}" if found else "health was not proven"
+
+
+def reason_unproven(postponed: Mapping[str, Any]) -> str:
+    """The reason code of the same."""
+    brought = postponed.get("why") != Unproven.NOT_BROUGHT
+    return str(Reason.STATE_HEALTH if brought else Reason.STATE_COMPONENT)
 
 
 def forgive_by_plan(journal: JournalPort, *, release: str, name: str, number: int) -> None:

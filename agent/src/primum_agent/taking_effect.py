@@ -24,7 +24,7 @@ from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.gates import is_idle
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.switch_time import note_switch
-from primum_agent.transitions import UNCONFIRMED, tried_again_later
+from primum_agent.transitions import UNCONFIRMED, Unproven, tried_again_later
 from primum_agent.way_back import came_back, count_try, is_given_up, lose
 from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
@@ -260,7 +260,9 @@ def _held_against(device: Device, target: Generation, error: PrimumError) -> dic
         # A device that did not do its part is nobody's fault, but nothing is restarted for it at
         # every poll.
         poll_seconds = device.settings.timing.poll_seconds
-        change |= tried_again_later(device.journal, target.release, poll_seconds=poll_seconds)
+        change |= tried_again_later(
+            device.journal, target.release, poll_seconds=poll_seconds, why=Unproven.NOT_BROUGHT
+        )
     return change
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from enum import StrEnum
 
 from primum_agent.device_state import Generation
 from primum_agent.events import Entry, EventKind
@@ -27,7 +28,43 @@ PLANNED_STOP = "stopped"
 UNCONFIRMED = "components-unconfirmed"
 """The counter that holds the generation whose components are to be told that it is proven."""
 
+GAVE_UP = "gave up after "
+"""How the conclusion about a release begins that an application opened and did not prove."""
+
 _DOUBLINGS = 16
+
+
+class Unproven(StrEnum):
+    """Why nobody could prove a release, which is held against nobody."""
+
+    NOT_OPENED = "not-opened"
+    """No application opened it."""
+
+    NOT_TOLD = "not-told"
+    """The disk kept the application from being told of it."""
+
+    NOT_REACHED = "not-reached"
+    """It was said to work, and the repositories were not reached with it."""
+
+    NOT_BROUGHT = "not-brought"
+    """The device did not bring its components into effect."""
+
+
+_WORDS = {
+    Unproven.NOT_OPENED: "no application opened it",
+    Unproven.NOT_TOLD: "the disk kept the application from being told of it",
+    Unproven.NOT_REACHED: "the repositories were not reached with it",
+    Unproven.NOT_BROUGHT: "the device did not bring its components into effect",
+}
+
+
+def unproven_because(why: str | None) -> str:
+    """Why nobody could prove a release, in words; empty where it is not known.
+
+    Args:
+        why: what is remembered; an agent one version back or ahead may have written another word.
+    """
+    return {str(known): words for known, words in _WORDS.items()}.get(why or "", "")
 
 
 def committed(used: Generation) -> Entry:
@@ -61,7 +98,9 @@ def unhealthy(used: Generation, *, why: str) -> Entry:
     )
 
 
-def not_proven(journal: JournalPort, used: Generation, *, why: str, poll_seconds: float) -> Entry:
+def not_proven(
+    journal: JournalPort, used: Generation, *, why: str, poll_seconds: float, told: bool
+) -> Entry:
     """Health was not proven in time: the roll-back is intended from here on.
 
     Where it was said to work, only the repositories were not reached with it: that is nobody's
@@ -76,6 +115,7 @@ def not_proven(journal: JournalPort, used: Generation, *, why: str, poll_seconds
         used: the provisional generation.
         why: for people.
         poll_seconds: the device's poll period; the second delay is one of it, the first none.
+        told: whether the application was told of it.
     """
     state = journal.state()
     change: dict[str, object]
@@ -83,17 +123,22 @@ def not_proven(journal: JournalPort, used: Generation, *, why: str, poll_seconds
     said = journal.counter(HEALTH_SAID, "") == number
     if journal.counter(OPENED, "") == number and not said:
         change = {"setback": used.release}
-        if state.setbacks.get(used.release, 0) + 1 >= used.max_attempts:
+        count = state.setbacks.get(used.release, 0) + 1
+        if count >= used.max_attempts:
             change["fault"] = {used.release: str(Reason.STATE_HEALTH)}
+            # Said now: once its files are collected nobody knows its bound any more.
+            after = f"{GAVE_UP}{count} of {used.max_attempts} attempts"
+            change["conclusion"] = {used.release: after}
         return _rolling_back(used, why=why, change=change)
-    change = tried_again_later(journal, used.release, poll_seconds=poll_seconds)
-    found = "the repositories were not reached with it" if said else "no application opened it"
-    why = f"{why}; {found}"
-    return _rolling_back(used, why=why, change=change)
+    found = Unproven.NOT_OPENED if told else Unproven.NOT_TOLD
+    if said:
+        found = Unproven.NOT_REACHED
+    change = tried_again_later(journal, used.release, poll_seconds=poll_seconds, why=found)
+    return _rolling_back(used, why=f"{why}; {unproven_because(found)}", change=change)
 
 
 def tried_again_later(
-    journal: JournalPort, release: str, *, poll_seconds: float
+    journal: JournalPort, release: str, *, poll_seconds: float, why: Unproven
 ) -> dict[str, object]:
     """What is remembered of a release that nobody could prove: it waits, longer each time.
 
@@ -101,11 +146,13 @@ def tried_again_later(
         journal: knows how often it was before.
         release: SHA-256 of its manifest.
         poll_seconds: the device's poll period; the second delay is one of it, the first none.
+        why: what stood in the way, for whoever asks why it waits.
     """
     times = int(journal.state().unproven.get(release, {}).get("times", 0)) + 1
     periods = 2.0 ** min(times - 1, _DOUBLINGS) - 1.0
     after = journal.powered_total() + min(periods * poll_seconds, LONGEST_BACK_OFF)
-    return {"unproven": {release: {"times": times, "notBefore": round(after, 3)}}}
+    postponed = {"times": times, "notBefore": round(after, 3), "why": str(why)}
+    return {"unproven": {release: postponed}}
 
 
 def _rolling_back(used: Generation, *, why: str, change: Mapping[str, object]) -> Entry:

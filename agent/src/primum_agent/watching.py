@@ -26,6 +26,7 @@ from primum_agent.tested import probes_are_due, seconds_until_test
 from primum_agent.timing import jittered
 from primum_agent.transitions import not_proven
 from primum_agent.unit_health import probe_of
+from primum_agent.untold import Untold, is_told
 
 LOG = logging.getLogger("primum.supervisor")
 
@@ -58,6 +59,7 @@ class Watch:
     window: HealthWindow = field(default_factory=HealthWindow)
     _episode: EpisodeWatch = field(init=False)
     _probe: HealthProbe = field(init=False)
+    _untold: Untold = field(default_factory=Untold)
     _next_reach: float = 0.0
     _next_leave: float = 0.0
     _next_rehash: float = 0.0
@@ -90,6 +92,7 @@ class Watch:
         """
         return min(
             self.watch_window(journal, now),
+            self.watch_told(journal, now),
             self._watch_episode(journal, now, episodes=episodes),
             self._watch_stop(journal, now),
             self.watch_hash(journal, now),
@@ -99,7 +102,9 @@ class Watch:
     def watch_window(self, journal: Journal, now: float) -> float:
         """Roll back what does not prove health in its window; when to look again."""
         state = journal.state()
-        look_again = min(self.window.watch(state, now), self._probe_health(journal, state, now))
+        told = is_told(self.plan.layout, state)
+        ends = self.window.watch(state, now, told=told)
+        look_again = min(ends, self._probe_health(journal, state, now))
         state = journal.state()
         if self.window.is_over(now) and state.in_use is not None:
             # Closed only once it is recorded: a full disk gives no release a second window.
@@ -110,6 +115,19 @@ class Watch:
         if state.lifecycle is State.ROLLING_BACK and plan.child is None and plan.cuts == 0:
             plan.resume(now)
         return look_again
+
+    def watch_told(self, journal: Journal, now: float) -> float:
+        """Let the application be told what is active, where it was not; when to look again."""
+        state = journal.state()
+        told = is_told(self.plan.layout, state)
+        look_again = self._untold.watch(state, now, told=told)
+        if self.plan.child is None and not self._untold.is_due(now):
+            return look_again
+        if self.plan.child is None and self.plan.tell(now):
+            LOG.warning("the application was not told what is active; an attempt tells it")
+            self._untold.tried(now)
+        # An attempt is under way or due, and tells it too: its end is a turn of the loop.
+        return now + _FAR
 
     def _probe_health(self, journal: Journal, state: DeviceState, now: float) -> float:
         """Let the integrator's probe speak for a provisional release; when to look again."""
@@ -209,8 +227,9 @@ class Watch:
     def _give_up(self, journal: Journal, used: Generation) -> None:
         why = f"no health within {used.health_window} s"
         poll_seconds = self.settings.timing.poll_seconds
+        told = self.window.told
         try:
-            journal.record(not_proven(journal, used, why=why, poll_seconds=poll_seconds))
+            journal.record(not_proven(journal, used, why=why, poll_seconds=poll_seconds, told=told))
         except UnlistedStimulusError:
             # An attempt took the release away between the look and the step; nothing was recorded.
             LOG.info("the release was left already")

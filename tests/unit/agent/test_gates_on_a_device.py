@@ -176,7 +176,9 @@ def test_x08_a_battery_that_goes_flat_in_the_provisional_window_bans_nothing(
     with in_the_field.journal_to_write() as journal:
         used = journal.state().in_use
         journal.set_counters(**{OPENED.replace("-", "_"): str(used.number)})
-        journal.record(not_proven(journal, used, why="the power failed", poll_seconds=1.0))
+        journal.record(
+            not_proven(journal, used, why="the power failed", poll_seconds=1.0, told=True)
+        )
     assert attempt_now("resume") == DONE
     assert serves(in_the_field) == "1.0.0"
     assert attempt_now() == WAITING

@@ -32,7 +32,7 @@ def give_up(field: Any) -> None:
     with field.journal_to_write() as journal:
         used = journal.state().in_use
         journal.set_counters(opened_generation=str(used.number))
-        journal.record(not_proven(journal, used, why="no health", poll_seconds=3600.0))
+        journal.record(not_proven(journal, used, why="no health", poll_seconds=3600.0, told=True))
 
 
 def state_of(field: Any) -> Any:

@@ -65,7 +65,9 @@ def given_up(journal: Journal, number: int, *, opened: str) -> None:
     activated(journal, used)
     if opened:
         journal.set_counters(**{OPENED.replace("-", "_"): opened})
-    journal.record(not_proven(journal, used, why="no health within 1 s", poll_seconds=POLL))
+    journal.record(
+        not_proven(journal, used, why="no health within 1 s", poll_seconds=POLL, told=True)
+    )
     journal.record(
         Entry(
             kind=EventKind.SAFE_MODE_ENTERED, stimulus=Stimulus.NONE_LEFT, change={"active": None}
@@ -173,9 +175,9 @@ def test_a_release_that_left_while_its_window_ended_does_not_end_the_supervisor(
     )
     used = generation(1)
     activated(journal, used)
-    supervisor._watch.window.watch(journal.state(), 0.0)
+    supervisor._watch.window.watch(journal.state(), 0.0, told=True)
     before = journal.state()
-    entry = not_proven(journal, used, why="first", poll_seconds=POLL)
+    entry = not_proven(journal, used, why="first", poll_seconds=POLL, told=True)
     journal.record(entry)
     # The look came before the attempt's step, the step after it.
     monkeypatch.setattr(journal, "state", lambda: before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 from collections.abc import Callable
@@ -15,11 +16,13 @@ from tests.unit.agent.test_service_stop import stop_and_measure
 from tests.unit.agent.waiting import wait_for
 
 from primum_agent.components import ComponentFailedError
+from primum_agent.events import Entry, EventKind
 from primum_agent.fail_points import FailPoint
 from primum_agent.lifecycle import State
 from primum_agent.settings import read_settings
+from primum_agent.transitions import Unproven, tried_again_later
 from primum_verifier.core.document import sha256_hex
-from primum_verifier.core.errors import UsageError
+from primum_verifier.core.errors import FailedError, UsageError
 
 Attempt = Callable[..., int]
 
@@ -202,6 +205,36 @@ def test_a_set_that_never_comes_into_effect_is_given_up_and_a_person_lets_it_be_
     assert in_the_field.agent("retry", "1.1.0").returncode == 0
     assert attempt_now() == 0
     assert in_the_field.journal().state().in_use.version == "1.1.0"
+
+
+def test_a_device_that_did_not_do_its_part_is_told_as_that_and_no_application_is_blamed(
+    in_the_field: Any, attempt_now: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing lets the agent restart the service: an application was never asked anything."""
+    systemctl = in_the_field.folder / "systemctl"
+    systemctl.write_text("#!/bin/sh\nexit 4\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{in_the_field.folder}:{os.environ['PATH']}")
+    in_the_field.more_settings += '[components.app]\ninstaller = "tree"\nunit = "app.service"\n'
+    in_the_field.enroll()
+    release(in_the_field, "1.0.0", 1, max_attempts=1)
+    with pytest.raises(FailedError):
+        attempt_now()
+    assert in_the_field.event("update.failed")["data"]["reasons"] == ["resource.program"]
+    state = in_the_field.journal().state()
+    assert (state.lifecycle, state.faults, state.setbacks) == (State.IDLE, {}, {})
+    text = "tried once: the device did not bring its components into effect; "
+    assert text in in_the_field.agent("status").stdout
+    assert "no application opened it" not in in_the_field.agent("status").stdout
+    with in_the_field.journal_to_write() as journal:
+        name = next(iter(state.unproven))
+        kept = tried_again_later(journal, name, poll_seconds=3600.0, why=Unproven.NOT_BROUGHT)
+        journal.record(Entry(kind=EventKind.UPDATE_FAILED, change=kept))
+    assert attempt_now() == 5
+    kept_poll = json.loads(in_the_field.counter("last-poll"))
+    assert kept_poll["text"] == (
+        "waiting: state.component: the device did not bring its components into effect, 2x"
+    )
 
 
 def test_a_later_plan_forgives_components_that_did_not_come_into_effect(

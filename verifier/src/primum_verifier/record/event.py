@@ -106,10 +106,11 @@ class StoredGeneration(_Stored):
 
 
 class Postponement(Document):
-    """How often nobody could prove health in a row, and the powered seconds to wait for."""
+    """How often nobody could prove health in a row, why, and the powered seconds to wait for."""
 
     times: Positive
     not_before: Annotated[float, Field(ge=0)]
+    why: Slug | None = None
 
 
 class Change(Document):
