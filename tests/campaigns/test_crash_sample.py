@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from tests.campaigns.crash_campaign import in_turns
-from tests.campaigns.crash_points import KINDS, Point, fresh_world, known_points, try_point
+from tests.campaigns.crash_points import KINDS, Known, Point, fresh_world, known_points, try_point
 from tests.campaigns.crash_tracer import cannot
+from tests.campaigns.crash_worlds import World
 
 SEED = 4
 SECONDS = 12.0
@@ -16,11 +16,18 @@ SECONDS = 12.0
 AT_LEAST = 2
 
 
-@pytest.mark.skipif(bool(cannot()), reason=cannot() or "it can")
-def test_a_device_cut_anywhere_in_an_update_recovers(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def update(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Known]:
+    """The world of an update, and every point of it."""
+    if cannot():
+        pytest.skip(cannot())
+    world = fresh_world(tmp_path_factory.mktemp("crash") / "update", "update")
+    return world, known_points(world, tuple(KINDS))
+
+
+def test_a_device_cut_anywhere_in_an_update_recovers(update: tuple[World, Known]) -> None:
     """At each instant of an update something may run; killed or failed at some, it converges."""
-    world = fresh_world(tmp_path / "update", "update")
-    known = known_points(world, tuple(KINDS))
+    world, known = update
     assert known.instants > 300, "every change of a file is seen"
     assert known.faults == []
     assert {point.role for point in known.points} >= {
@@ -38,6 +45,38 @@ def test_a_device_cut_anywhere_in_an_update_recovers(tmp_path: Path) -> None:
         assert outcome.faults == [], outcome.name
         tried += bool(outcome.hit)
     assert tried >= AT_LEAST
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_disk_that_fails_as_the_application_is_told_of_the_switch(
+    update: tuple[World, Known], call: str
+) -> None:
+    """Once: the very same run brings the update to its end.  From there on: the next start does."""
+    world, known = update
+    once, lasting = (
+        [
+            point
+            for point in known.points
+            if (point.kind, point.role, point.call) == (kind, "attempt-poll", call)
+            and point.path.startswith("run/.")
+        ][-1]
+        for kind in ("eio-once", "eio")
+    )
+    world.begin()
+    kind = KINDS["eio-once"]
+    run = world.run(calls=kind.calls, fault=kind.fault, role=once.role, number=once.number)
+    assert run.traced.hit, "it failed"
+    journal = world.journal()
+    state = journal.state()
+    activated = [line for line in journal.events() if b'"primum.device.update.activated"' in line]
+    journal.close()
+    assert state.in_use is not None
+    assert (state.in_use.version, state.in_use.proven) == ("1.1.0", True), run.output
+    assert state.resumptions == 0
+    assert len(activated) == 2, "of 1.0.0 and of 1.1.0, once"
+    outcome = try_point(world, lasting)
+    assert outcome.hit
+    assert outcome.faults == []
 
 
 def test_every_place_comes_before_any_place_again() -> None:
