@@ -59,5 +59,7 @@ def check_decisions(
                 where=where,
                 found="decisions of " + (", ".join(sorted(held)) or "no release"),
                 expected=f"an array decision.{earlier.sha256}, those of {earlier.manifest.name}",
-                remedy="Run the earlier model on these cases, and add what it decides.",
+                remedy="Let it decide on these cases: primum-repo fixtures decide "
+                f"{where} --workbench {workbench.folder} --release {plan.component}/{version} "
+                f"--output {where} --self-test release.toml",
             )

@@ -68,7 +68,7 @@ def check_degrading(fixtures: Fixtures, plan: SelfTestPlan, asked: Degrading) ->
             "fixtures",
             f"decisions of earlier releases: {shown(sorted(fixtures.baselines))}",
             "fixtures without them: nobody knows what those releases make of the new cases",
-            "Degrade first, then add what earlier releases decide on all cases.",
+            "Degrade first; `primum-repo fixtures decide` then adds what they decide on all cases.",
         )
     there = [kind for kind in asked.expectations if f"{COHORT}{kind}" in fixtures.cohorts]
     if there:

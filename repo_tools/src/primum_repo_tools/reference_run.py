@@ -49,20 +49,6 @@ def compute_references(model: Path, given: GivenCases, plan: SelfTestPlan) -> Co
             does not load, does not run every case, or ends the process that runs it.
         FailedError: the bench could not begin; nothing was learnt about the model.
     """
-    # The runtime is only loaded where it is needed: most commands need none.
-    from primum_verifier.shell.bench import REFERENCE_BENCH  # noqa: PLC0415
-    from primum_verifier.shell.onnx_screen import screen_model  # noqa: PLC0415
-
-    spec = _specification(plan, given)
-    try:
-        screen_model(model, spec=spec)
-    except RefusedError as error:
-        raise _not_run(
-            model,
-            f"{error.message} {error.found}",
-            error.expected,
-            "Name the model that the self-test is about, or state its interface and operators.",
-        ) from error
     unanswered = Fixtures(
         cases=given.cases,
         cohorts=given.cohorts,
@@ -72,14 +58,53 @@ def compute_references(model: Path, given: GivenCases, plan: SelfTestPlan) -> Co
         inputs=given.inputs,
         baselines={},
     )
-    with tempfile.TemporaryDirectory(prefix="primum-fixtures-") as scratch:
-        run = REFERENCE_BENCH.run(
-            model=model, fixtures=unanswered, spec=spec, scratch=Path(scratch)
+    return compute_outputs(model, unanswered, _specification(plan, given), where=given.where)
+
+
+def compute_outputs(model: Path, cases: Fixtures, spec: SelfTestSpec, *, where: str) -> Computed:
+    """Run a model on the inputs of some fixtures; nothing else of them is looked at.
+
+    Args:
+        model: the ONNX file; it is screened before anything opens it.
+        cases: their inputs fit the interface of ``spec``.
+        spec: interface, limits of time and memory, allowed operators.
+        where: the name a person knows the cases by.
+
+    Raises:
+        UsageError: see :func:`compute_references`; or the outputs are more than a self-test
+            compares.
+        FailedError: the bench could not begin; nothing was learnt about the model.
+    """
+    # The runtime is only loaded where it is needed: most commands need none.
+    from primum_verifier.shell.bench import REFERENCE_BENCH  # noqa: PLC0415
+    from primum_verifier.shell.onnx_screen import screen_model  # noqa: PLC0415
+
+    size = sum(tensor.case_bytes for tensor in spec.interface.outputs) * len(cases.cases)
+    if size > MAX_OUTPUT_BYTES:
+        raise UsageError(
+            "The outputs of all cases together are more than a self-test compares.",
+            reason=Reason.USAGE,
+            where=where,
+            found=f"{size} bytes in {len(cases.cases)} cases",
+            expected=f"at most {MAX_OUTPUT_BYTES} bytes",
+            remedy="Take fewer cases.",
         )
-    ready, seen = _reported(model, run, plan)
+    try:
+        screen_model(model, spec=spec)
+    except RefusedError as error:
+        raise _not_run(
+            model,
+            f"{error.message} {error.found}",
+            error.expected,
+            "Name the model that the self-test is about, or state its interface and operators.",
+        ) from error
+    with tempfile.TemporaryDirectory(prefix="primum-fixtures-") as scratch:
+        run = REFERENCE_BENCH.run(model=model, fixtures=cases, spec=spec, scratch=Path(scratch))
+    ready, seen = _reported(model, run, spec)
     return Computed(
         references={
-            tensor.name: _output(model, tensor, seen, given) for tensor in spec.interface.outputs
+            tensor.name: _output(model, tensor, seen, cases.cases)
+            for tensor in spec.interface.outputs
         },
         runtime=f"onnxruntime {ready.runtime.onnxruntime}, {ready.provider}, {ready.architecture}",
     )
@@ -87,7 +112,7 @@ def compute_references(model: Path, given: GivenCases, plan: SelfTestPlan) -> Co
 
 def _specification(plan: SelfTestPlan, given: GivenCases) -> SelfTestSpec:
     try:
-        spec = specification_of(plan, sha256=_NOT_WRITTEN, cases=len(given.cases))
+        return specification_of(plan, sha256=_NOT_WRITTEN, cases=len(given.cases))
     except PrimumError as error:
         raise UsageError(
             "The self-test states what no specification may state.",
@@ -97,22 +122,11 @@ def _specification(plan: SelfTestPlan, given: GivenCases) -> SelfTestSpec:
             expected=error.expected,
             remedy="Correct the table; docs/self-test.md says what each level needs.",
         ) from error
-    size = sum(tensor.case_bytes for tensor in spec.interface.outputs) * len(given.cases)
-    if size > MAX_OUTPUT_BYTES:
-        raise UsageError(
-            "The outputs of all cases together are more than a self-test compares.",
-            reason=Reason.USAGE,
-            where=given.where,
-            found=f"{size} bytes in {len(given.cases)} cases",
-            expected=f"at most {MAX_OUTPUT_BYTES} bytes",
-            remedy="Take fewer cases.",
-        )
-    return spec
 
 
-def _reported(model: Path, run: BenchRun, plan: SelfTestPlan) -> tuple[Ready, Observations]:
+def _reported(model: Path, run: BenchRun, spec: SelfTestSpec) -> tuple[Ready, Observations]:
     """What the bench said, if it said anything that can be used."""
-    limits = f"{plan.total_time_limit_seconds} s, {plan.memory_limit_mib} MiB"
+    limits = f"{spec.total_time_limit_seconds} s, {spec.memory_limit_mib} MiB"
     remedy = "Raise the limits of [self_test] where they are too small; else correct the model."
     if run.ready is None or run.observations is None:
         ended = "" if run.ending is Ending.REPORTED else f"{run.ending}: {run.detail}"
@@ -123,11 +137,13 @@ def _reported(model: Path, run: BenchRun, plan: SelfTestPlan) -> tuple[Ready, Ob
     return run.ready, seen
 
 
-def _output(model: Path, tensor: TensorSpec, seen: Observations, given: GivenCases) -> FixtureArray:
-    found = seen.of_cases(tensor, count=len(given.cases))
+def _output(
+    model: Path, tensor: TensorSpec, seen: Observations, cases: tuple[str, ...]
+) -> FixtureArray:
+    found = seen.of_cases(tensor, count=len(cases))
     values = [value for value in found if value is not None]
     if len(values) != len(found):
-        failed = [case for case, value in zip(given.cases, found, strict=True) if value is None]
+        failed = [case for case, value in zip(cases, found, strict=True) if value is None]
         raise _not_run(
             model,
             f"no {tensor.name} for {len(failed)} cases: {shown(failed)}; {seen.error}",
@@ -141,7 +157,7 @@ def _output(model: Path, tensor: TensorSpec, seen: Observations, given: GivenCas
 
 def _not_run(model: Path, found: str, expected: str, remedy: str) -> UsageError:
     return UsageError(
-        "The model computes no references.",
+        "The model does not compute these cases.",
         reason=Reason.USAGE,
         where=str(model),
         found=found,

@@ -26,6 +26,17 @@ from primum_verifier.proof.selftest_statement import Occasion, state
 def run_self_test(draft: Draft) -> SelfTestResult:
     """Run the device's own self-test on this machine and keep its report beside the manifest.
 
+    Raises:
+        FailedError: the bench could not begin; nothing was learnt about the release.
+    """
+    result = self_tested(draft)
+    write_durably(draft.folder / SELF_TEST_FILE, result.report.to_bytes())
+    return result
+
+
+def self_tested(draft: Draft) -> SelfTestResult:
+    """Run the device's own self-test on this machine.
+
     As on a device where the previous release is the active one, and held to the limits of the
     first hardware that the release is for: what is too slow or too large here will be so there.
 
@@ -41,7 +52,7 @@ def run_self_test(draft: Draft) -> SelfTestResult:
         raise RuntimeError("a manifest was checked to hold a model")
     specification = draft.file(draft.manifest.self_test.specification)
     with tempfile.TemporaryDirectory(prefix="primum-self-test-") as scratch:
-        result = self_test(
+        return self_test(
             model=draft.file(model.id),
             spec=read_input(specification, what="self-test specification"),
             fixtures=draft.file(draft.manifest.self_test.fixtures),
@@ -52,8 +63,6 @@ def run_self_test(draft: Draft) -> SelfTestResult:
             ),
             hardware=draft.manifest.compatibility.hardware[0],
         )
-    write_durably(draft.folder / SELF_TEST_FILE, result.report.to_bytes())
-    return result
 
 
 def require_passed(draft: Draft, result: SelfTestResult) -> SelfTestResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import subprocess
@@ -45,6 +46,22 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def before_fixtures(guide: str) -> list[list[str]]:
+    """What the guide types before it: an engineering workbench with a signed release."""
+    lines = "\n".join(re.findall(r"```console\n(.*?)```", guide, re.DOTALL)).replace("\\\n", " ")
+    wanted = ("device key", "init engineering", "authority create engineering")
+    wanted += (
+        "release build engineering model/1.0.0",
+        "release sign engineering pvc-classifier 1.0",
+    )
+    found = [line[2:] for line in lines.splitlines() if line]
+    return [
+        shlex.split(line)
+        for line in found
+        if line.startswith(tuple(f"primum-repo {word}" for word in wanted))
+    ]
+
+
 def test_the_commands_of_the_guide_can_be_typed_as_they_stand(
     run: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,14 +69,17 @@ def test_the_commands_of_the_guide_can_be_typed_as_they_stand(
     section = text[text.index("### Fixtures: known") : text.index("### A set: more")]
     lines = "\n".join(re.findall(r"```console\n(.*?)```", section, re.DOTALL)).replace("\\\n", " ")
     commands = [shlex.split(line[2:]) for line in lines.splitlines() if line]
-    assert [words[2] for words in commands] == ["make", "show", "degrade", "diff"]
+    assert [words[2] for words in commands] == ["make", "show", "degrade", "diff", "decide"]
     (tmp_path / "model").symlink_to(model)
     monkeypatch.chdir(tmp_path)
-    for words in commands:
+    monkeypatch.setenv("PRIMUM_PASSPHRASE", "correct horse battery staple")
+    for words in (*before_fixtures(text), *commands):
         answer = run(*words[1:])
         assert answer.code == 0, answer.err
     made = read_fixtures((tmp_path / "fixtures/fixtures.npz").read_bytes())
     assert len(made.cases) == 64 + 24
+    manifest = tmp_path / "engineering/releases/pvc-classifier/1.0.0/manifest.json"
+    assert list(made.baselines) == [hashlib.sha256(manifest.read_bytes()).hexdigest()]
     sizes = [round((tmp_path / f"fixtures/{name}.npz").stat().st_size / 1000)
              for name in ("clean", "fixtures")]  # fmt: skip
     assert sizes == [int(size) for size in re.findall(r"(\d+) kB", section)[:2]]

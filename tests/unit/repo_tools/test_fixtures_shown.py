@@ -143,7 +143,7 @@ def test_a_model_that_eats_all_memory_is_told(bench: Bench) -> None:
     bench.model.write_bytes(model.SerializeToString())
     answer = bench.make()
     assert answer.code == 2
-    assert "computes no references" in answer.err
+    assert "does not compute these cases" in answer.err
     assert "Raise the limits" in answer.err
     assert not bench.fixtures.exists()
 

@@ -1,4 +1,4 @@
-"""``primum-repo fixtures``: make, degrade, show, diff."""
+"""``primum-repo fixtures``: make, degrade, decide, show, diff."""
 
 # ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from primum_repo_tools.commands.common import AsJson, command, new_app, table, tell
+from primum_repo_tools.commands.fixtures_decide import decide
 from primum_repo_tools.commands.fixtures_degrade import degrade
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def tell_made(made: Made, output: Path, *, dry_run: bool, as_json: bool) -> None
 
 
 command(app)(degrade)
+command(app)(decide)
 
 
 @command(app)
