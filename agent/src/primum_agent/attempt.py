@@ -46,6 +46,7 @@ from primum_agent.remembered import forgive_by_plan, keep_last_poll
 from primum_agent.review import review
 from primum_agent.self_testing import test_again
 from primum_agent.settings import Settings, read_settings
+from primum_agent.shadowing import look_after_shadow
 from primum_agent.trust_in_force import note_trust_map
 from primum_agent.way_back import is_lost
 from primum_verifier.core.errors import (
@@ -145,6 +146,7 @@ def poll(device: Device) -> int:
         # Given up by the supervisor while the authorities were read: that comes first.
         converge(device, judge)
     review(device, judge)
+    look_after_shadow(device, judge, refreshed.assignment)
     if device.key_problem is not None:
         # What is taken away was; nothing new is begun by a device that cannot sign for it.
         raise device.key_problem
@@ -235,6 +237,7 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     try:
         if reason == "resume":
             review(device, judge)
+            look_after_shadow(device, judge, stored.assignment)
             # What a cut left of an activation goes before anything new is begun.
             collect(device, stored.engineering)
             return EXIT_DONE

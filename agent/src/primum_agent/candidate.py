@@ -17,6 +17,7 @@ from primum_agent.device import Device
 from primum_agent.device_state import Candidate, DeviceState
 from primum_agent.downloading import download, is_whole
 from primum_agent.events import Entry, EventKind
+from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.gate_keeping import GateKeeper, for_report, use_of
 from primum_agent.gate_rules import Gate, Step, holding, reasons_of
 from primum_agent.gates import clinical_use
@@ -24,6 +25,7 @@ from primum_agent.judging import Judge
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.proving import prove
 from primum_agent.remembered import reason_unproven, why_unproven
+from primum_agent.shadowing import is_for_shadow, refuse_shadow, serve_shadow, shadow_of
 from primum_agent.taking_effect import break_off, concluded, count_asks, setback
 from primum_agent.tested import note_tested
 from primum_agent.work_times import Work, activation_begins, note_time
@@ -40,14 +42,16 @@ from primum_verifier.core.errors import (
 from primum_verifier.core.manifest import manifest_target
 from primum_verifier.core.question import ArtifactsFact, ClinicalUse, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
-from primum_verifier.core.vocabulary import Capability, Decision, Outcome, Phase
+from primum_verifier.core.vocabulary import Capability, Outcome, Phase
 from primum_verifier.keeping.rollout import Assignment
 from primum_verifier.proof.selftest_statement import Occasion
 
 _SHOWN = 20
 _WAITED_FOR = {Reason.SAFETY_IN_USE, Reason.SAFETY_OPERATOR}
+_IN_SHADOW = "in shadow"
+_BESIDE = "may run in shadow beside what is in use; its outputs reach nobody"
 _INACTIVE = "installed, not eligible here, inactive"
-_FOR_SHADOW = "installed, for shadow use only, inactive: no application runs it in shadow here"
+_FOR_SHADOW = "installed, for shadow use only, inactive"
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,11 @@ def _obstacles(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _is_for_shadow(verdict: Verdict) -> bool:
-    """Whether its outputs may never be shown: this agent has nothing that runs it so."""
-    statement = verdict.statement
-    return statement is not None and statement.predicate.decision is Decision.SHADOW_ONLY
+def _is_unwanted(verdict: Verdict) -> bool:
+    """Whether it is for shadow use at a place that did not accept that: it is not even fetched."""
+    return is_for_shadow(verdict) and any(
+        check.reason is Reason.ELIGIBILITY_SITE_ACCEPTANCE for check in verdict.in_the_way
+    )
 
 
 def _reasons(verdict: Verdict) -> tuple[str, ...]:
@@ -148,8 +153,8 @@ class CandidateWork:
     def _go(self) -> Conclusion:
         state = self._device.journal.state()
         release = self._candidate.release
-        if state.in_use is not None and state.in_use.release == release:
-            return Conclusion("active", EXIT_DONE)
+        if (settled := self._settled(state)) is not None:
+            return settled
         if state.lifecycle is State.WAITING:
             if state.candidate is not None and state.candidate.release == release:
                 return self._pass_gates()
@@ -166,6 +171,15 @@ class CandidateWork:
             return conclusion
         self._speak_up()
         return self._pass_gates() if conclusion == READY else conclusion
+
+    def _settled(self, state: DeviceState) -> Conclusion | None:
+        """A release with which nothing is left to do; what is in shadow was judged just now."""
+        release = self._candidate.release
+        if state.in_use is not None and state.in_use.release == release:
+            return Conclusion("active", EXIT_DONE)
+        if state.shadow is not None and state.shadow.release == release:
+            return Conclusion(_IN_SHADOW, EXIT_DONE)
+        return None
 
     def _not_yet(self, state: DeviceState) -> Conclusion | None:
         """A release that nobody could prove is left alone for a while, longer each time."""
@@ -207,7 +221,7 @@ class CandidateWork:
         )
         verdict = self._ask(ArtifactsFact.NOT_FETCHED)
         manifest = verdict.manifest
-        if verdict.capability < Capability.STORE or manifest is None:
+        if verdict.capability < Capability.STORE or manifest is None or _is_unwanted(verdict):
             return self._refused(verdict)
         total = sum(item.length for item in manifest.items)
         self._say(EventKind.UPDATE_DOWNLOADING, Stimulus.ACCEPTED, detail={"bytes": total})
@@ -218,12 +232,26 @@ class CandidateWork:
         except FailedError as error:
             return self._ended(EventKind.UPDATE_FAILED, Stimulus.BROKEN_OFF, error)
         self._say(EventKind.UPDATE_DOWNLOADED, Stimulus.STORED, detail={"fetched": fetched})
+        return self._fetched()
+
+    def _fetched(self) -> Conclusion:
+        """Judge it again over its files, and test what may be tested."""
         verdict = self._ask(ArtifactsFact.WHOLE)
         if verdict.capability < Capability.STAGE:
             return self._refused(verdict)
-        if verdict.capability < Capability.SELF_TEST or _is_for_shadow(verdict):
+        if verdict.capability < Capability.SELF_TEST:
             return self._staged(verdict)
+        if is_for_shadow(verdict) and (found := self._not_for_shadow_here(verdict)) is not None:
+            return self._staged(verdict, no_shadow=found)
         return self._test(verdict)
+
+    def _not_for_shadow_here(self, verdict: Verdict) -> PrimumError | None:
+        """Why it cannot run in shadow on this device; then it is not tested either."""
+        try:
+            refuse_shadow(self._device, verdict)
+        except PrimumError as error:
+            return error
+        return None
 
     def _test(self, verdict: Verdict) -> Conclusion:
         if verdict.manifest is None:
@@ -287,6 +315,8 @@ class CandidateWork:
     def _pass_gates(self) -> Conclusion:
         """Judge once more over everything that is known, then activate or say what holds."""
         first = self._ask(ArtifactsFact.WHOLE, phase=Phase.ACTIVATE)
+        if is_for_shadow(first):
+            return self._run_in_shadow()
         whole = first.manifest is not None and is_whole(first.manifest, device=self._device)
         gates = self._look(first, steps=(Step.ACTIVATE,), ask=True)
         verdict = self._ask(
@@ -307,6 +337,33 @@ class CandidateWork:
         if manifest is None or not {check.reason for check in verdict.in_the_way} <= _WAITED_FOR:
             return self._refused(verdict)
         return self._held(held, step=Step.ACTIVATE, verdict=verdict)
+
+    def _run_in_shadow(self) -> Conclusion:
+        """It may run beside what is in use and never be it: no gate of an activation is asked."""
+        verdict = self._ask(
+            ArtifactsFact.WHOLE, phase=Phase.ACTIVATE, self_test=SelfTestFact.PASSED
+        )
+        if verdict.capability < Capability.STAGE:
+            return self._refused(verdict)
+        no_shadow = self._not_for_shadow_here(verdict)
+        if verdict.capability is not Capability.SHADOW or no_shadow is not None:
+            return self._staged(verdict, no_shadow=no_shadow)
+        shadow = shadow_of(self._device, verdict)
+        fail_here(FailPoint.SHADOW_BEFORE_EVENT)
+        self._say(
+            EventKind.SHADOW_BEGUN,
+            Stimulus.STAGED,
+            result="done",
+            change={
+                "candidate": None,
+                "shadow": asdict(shadow),
+                "conclusion": {shadow.release: _IN_SHADOW},
+            },
+            detail={"beside": shadow.beside, "standing": _BESIDE},
+        )
+        fail_here(FailPoint.SHADOW_AFTER_EVENT)
+        serve_shadow(self._device, shadow, verdict)
+        return Conclusion(_IN_SHADOW, EXIT_DONE)
 
     def _came_meanwhile(self) -> Reason | None:
         """What came up while others were asked; then everything is looked at again."""
@@ -439,9 +496,10 @@ class CandidateWork:
         )
         return conclusion
 
-    def _staged(self, verdict: Verdict) -> Conclusion:
-        shadow = _is_for_shadow(verdict) and not verdict.in_the_way
-        reasons = _reasons(verdict) or (str(Reason.ELIGIBILITY_MODE),)
+    def _staged(self, verdict: Verdict, *, no_shadow: PrimumError | None = None) -> Conclusion:
+        shadow = is_for_shadow(verdict) and not verdict.in_the_way
+        here = () if no_shadow is None else (str(no_shadow.reason),)
+        reasons = (*(_reasons(verdict) or (str(Reason.ELIGIBILITY_MODE),)), *here)
         # What is missing is part of the conclusion: an approval that came in is news.
         missing = [
             f"{check.name}={check.found}"
@@ -459,7 +517,11 @@ class CandidateWork:
                 "candidate": None,
                 "conclusion": {self._candidate.release: conclusion.text},
             },
-            detail={**_obstacles(verdict), "standing": _FOR_SHADOW if shadow else _INACTIVE},
+            detail={
+                **_obstacles(verdict),
+                "standing": _FOR_SHADOW if shadow else _INACTIVE,
+                **({} if no_shadow is None else {"shadow": no_shadow.as_dict()}),
+            },
         )
         return conclusion
 

@@ -17,12 +17,12 @@ from primum_agent.judging import Judge, make_judge
 from primum_agent.layout import Layout
 from primum_agent.locking import held, is_held
 from primum_agent.settings import Settings
+from primum_agent.shadowing import is_for_shadow
 from primum_agent.trust_in_force import note_trust_map
 from primum_verifier.core.errors import PrimumError, RefusedError
 from primum_verifier.core.question import ArtifactsFact, ClinicalUse, Verdict
-from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import SITE
-from primum_verifier.core.vocabulary import Capability, Decision, Phase
+from primum_verifier.core.vocabulary import Capability, Phase
 from primum_verifier.keeping.rollout import Assignment
 
 
@@ -102,6 +102,9 @@ def _check(device: Device) -> Found:
     if state.in_use is not None and state.in_use.release == assigned.release.sha256:
         none = trouble or f"current: {assigned.component} {assigned.version} is active already"
         return Found(none, None, problems, keeper.look(None, declared=_declared(device)))
+    if state.shadow is not None and state.shadow.release == assigned.release.sha256:
+        none = trouble or f"current: {assigned.component} {assigned.version} runs in shadow already"
+        return Found(none, None, problems, keeper.look(None, declared=_declared(device)))
     verdict = _judge(device, judge, assigned)
     steps = _steps_left(device, verdict)
     gates = keeper.look(verdict, declared=_declared(device), steps=steps)
@@ -159,15 +162,14 @@ def _outcome(
         return f"refused: {verdict.name} failed here before: {fault}"
     if verdict.capability < Capability.SELF_TEST:
         return f"refused: {verdict.name}: {verdict.primary}"
-    statement = verdict.statement
-    if statement is not None and statement.predicate.decision is Decision.SHADOW_ONLY:
-        return f"refused: {verdict.name}: {Reason.ELIGIBILITY_MODE}: for shadow use only"
     return trouble or _held(verdict, gates, steps) or _way(verdict, steps)
 
 
 def _held(verdict: Verdict, gates: tuple[Gate, ...], steps: tuple[Step, ...]) -> str:
     """The first step that gates would hold, and what would open them; empty when none would."""
     for step in steps:
+        if step is Step.ACTIVATE and is_for_shadow(verdict):
+            continue
         if held := holding(gates, step):
             told = "; ".join(f"{item.gate} ({item.reading}; opens: {item.opens})" for item in held)
             return f"waiting: {verdict.name} would wait before its {step}: {told}"
@@ -176,4 +178,6 @@ def _held(verdict: Verdict, gates: tuple[Gate, ...], steps: tuple[Step, ...]) ->
 
 def _way(verdict: Verdict, steps: tuple[Step, ...]) -> str:
     way = "would be fetched" if Step.DOWNLOAD in steps else "is here"
+    if is_for_shadow(verdict):
+        return f"available: {verdict.name} {way}, tested, and run in shadow, never activated"
     return f"available: {verdict.name} {way}, tested, and activated"

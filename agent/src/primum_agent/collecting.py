@@ -50,6 +50,8 @@ def _collect(device: Device, *, keep_files: set[str]) -> None:
     keep.update(evidence(device.journal))
     # What the loader starts may be older than what is active, where both hold the same agent.
     keep.update(read_choice(device.layout).kept)
+    if state.shadow is not None:
+        keep_files |= state.shadow.files
     # So may the files of a component that did not change since.
     keep.update(kept_generations(device.journal))
     gone = device.store.collect(keep=keep, keep_files=keep_files)

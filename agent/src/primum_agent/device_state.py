@@ -74,6 +74,43 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Shadow:
+    """The release that may run in shadow: beside what is in use, its outputs reaching nobody.
+
+    Attributes:
+        release: SHA-256 of the manifest.
+        statement: SHA-256 of the eligibility statement by which it runs.
+        statement_number: that statement's number.
+        beside: SHA-256 of the manifest of what is in use, which it is compared with.
+        model: SHA-256 of the model's file in the store.
+        specification: the same of the self-test specification.
+        monitoring: the same of the monitoring specification.
+        told: the last window of its counts that was reported.
+    """
+
+    component: str
+    version: str
+    release: str
+    statement: str
+    statement_number: int
+    beside: str
+    model: str
+    specification: str
+    monitoring: str
+    told: int = 0
+
+    @property
+    def name(self) -> str:
+        """Component and version as people write them."""
+        return f"{self.component} {self.version}"
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The digests that stay in the store while it may run."""
+        return frozenset({self.model, self.specification, self.monitoring})
+
+
+@dataclass(frozen=True)
 class DeviceState:
     """What is true of the device now.
 
@@ -96,6 +133,7 @@ class DeviceState:
         agreed: releases that a person agreed to, with who it was.
         stopped: why no release may be used until a person says otherwise; empty without a stop.
         device_key: the id of the key that signs since it was changed; empty while it never was.
+        shadow: the release that may run in shadow, if any; it is no generation and never active.
         unknown: members that an agent one generation ahead stored, by the part they belong to;
             kept for the day it runs again, and no part of what is compared.
     """
@@ -117,6 +155,7 @@ class DeviceState:
     agreed: Mapping[str, str] = field(default_factory=dict)
     stopped: str = ""
     device_key: str = ""
+    shadow: Shadow | None = None
     unknown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     def generation(self, number: int | None) -> Generation | None:
@@ -137,6 +176,8 @@ class DeviceState:
             part.update(unknown.get(str(part["number"]), {}))
         if content["candidate"] is not None:
             content["candidate"].update(unknown.get("candidate", {}))
+        if content["shadow"] is not None:
+            content["shadow"].update(unknown.get("shadow", {}))
         return json.dumps(content | unknown.get("", {}), separators=(",", ":"))
 
     @classmethod
@@ -147,6 +188,9 @@ class DeviceState:
         candidate = content["candidate"]
         if candidate is not None:
             unknown["candidate"] = _unknown(Candidate, candidate)
+        shadow = content.get("shadow")
+        if shadow is not None:
+            unknown["shadow"] = _unknown(Shadow, shadow)
         for part in content["generations"]:
             unknown[str(part["number"])] = _unknown(Generation, part)
         return cls(
@@ -159,6 +203,7 @@ class DeviceState:
                 "generations": tuple(
                     Generation(**_known(Generation, item)) for item in content["generations"]
                 ),
+                "shadow": None if shadow is None else Shadow(**_known(Shadow, shadow)),
                 "unknown": {name: part for name, part in unknown.items() if part},
             }
         )
@@ -194,17 +239,13 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
             ``candidate``, ``generation`` (added or replaced), ``active``, ``target``,
             ``collected`` (numbers taken off the disk), ``conclusion``, ``fault``, ``forgiven``,
             ``setback``, ``unproven``, ``agreed``, ``counterFloor``, ``eligibility``,
-            ``stopped``, ``deviceKey`` and ``reset``.
+            ``stopped``, ``deviceKey``, ``shadow`` and ``reset``.
     """
     change: Mapping[str, Any] = data.get("change", {})
     state = _with_progress(state, data)
     if change.get("reset"):
         state = _emptied(state)
-    if "candidate" in change:
-        found = change["candidate"]
-        state = replace(
-            state, candidate=None if found is None else Candidate(**_known(Candidate, found))
-        )
+    state = _with_candidates(state, change)
     if "generation" in change:
         state = _with_generation(state, Generation(**_known(Generation, change["generation"])))
     if "collected" in change:
@@ -223,6 +264,19 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
     return _with_memories(state, change)
 
 
+def _with_candidates(state: DeviceState, change: Mapping[str, Any]) -> DeviceState:
+    """The release being worked on, and the one that may run in shadow."""
+    if "candidate" in change:
+        found = change["candidate"]
+        state = replace(
+            state, candidate=None if found is None else Candidate(**_known(Candidate, found))
+        )
+    if "shadow" in change:
+        shadow = change["shadow"]
+        state = replace(state, shadow=None if shadow is None else Shadow(**_known(Shadow, shadow)))
+    return state
+
+
 def _emptied(state: DeviceState) -> DeviceState:
     """What a reset leaves: floors, faults and setbacks, a stop, the key, and the next number."""
     return replace(
@@ -236,6 +290,7 @@ def _emptied(state: DeviceState) -> DeviceState:
         eligibility="",
         leaving="",
         agreed={},
+        shadow=None,
         unknown={name: part for name, part in state.unknown.items() if not name},
     )
 

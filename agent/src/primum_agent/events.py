@@ -69,6 +69,9 @@ class EventKind(StrEnum):
     SAFE_MODE_ENTERED = "safe-mode.entered"
     SAFE_MODE_ASKED = "safe-mode.asked"
     SAFE_MODE_LEFT = "safe-mode.left"
+    SHADOW_BEGUN = "shadow.begun"
+    SHADOW_SUMMARY = "shadow.summary"
+    SHADOW_ENDED = "shadow.ended"
     STORE_COLLECTED = "store.collected"
     KEY_FAILED = "key.failed"
     KEY_WORKS = "key.works"
@@ -99,6 +102,7 @@ class Entry:
         reasons: reason codes, the primary first.
         change: members that :func:`primum_agent.device_state.fold` adds to the present state.
         detail: what people want to see; never folded.
+        shadow: the counts of a release in shadow, for a summary of them; never folded.
         happened: when it happened, if that was earlier than the recording.
     """
 
@@ -110,6 +114,7 @@ class Entry:
     reasons: tuple[str, ...] = ()
     change: Mapping[str, object] = field(default_factory=dict)
     detail: Mapping[str, object] = field(default_factory=dict)
+    shadow: Mapping[str, object] = field(default_factory=dict)
     happened: datetime | None = None
 
 

@@ -34,6 +34,10 @@ class FailPoint(StrEnum):
     ROLLING_BACK_BEFORE_SWITCH = "rolling-back.before-switch"
     ROLLING_BACK_AFTER_SWITCH = "rolling-back.after-switch"
     ROLLING_BACK_AFTER_EFFECT = "rolling-back.after-effect"
+    SHADOW_BEFORE_EVENT = "shadow.before-event"
+    SHADOW_AFTER_EVENT = "shadow.after-event"
+    SHADOW_BEFORE_END = "shadow.before-end"
+    SHADOW_BEFORE_ENDED = "shadow.before-ended"
 
 
 class IdentityPoint(StrEnum):

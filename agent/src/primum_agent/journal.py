@@ -249,6 +249,7 @@ class Journal(JournalForgetting, JournalFloors):
             "reasons": list(entry.reasons),
             "change": dict(entry.change),
             "detail": dict(entry.detail),
+            "shadow": dict(entry.shadow),
         }
         data |= {name: value for name, value in parts.items() if value}
         # The event is folded as it will be read again, so that a replay cannot differ.

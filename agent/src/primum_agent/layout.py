@@ -125,6 +125,16 @@ class Layout:
         return self.run / "standing.json"
 
     @property
+    def shadow(self) -> Path:
+        """What may run in shadow now, replaced whole; not there where nothing may."""
+        return self.run / "shadow.json"
+
+    @property
+    def shadow_counts(self) -> Path:
+        """What was counted of the release in shadow; no output of it."""
+        return self.root / "shadow-counts.json"
+
+    @property
     def socket(self) -> Path:
         """Where the application and the commands talk to the supervisor."""
         return self.run / "primum.sock"

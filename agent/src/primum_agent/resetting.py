@@ -39,6 +39,7 @@ from primum_agent.lifecycle import Stimulus
 from primum_agent.locking import held
 from primum_agent.out_of_service import ResetKind, end_intent, unfinished, write_intent
 from primum_agent.serving import safe
+from primum_agent.shadow_run import withdraw_shadow
 from primum_agent.sign_head import sign_head
 from primum_agent.signer import address_in, open_device_key, read_key_file
 from primum_agent.token_signer import remove_token_key
@@ -230,6 +231,7 @@ def _remove_releases(layout: Layout, kind: ResetKind, *, clock: Clock) -> None:
         reasons=(str(Reason.DEVICE_DECOMMISSIONED),) if told == "decommissioned" else (),
         notice=f"The device was {told}. It measures only.",
     )
+    withdraw_shadow(layout)
     software = {one for one in store.numbers() if components_of(store.folder_of(one))}
     with disk_errors(layout.root):
         if not software:
@@ -243,6 +245,7 @@ def _remove_releases(layout: Layout, kind: ResetKind, *, clock: Clock) -> None:
         shutil.rmtree(layout.scratch, ignore_errors=True)
         if layout.self_tests.is_dir():
             shutil.rmtree(layout.self_tests)
+        layout.shadow_counts.unlink(missing_ok=True)
         for path in _damaged(layout):
             path.unlink(missing_ok=True)
         sync_folder(layout.root)

@@ -4,12 +4,16 @@
 ``{"do": "open"}``             opens what is active now for this session, and says what it is:
                                ``stamp``, ``interface``, ``operatingPoint``, ``notice``
 ``{"do": "compute",            one case: the bytes of each input, little-endian, in base64; the
-"inputs": {name: base64}}``    answer has ``outputs``, ``decision`` and ``stamp``
+"inputs": {name: base64}}``    answer has ``outputs``, ``decision`` and ``stamp``; ``cohorts``
+                               may name the group of a signed cohort key
 =============================  ===============================================================
 
 A session keeps the release that it opened, so that an episode is never served by two; once the
 device is in safe mode no session computes any more.  Whether an episode may begin is asked of the
 agent as always: the runner computes, it permits nothing.
+
+Where a release may run in shadow, a copy of each input that was answered is offered to a process
+of its own; no answer waits for it, and nothing of it is ever answered.
 """
 
 from __future__ import annotations
@@ -20,7 +24,6 @@ import json
 import selectors
 import tempfile
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +35,11 @@ from primum_agent.application import (
     standing_now,
 )
 from primum_agent.bell import Bell
+from primum_agent.deciding import Decision, decision_of
 from primum_agent.desk import Desk, Visitor
 from primum_agent.durable import make_folder
 from primum_agent.layout import Layout
+from primum_agent.shadow_feed import WATCH_SECONDS, ShadowFeed
 from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.errors import (
     EXIT_DONE,
@@ -47,7 +52,6 @@ from primum_verifier.core.limits import MIB
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.confinement import Confinement
-from primum_verifier.proof.selftest_levels import decide
 from primum_verifier.proof.selftest_spec import SelfTestSpec
 from primum_verifier.shell.onnx_screen import screen_model
 from primum_verifier.shell.runner import ConfinedModel
@@ -56,7 +60,8 @@ MAX_LINE = 32 * MIB
 """Bytes in one question: all inputs of one case, in base64."""
 
 _LOOK_SECONDS = 60.0
-_WORDS = {1: "positive", 0: "negative", -1: "no decision"}
+_MAX_COHORTS = 8
+_MAX_COHORT_NAME = 80
 
 
 @dataclass(eq=False)
@@ -83,6 +88,7 @@ class RunnerService:
     required: frozenset[Confinement]
     _scratch: Path = field(default=Path(), init=False)
     _sessions: dict[Visitor, _Served] = field(default_factory=dict, init=False)
+    _feed: ShadowFeed | None = field(default=None, init=False)
 
     @property
     def path(self) -> Path:
@@ -104,18 +110,29 @@ class RunnerService:
         ):
             self._scratch = Path(folder)
             desk = Desk(path=self.path, selector=selector, answer=self.answer, max_line=MAX_LINE)
+            feed = self._feed = ShadowFeed(
+                layout=self.layout,
+                selector=selector,
+                scratch=self._scratch,
+                answer_seconds=self.answer_seconds,
+                required=self.required,
+            )
             desk.open()
             try:
                 while not bell.told_to_stop:
-                    for key, _ in selector.select(timeout=_LOOK_SECONDS):
+                    wait = WATCH_SECONDS if feed.runs else _LOOK_SECONDS
+                    for key, _ in selector.select(timeout=wait):
                         if key.data is None:
                             bell.hear()
-                        else:
+                        elif key.data is not feed:
                             desk.handle(key.data)
                     self._forget_those_who_left()
+                    # Only now: every question that was there is answered.
+                    feed.tend()
             finally:
                 desk.close()
                 self._forget_those_who_left()
+                feed.stop()
         return EXIT_DONE
 
     def answer(self, visitor: Visitor, request: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +142,14 @@ class RunnerService:
                 case {"do": "open", **more} if not more:
                     return self._open(visitor)
                 case {"do": "compute", "inputs": dict() as inputs, **more} if not more:
-                    return self._compute(visitor, inputs)
+                    return self._compute(visitor, inputs, {})
+                case {
+                    "do": "compute",
+                    "inputs": dict() as inputs,
+                    "cohorts": dict() as cohorts,
+                    **more,
+                } if not more:
+                    return self._compute(visitor, inputs, _cohorts_of(cohorts))
             raise UsageError(
                 "The request is not one that the runner knows.",
                 reason=Reason.USAGE,
@@ -166,7 +190,9 @@ class RunnerService:
             "runtime": dict(serving.runtime),
         }
 
-    def _compute(self, visitor: Visitor, inputs: dict[str, Any]) -> dict[str, Any]:
+    def _compute(
+        self, visitor: Visitor, inputs: dict[str, Any], cohorts: dict[str, str]
+    ) -> dict[str, Any]:
         served = self._sessions.get(visitor)
         if served is None:
             raise UsageError(
@@ -182,14 +208,20 @@ class RunnerService:
                 expected="a release in use",
                 remedy="End the episode; the notice of the standing says what the user is told.",
             )
-        found = served.model.compute(
-            {name: _bytes_of(name, value) for name, value in inputs.items()},
-            seconds=self.answer_seconds,
-        )
+        given = {name: _bytes_of(name, value) for name, value in inputs.items()}
+        found = served.model.compute(given, seconds=self.answer_seconds)
+        decision = _decision(served, found)
+        if self._feed is not None:
+            self._feed.offer(
+                release=served.release.release,
+                inputs=given,
+                decision=decision,
+                cohorts=cohorts,
+            )
         return {
             "ok": True,
             "outputs": {name: base64.b64encode(data).decode() for name, data in found.items()},
-            "decision": _decision(served, found),
+            "decision": None if decision is None else decision.word,
             "stamp": served.release.stamp(),
         }
 
@@ -248,16 +280,28 @@ def _damaged(release: ActiveRelease, found: str) -> FailedError:
     )
 
 
-def _decision(served: _Served, found: dict[str, bytes]) -> str | None:
+def _decision(served: _Served, found: dict[str, bytes]) -> Decision | None:
     """The decision at the operating point in force; None where the release decides nothing."""
-    point = served.spec.operating_point
-    tensor = next(
-        (one for one in served.spec.interface.outputs if one.name == served.release.output), None
+    release = served.release
+    return decision_of(served.spec, found, output=release.output, threshold=release.threshold_text)
+
+
+def _cohorts_of(found: dict[str, Any]) -> dict[str, str]:
+    """The groups that an application names, by their keys.
+
+    Which of them are signed is not asked here: that decides nothing about an answer.
+    """
+    texts = [*found, *found.values()]
+    if len(found) <= _MAX_COHORTS and all(
+        isinstance(text, str) and len(text) <= _MAX_COHORT_NAME for text in texts
+    ):
+        return found
+    raise UsageError(
+        "The cohorts are not named by short texts.",
+        reason=Reason.USAGE,
+        where="cohorts",
+        expected=f"at most {_MAX_COHORTS} groups by their keys",
     )
-    if point is None or tensor is None:
-        return None
-    value = tensor.dtype.unpack(found[tensor.name])[point.element or 0]
-    return _WORDS[decide(value, threshold=Decimal(served.release.threshold_text))]
 
 
 def _bytes_of(name: str, value: object) -> bytes:

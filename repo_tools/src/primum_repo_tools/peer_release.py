@@ -11,12 +11,14 @@ from primum_repo_tools.files import (
 )
 from primum_repo_tools.reading import peer_view
 from primum_repo_tools.workbench import Workbench
-from primum_verifier.core.document import parse_document, sha256_hex
+from primum_verifier.core.component import ItemKind
+from primum_verifier.core.document import Model, parse_document, sha256_hex
 from primum_verifier.core.errors import RefusedError
-from primum_verifier.core.manifest import MANIFEST_ROLE, ReleaseManifest, manifest_target
+from primum_verifier.core.manifest import MANIFEST_ROLE, Item, ReleaseManifest, manifest_target
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import AuthorityView
 from primum_verifier.proof.selftest_spec import SelfTestSpec
+from primum_verifier.record.monitoring import MonitoringSpecification
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class PeerRelease:
         manifest: parsed.
         sha256: its digest.
         specification: its self-test specification, fetched by digest.
+        monitoring: its monitoring specification, likewise; None where it carries none.
         view: engineering's view with the manifest in it, for the verifier's rules.
     """
 
     manifest: ReleaseManifest
     sha256: str
     specification: SelfTestSpec
+    monitoring: MonitoringSpecification | None
     view: AuthorityView
 
 
@@ -57,9 +61,29 @@ def read_peer_release(
             remedy="Ask engineering to sign and publish it first.",
         )
     manifest = parse_document(ReleaseManifest, found.data, where=target)
-    item = manifest.item(manifest.self_test.specification)
+    watched = manifest.item_of_kind(ItemKind.MONITORING_SPECIFICATION)
+    return PeerRelease(
+        manifest=manifest,
+        sha256=sha256_hex(found.data),
+        specification=_artifact(
+            workbench,
+            SelfTestSpec,
+            manifest.item(manifest.self_test.specification),
+            what="self-test specification",
+        ),
+        monitoring=None
+        if watched is None
+        else _artifact(
+            workbench, MonitoringSpecification, watched, what="monitoring specification"
+        ),
+        view=view,
+    )
+
+
+def _artifact(workbench: Workbench, model: type[Model], item: Item, *, what: str) -> Model:
+    """One signed file of the release that is itself a document, fetched by its digest."""
     path = (workbench.peer or Path()) / "artifacts" / item.digest.sha256
-    data = read_input(path, what="self-test specification in engineering's web root")
+    data = read_input(path, what=f"{what} in engineering's web root")
     if sha256_hex(data) != item.digest.sha256:
         raise RefusedError(
             "An artifact in engineering's web root is not the one that was signed.",
@@ -68,9 +92,4 @@ def read_peer_release(
             found=f"sha256 {sha256_hex(data)}",
             expected=f"sha256 {item.digest.sha256}",
         )
-    return PeerRelease(
-        manifest=manifest,
-        sha256=sha256_hex(found.data),
-        specification=parse_document(SelfTestSpec, data, where=str(path)),
-        view=view,
-    )
+    return parse_document(model, data, where=str(path))

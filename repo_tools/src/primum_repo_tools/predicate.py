@@ -68,9 +68,11 @@ def predicate_of(
 
     Raises:
         UsageError: a file is missing, the release carries no instructions for use, or it makes
-            no decision that could be approved.
+            no decision that could be approved; or it is to run in shadow and nothing signed says
+            how it is counted there.
     """
     manifest = release.manifest
+    _refuse_uncounted_shadow(terms, release)
     point = operating_point_of(release.specification, name=manifest.name)
     predicate: dict[str, object] = {
         "schemaVersion": "0.1",
@@ -131,6 +133,24 @@ def predicate_of(
             "lastModified": {"sha256": manifest.previous.sha256},
         }
     return predicate
+
+
+def _refuse_uncounted_shadow(terms: Terms, release: PeerRelease) -> None:
+    """A device runs nothing in shadow that it could not count: approvals of it would be in vain."""
+    if terms.mode != "shadow":
+        return
+    if release.monitoring is None or release.monitoring.shadow is None:
+        raise UsageError(
+            "The release cannot be counted in shadow.",
+            reason=Reason.USAGE,
+            where=release.manifest.name,
+            found="no monitoring specification"
+            if release.monitoring is None
+            else "a monitoring specification without bins of a shadow",
+            expected="the member shadow in the monitoring specification of the release",
+            remedy="Ask engineering for a version built with such a file under [files] in "
+            "release.toml.",
+        )
 
 
 def _intended_use(terms: IntendedUseTerms, text: str) -> dict[str, object]:

@@ -155,6 +155,7 @@ class Offices:
         approved_by: tuple[str, ...] = ("clinical", "quality", "regulatory"),
         health_window: int = 30,
         max_attempts: int = 3,
+        monitoring: bytes = b"",
         **members: Any,
     ) -> str:
         """Build, sign, approve, list and assign one release; its manifest's digest."""
@@ -164,6 +165,8 @@ class Offices:
             "spec": ("self-test-specification", "selftest.json", specification_bytes(fixtures)),
             "fixtures": ("self-test-fixtures", "fixtures.npz", fixtures),
         }
+        if monitoring:
+            contents["monitoring"] = ("monitoring-specification", "monitoring.json", monitoring)
         items = []
         for key, (kind, path, data) in contents.items():
             digest = sha256_hex(data)

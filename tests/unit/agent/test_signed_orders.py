@@ -364,7 +364,7 @@ STUDY = {
 def test_what_is_for_shadow_use_never_serves_a_patient(
     in_the_field: Any, attempt_now: Attempt
 ) -> None:
-    """It is kept and not tested again and again; the device says why it does nothing with it."""
+    """With nothing in use beside which it could run it is kept, and not tested again and again."""
     in_the_field.add_site()
     in_the_field.enroll()
     in_the_field.said = {
@@ -380,9 +380,10 @@ def test_what_is_for_shadow_use_never_serves_a_patient(
     assert "selftest.started" not in in_the_field.kinds()
     assert in_the_field.kinds().count("update.staged") == 1
     told = in_the_field.event("update.staged")["data"]
-    assert told["reasons"] == ["eligibility.mode"]
+    assert told["reasons"] == ["eligibility.mode", "fallback.none"]
     assert "shadow" in told["detail"]["standing"]
-    assert in_the_field.agent("check", "--provisioning", in_the_field.provisioning).returncode == 1
+    check = in_the_field.agent("check", "--provisioning", in_the_field.provisioning)
+    assert "never activated" in check.stdout
 
 
 def test_what_is_investigational_is_served_as_such_with_its_banner(

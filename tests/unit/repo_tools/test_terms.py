@@ -269,6 +269,42 @@ def test_labelling_without_instructions_in_the_release_is_refused(story: Any) ->
     assert answer.code == 2
 
 
+FOR_SHADOW = """
+[study]
+protocol_id = "STUDY-7"
+approval_ref = "EC-1"
+until = 2027-01-01T00:00:00Z
+devices = ["wearable-001"]
+"""
+
+
+def shadow_terms() -> str:
+    """The same terms for shadow use only."""
+    text = (HEAD + TABLES).replace(
+        'decision = "eligible-with-conditions"', 'decision = "shadow-only"'
+    )
+    text = text.replace('mode = "clinical"', 'mode = "shadow"', 1)
+    return text + FOR_SHADOW
+
+
+def test_a_release_for_shadow_only_is_signed_where_its_bins_are(complete: Any) -> None:
+    answer = complete.prepare("1.0.0", terms_text=shadow_terms())
+    assert answer.code == 0, answer.err
+    said = predicate(complete)
+    assert (said["decision"], said["use"]["mode"]) == ("shadow-only", "shadow")
+    assert said["study"]["devices"] == ["wearable-001"]
+
+
+def test_a_release_that_no_device_could_count_is_not_approved_for_shadow(story: Any) -> None:
+    story.publish_first()
+    for name in ("protocol.pdf", "report.pdf"):
+        (story.folder / name).write_bytes(b"x")
+    answer = story.prepare("1.0.0", terms_text=shadow_terms())
+    assert answer.code == 2
+    assert "cannot be counted in shadow" in answer.err
+    assert "no monitoring specification" in answer.err
+
+
 def test_a_release_that_decides_nothing_cannot_be_made_eligible(story: Any) -> None:
     """Danger: people approve a use without the operating point that they approve it at."""
     plan = story.plan("1.0.0")

@@ -33,6 +33,7 @@ from primum_agent.generation_files import components_of
 from primum_agent.hashed import last_hashed
 from primum_agent.health import summary_of
 from primum_agent.remembered import last_poll, memories
+from primum_agent.shadow_told import shadow_for_people, told_shadow
 from primum_agent.standing import read_standing
 from primum_agent.store_bound import used_bytes
 from primum_agent.tested import told_tests
@@ -76,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
         "storeBytes": used_bytes(layout),
         "lastHashed": None if hashed is None else hashed.time,
         "selfTest": tested,
+        "shadow": told_shadow(layout, state),
         "clock": str(SystemClock().quality()),
         "clientCertificate": told(holds_until(layout), now=SystemClock().now()) or None,
         "problems": [
@@ -131,6 +133,7 @@ def _for_people(content: dict[str, Any]) -> str:
         **({"client certificate": certificate} if certificate else {}),
         "supervisor": "not running" if live is None else f"process {live['pid']}",
     }
+    lines |= {} if content["shadow"] is None else {"shadow": shadow_for_people(content["shadow"])}
     lines |= _waits(content)
     lines |= _narrowings(content)
     if live is not None:

@@ -33,6 +33,7 @@ from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.limits import MAX_LIST, MAX_NAME
 from primum_verifier.core.reasons import Reason
 from primum_verifier.record.chain import FIRST_PREVIOUS, MAX_EVENT_BYTES
+from primum_verifier.record.shadow_summary import ShadowSummary
 from primum_verifier.record.words import (
     BEGINNINGS,
     ClockQuality,
@@ -56,7 +57,7 @@ Sequence = Annotated[str, StringConstraints(pattern=r"^[0-9]{20}$")]
 
 _Label = Annotated[str, StringConstraints(max_length=MAX_NAME)]
 _TextByRelease = Annotated[dict[Sha256, Text], Field(max_length=MAX_LIST)]
-_MAY_BE_TAKEN_AWAY = frozenset({"candidate", "active", "target"})
+_MAY_BE_TAKEN_AWAY = frozenset({"candidate", "active", "target", "shadow"})
 
 
 class Clock(Document):
@@ -105,6 +106,21 @@ class StoredGeneration(_Stored):
     data_floor_counter: Count = 0
 
 
+class StoredShadow(_Stored):
+    """The release that runs in shadow, beside which one, and the last window that was told."""
+
+    component: Slug
+    version: Version
+    release: Sha256
+    statement: Sha256
+    statement_number: Positive
+    beside: Sha256
+    model: Sha256
+    specification: Sha256
+    monitoring: Sha256
+    told: Count = 0
+
+
 class Postponement(Document):
     """How often nobody could prove health in a row, why, and the powered seconds to wait for."""
 
@@ -116,12 +132,14 @@ class Postponement(Document):
 class Change(Document):
     """What the event adds to the device's state; a member that is absent leaves it as it was.
 
-    ``candidate``, ``active`` and ``target`` may be null, which takes away what was there.
+    ``candidate``, ``active``, ``target`` and ``shadow`` may be null, which takes away what was
+    there.
     """
 
     candidate: StoredCandidate | None = None
     active: Positive | None = None
     target: Positive | None = None
+    shadow: StoredShadow | None = None
     generation: StoredGeneration | None = None
     next_generation: Positive | None = None
     collected: Annotated[tuple[Positive, ...], Field(max_length=MAX_LIST)] | None = None
@@ -170,6 +188,7 @@ class EventData(Document):
     )
     active_manifest: Sha256 | None = None
     eligibility: EligibilityInUse | None = None
+    shadow: ShadowSummary | None = None
 
     @model_validator(mode="after")
     def _a_step_is_whole(self) -> Self:
@@ -202,6 +221,8 @@ class ProvenanceEvent(OpenDocument):
             raise ValueError("events are numbered from 1")
         if (self.type in BEGINNINGS) != (self.data.prev_event_hash == FIRST_PREVIOUS):
             raise ValueError("only the first event of a journal names none before it")
+        if (self.type == EventKind.SHADOW_SUMMARY) != (self.data.shadow is not None):
+            raise ValueError("shadow stands with a summary of it, and only there")
         begins = self.number == 1
         if (self.type == EventKind.JOURNAL_BEGUN and not begins) or (
             begins and self.type not in BEGINNINGS

@@ -12,6 +12,8 @@ statistics of its own and two readers find the same bins.
 * Its statistic is the population stability index over the window, and it alarms above
   ``(1/n + 1/m) * chiSquareQuantile``, with n the device's count and m the reference's: the index
   grows as samples get fewer, so a fixed limit would be blind or would cry wolf.
+* A release in *shadow* is counted beside what is in use: whether the two decide alike, how far
+  their scores lie apart and how long it took, in bins with open ends as above.
 * A *rate* is followed day by day by a two-sided or one-sided CUSUM with the reference rate, the
   slack k and the decision interval h of each alarm (Page, 1954).
 
@@ -42,6 +44,7 @@ from primum_verifier.core.document import (
     Time,
     Urn,
 )
+from primum_verifier.record.shadow import ShadowShape
 from primum_verifier.record.words import MonitorAction
 
 MIN_WINDOW_HOURS = 24
@@ -62,6 +65,9 @@ MAX_GROUPS = 32
 
 MAX_CELLS = 8192
 """Counters in all, the whole and every group together: the memory of a wearable (4 bytes each)."""
+
+MAX_SHADOW_EDGES = 32
+"""Inner edges of what is counted of a release in shadow."""
 
 MAX_ALARMS = 4
 MAX_WINDOWS = 90
@@ -248,6 +254,33 @@ class Suppression(Document):
     complementary: Literal["withhold-a-second-cell"]
 
 
+class ShadowBins(Document):
+    """How a release in shadow is counted; a release without them is run in shadow nowhere.
+
+    ``differenceEdges`` are of the absolute difference between its score and that of the release
+    in use, ``latencyEdgesMs`` of the milliseconds that its answer took.  ``cohorts`` names the keys
+    by which flipped decisions are broken down.
+    """
+
+    difference_edges: Annotated[
+        tuple[Amount, ...], Field(min_length=1, max_length=MAX_SHADOW_EDGES)
+    ]
+    latency_edges_ms: Annotated[
+        tuple[Amount, ...], Field(min_length=1, max_length=MAX_SHADOW_EDGES)
+    ]
+    cohorts: Annotated[tuple[Slug, ...], Field(max_length=MAX_COHORT_KEYS)] = ()
+
+    @model_validator(mode="after")
+    def _edges_rise(self) -> Self:
+        for edges in (self.difference_edges, self.latency_edges_ms):
+            numbers = [Exact(edge) for edge in edges]
+            if numbers[0] == 0 or any(later <= earlier for earlier, later in pairwise(numbers)):
+                raise ValueError("the edges of a shadow do not strictly rise from above 0")
+        if len(set(self.cohorts)) != len(self.cohorts):
+            raise ValueError("one cohort key of a shadow stands twice")
+        return self
+
+
 class MonitoringSpecification(OpenDocument):
     """What one component's devices count, over which window, and which drift they act upon."""
 
@@ -260,12 +293,30 @@ class MonitoringSpecification(OpenDocument):
     suppression: Suppression
     cohorts: Annotated[tuple[CohortKey, ...], Field(max_length=MAX_COHORT_KEYS)] = ()
     channels: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=MAX_CHANNELS)]
+    shadow: ShadowBins | None = None
 
     @property
     def cells(self) -> int:
         """How many counters a device keeps: every channel for all, and for each group."""
         groups = sum(len(cohort.groups) for cohort in self.cohorts)
         return sum(channel.cells for channel in self.channels) * (1 + groups)
+
+    @property
+    def shadow_groups(self) -> dict[str, tuple[str, ...]]:
+        """The groups of each cohort key by which flips in shadow are broken down."""
+        keys = () if self.shadow is None else self.shadow.cohorts
+        return {cohort.key: cohort.groups for cohort in self.cohorts if cohort.key in keys}
+
+    @property
+    def shadow_shape(self) -> ShadowShape | None:
+        """The bins of a shadow as numbers; None where none are signed."""
+        if self.shadow is None:
+            return None
+        return ShadowShape(
+            differences=tuple(float(Exact(edge)) for edge in self.shadow.difference_edges),
+            latencies=tuple(float(Exact(edge)) for edge in self.shadow.latency_edges_ms),
+            groups=self.shadow_groups,
+        )
 
     @model_validator(mode="after")
     def _each_stands_once(self) -> Self:
@@ -278,6 +329,8 @@ class MonitoringSpecification(OpenDocument):
         ):
             if len(set(seen)) != len(seen):
                 raise ValueError(f"one {what} stands twice")
+        if self.shadow is not None and len(self.shadow_groups) != len(self.shadow.cohorts):
+            raise ValueError("a shadow is broken down by a cohort key that is not named")
         if self.cells > MAX_CELLS:
             raise ValueError(f"{self.cells} counters are more than {MAX_CELLS}")
         return self
