@@ -85,6 +85,7 @@ class Shadow:
         model: SHA-256 of the model's file in the store.
         specification: the same of the self-test specification.
         monitoring: the same of the monitoring specification.
+        begun: the attempt that began it; what was counted before is not counted on.
         told: the last window of its counts that was reported.
     """
 
@@ -97,6 +98,7 @@ class Shadow:
     model: str
     specification: str
     monitoring: str
+    begun: str
     told: int = 0
 
     @property

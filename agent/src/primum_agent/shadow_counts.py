@@ -24,7 +24,7 @@ KEPT_WINDOWS = 8
 """Windows that wait to be told; of more than these the oldest makes room, and is never told."""
 
 _MOST_SECONDS = 1e10
-_IDENTITY = ("release", "statement", "beside", "monitoring")
+_IDENTITY = ("release", "statement", "beside", "monitoring", "begun")
 
 
 @dataclass
@@ -106,6 +106,7 @@ def identity_of(run: ShadowRun) -> dict[str, str]:
         "statement": run.statement,
         "beside": run.beside,
         "monitoring": run.monitoring.sha256,
+        "begun": run.begun,
     }
 
 

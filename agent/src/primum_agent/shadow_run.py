@@ -54,6 +54,7 @@ class ShadowRun:
         release: SHA-256 of its manifest.
         statement: SHA-256 of the eligibility statement by which it runs.
         beside: SHA-256 of the manifest of the release in use, which it is compared with.
+        begun: the attempt that began it.
         not_after: when the statement ends, RFC 3339.
         output: the output that the operating point is for.
         threshold: the operating point, as it was signed.
@@ -64,6 +65,7 @@ class ShadowRun:
     release: str
     statement: str
     beside: str
+    begun: str
     not_after: str
     output: str
     threshold: str

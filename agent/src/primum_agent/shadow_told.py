@@ -36,8 +36,8 @@ def told_shadow(layout: Layout, state: DeviceState) -> dict[str, Any] | None:
         "dropped": 0,
     }
     counts = raw_counts(layout)
-    wanted = (shadow.release, shadow.beside)
-    if counts is None or (counts.get("release"), counts.get("beside")) != wanted:
+    wanted = (shadow.release, shadow.begun)
+    if counts is None or (counts.get("release"), counts.get("begun")) != wanted:
         return told
     # A file that somebody spoilt is no reason to show nothing of the device.
     with suppress(KeyError, TypeError, AttributeError, ValueError):

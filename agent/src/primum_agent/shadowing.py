@@ -89,6 +89,7 @@ def shadow_of(device: Device, verdict: Verdict) -> Shadow:
         model=model.digest.sha256,
         specification=manifest.item(manifest.self_test.specification).digest.sha256,
         monitoring=monitoring.digest.sha256,
+        begun=device.attempt,
     )
 
 
@@ -113,6 +114,7 @@ def serve_shadow(device: Device, shadow: Shadow, verdict: Verdict) -> None:
             release=shadow.release,
             statement=shadow.statement,
             beside=shadow.beside,
+            begun=shadow.begun,
             not_after=_end_of(verdict).isoformat(),
             output=said.operating_point.output,
             threshold=str(said.operating_point.threshold),
@@ -242,6 +244,7 @@ def _windows_over(device: Device, shadow: Shadow, spec: MonitoringSpecification)
             "statement": shadow.statement,
             "beside": shadow.beside,
             "monitoring": shadow.monitoring,
+            "begun": shadow.begun,
         },
         shape=shape,
         window_seconds=spec.window_hours * _HOUR,

@@ -460,8 +460,9 @@ def test_it_is_gone_with_its_model_the_moment_that_it_may_not_run(
             assert compared(field) == before
 
 
+@pytest.mark.parametrize("how", ["works", "hangs"])
 def test_it_is_gone_with_a_runner_that_is_killed(
-    in_the_field: Any, attempt_now: Attempt, eventually: Eventually
+    in_the_field: Any, attempt_now: Attempt, eventually: Eventually, how: str
 ) -> None:
     field = shadowed(in_the_field, attempt_now)
     runner = subprocess.Popen([*AGENT, "runner", "--state", str(field.state)])
@@ -471,6 +472,8 @@ def test_it_is_gone_with_a_runner_that_is_killed(
     assert one.ask(do="open")["ok"]
     one.ask(do="compute", inputs=question(0))
     shadow, model = pair(eventually)
+    if how == "hangs":
+        os.kill(shadow, signal.SIGSTOP)
     runner.kill()
     runner.wait(timeout=10)
     one.close()

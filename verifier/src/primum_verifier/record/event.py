@@ -118,6 +118,7 @@ class StoredShadow(_Stored):
     model: Sha256
     specification: Sha256
     monitoring: Sha256
+    begun: Slug
     told: Count = 0
 
 
