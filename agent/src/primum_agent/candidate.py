@@ -17,7 +17,7 @@ from primum_agent.device import Device
 from primum_agent.device_state import Candidate, DeviceState
 from primum_agent.downloading import download, is_whole
 from primum_agent.events import Entry, EventKind
-from primum_agent.fail_points import FailPoint, fail_here
+from primum_agent.fail_points import ShadowPoint, fail_here
 from primum_agent.gate_keeping import GateKeeper, for_report, use_of
 from primum_agent.gate_rules import Gate, Step, holding, reasons_of
 from primum_agent.gates import clinical_use
@@ -349,7 +349,7 @@ class CandidateWork:
         if verdict.capability is not Capability.SHADOW or no_shadow is not None:
             return self._staged(verdict, no_shadow=no_shadow)
         shadow = shadow_of(self._device, verdict)
-        fail_here(FailPoint.SHADOW_BEFORE_EVENT)
+        fail_here(ShadowPoint.BEFORE_EVENT)
         self._say(
             EventKind.SHADOW_BEGUN,
             Stimulus.STAGED,
@@ -361,7 +361,7 @@ class CandidateWork:
             },
             detail={"beside": shadow.beside, "standing": _BESIDE},
         )
-        fail_here(FailPoint.SHADOW_AFTER_EVENT)
+        fail_here(ShadowPoint.AFTER_EVENT)
         serve_shadow(self._device, shadow, verdict)
         return Conclusion(_IN_SHADOW, EXIT_DONE)
 

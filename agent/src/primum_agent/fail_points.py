@@ -34,10 +34,6 @@ class FailPoint(StrEnum):
     ROLLING_BACK_BEFORE_SWITCH = "rolling-back.before-switch"
     ROLLING_BACK_AFTER_SWITCH = "rolling-back.after-switch"
     ROLLING_BACK_AFTER_EFFECT = "rolling-back.after-effect"
-    SHADOW_BEFORE_EVENT = "shadow.before-event"
-    SHADOW_AFTER_EVENT = "shadow.after-event"
-    SHADOW_BEFORE_END = "shadow.before-end"
-    SHADOW_BEFORE_ENDED = "shadow.before-ended"
 
 
 class IdentityPoint(StrEnum):
@@ -52,7 +48,16 @@ class IdentityPoint(StrEnum):
     RESET_AFTER_KEYS = "reset.after-keys"
 
 
-def fail_here(point: FailPoint | IdentityPoint) -> None:
+class ShadowPoint(StrEnum):
+    """Every point around a release in shadow."""
+
+    BEFORE_EVENT = "shadow.before-event"
+    AFTER_EVENT = "shadow.after-event"
+    BEFORE_END = "shadow.before-end"
+    BEFORE_ENDED = "shadow.before-ended"
+
+
+def fail_here(point: FailPoint | IdentityPoint | ShadowPoint) -> None:
     """Let the power fail here, if a test asks for it."""
     act = os.environ.get(ENABLE)
     if act not in {CUT, HANG} or os.environ.get(WHERE) != point:

@@ -17,7 +17,7 @@ from primum_agent.content_store import MANIFEST
 from primum_agent.device import Device
 from primum_agent.device_state import Generation, Shadow
 from primum_agent.events import Entry, EventKind
-from primum_agent.fail_points import FailPoint, fail_here
+from primum_agent.fail_points import ShadowPoint, fail_here
 from primum_agent.judging import Judge
 from primum_agent.shadow_counts import Stretch, read_counts
 from primum_agent.shadow_run import ShadowFile, ShadowRun, withdraw_shadow, write_shadow
@@ -184,9 +184,9 @@ def _ended_by_device(
 
 def _end(device: Device, shadow: Shadow, reasons: tuple[str, ...], why: str) -> None:
     """Stop it first, then say so; the counts of a window that is not over are never told."""
-    fail_here(FailPoint.SHADOW_BEFORE_END)
+    fail_here(ShadowPoint.BEFORE_END)
     withdraw_shadow(device.layout)
-    fail_here(FailPoint.SHADOW_BEFORE_ENDED)
+    fail_here(ShadowPoint.BEFORE_ENDED)
     device.journal.record(
         Entry(
             kind=EventKind.SHADOW_ENDED,

@@ -11,7 +11,7 @@ import pytest
 
 from primum_agent.cli import COMMANDS
 from primum_agent.events import EventKind
-from primum_agent.fail_points import FailPoint, IdentityPoint
+from primum_agent.fail_points import FailPoint, IdentityPoint, ShadowPoint
 from primum_agent.standing import Standing
 from primum_verifier.core.vocabulary import EpisodeRule, NoticeAction
 from primum_verifier.keeping.episode import _LAYER
@@ -20,7 +20,8 @@ PAGE = (Path(__file__).parents[3] / "docs" / "device.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "name", [*EventKind, *FailPoint, *IdentityPoint, *COMMANDS, *NoticeAction, *EpisodeRule]
+    "name",
+    [*EventKind, *FailPoint, *IdentityPoint, *ShadowPoint, *COMMANDS, *NoticeAction, *EpisodeRule],
 )
 def test_the_page_names_it(name: str) -> None:
     assert f"`{name}" in PAGE

@@ -25,7 +25,7 @@ from tests.unit.agent.shadowed import (
     status,
 )
 
-from primum_agent.fail_points import FailPoint
+from primum_agent.fail_points import ShadowPoint
 from primum_agent.shadow_counts import ShadowCounts, identity_of, write_counts
 from primum_agent.shadow_run import ShadowRun, read_shadow, shadow_beside, withdraw_shadow
 from primum_verifier.core.document import parse_document
@@ -266,16 +266,16 @@ def test_a_statement_for_shadow_never_serves_a_release_that_runs(
 # Cuts
 
 
-@pytest.mark.parametrize("point", [FailPoint.SHADOW_BEFORE_EVENT, FailPoint.SHADOW_AFTER_EVENT])
+@pytest.mark.parametrize("point", [ShadowPoint.BEFORE_EVENT, ShadowPoint.AFTER_EVENT])
 def test_a_cut_at_its_beginning_leaves_all_of_it_or_none(
-    in_the_field: Any, attempt_now: Attempt, point: FailPoint
+    in_the_field: Any, attempt_now: Attempt, point: ShadowPoint
 ) -> None:
     field = offered(runs(in_the_field, attempt_now))
     field.accept(RUNNING, IN_SHADOW)
     field.more_settings = '[gates.clinical_use]\nfile = "/dev/null"\n'
     field.once(PRIMUM_TEST_FAIL_POINTS="1", PRIMUM_FAIL_POINT=str(point))
     marked = state_of(field).shadow is not None
-    assert marked == (point is FailPoint.SHADOW_AFTER_EVENT)
+    assert marked == (point is ShadowPoint.AFTER_EVENT)
     assert named(field) is None, "what is not marked is not named; what is marked, after the mark"
     attempt_now()
     assert named(field) is not None
@@ -283,15 +283,15 @@ def test_a_cut_at_its_beginning_leaves_all_of_it_or_none(
     whole_journal(field)
 
 
-@pytest.mark.parametrize("point", [FailPoint.SHADOW_BEFORE_END, FailPoint.SHADOW_BEFORE_ENDED])
+@pytest.mark.parametrize("point", [ShadowPoint.BEFORE_END, ShadowPoint.BEFORE_ENDED])
 def test_a_cut_at_its_end_leaves_nothing_that_runs_unmarked(
-    in_the_field: Any, attempt_now: Attempt, point: FailPoint
+    in_the_field: Any, attempt_now: Attempt, point: ShadowPoint
 ) -> None:
     field = shadowed(in_the_field, attempt_now)
     field.withdraw(IN_SHADOW)
     field.once(PRIMUM_TEST_FAIL_POINTS="1", PRIMUM_FAIL_POINT=str(point))
     assert state_of(field).shadow is not None
-    assert (named(field) is None) == (point is FailPoint.SHADOW_BEFORE_ENDED)
+    assert (named(field) is None) == (point is ShadowPoint.BEFORE_ENDED)
     attempt_now()
     assert (named(field), state_of(field).shadow) == (None, None)
     assert field.kinds().count("shadow.ended") == 1
