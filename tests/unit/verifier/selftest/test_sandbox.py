@@ -44,6 +44,9 @@ def overwrite(): (folder / "readable").write_text("x")
 def secret(): (folder / "secret").read_text()
 def listing(): list(folder.iterdir())
 def shadow(): Path("/etc/passwd").read_text()
+def connections(): Path("/proc/self/net/tcp").read_text()
+def mounts(): Path("/proc/self/mountinfo").read_text()
+def environment(): Path("/proc/self/environ").read_text()
 def unlink(): (folder / "readable").unlink()
 def tcp(): socket.socket()
 def udp(): socket.socket(type=socket.SOCK_DGRAM)
@@ -88,7 +91,7 @@ sys.path.append(sys.argv[1] + "/source")
 _FORBIDDEN = (
     "write", "overwrite", "secret", "listing", "shadow", "unlink", "tcp", "udp", "local", "pair",
     "program", "spawn", "fork", "kill", "raise_limits", "change_limits", "trace", "mount",
-    "executable_memory", "much_memory",
+    "executable_memory", "much_memory", "connections", "mounts", "environment",
 )  # fmt: skip
 _ALLOWED = ("allowed_read", "allowed_thread")
 

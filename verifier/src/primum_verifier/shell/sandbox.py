@@ -36,11 +36,15 @@ SYSTEM_LIBRARIES = tuple(
     Path(name)
     for name in (
         "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache",
-        "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu",
+        "/proc/self/status", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu",
         "/dev/null", "/dev/urandom",
     )
 )  # fmt: skip
-"""What loading a shared library and counting processors reads."""
+"""What loading a shared library and counting processors reads.
+
+Of ``/proc/self`` one file and not the folder: it also says which connections and mounts the device
+has, and what its environment holds.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
