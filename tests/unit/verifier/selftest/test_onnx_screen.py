@@ -175,6 +175,19 @@ def test_an_operator_set_outside_the_range_is_refused(
     assert f"opset {version}" in error.found
 
 
+@pytest.mark.parametrize("others", [[], [("ai.onnx.ml", 3)]])
+def test_a_model_without_an_operator_set_of_onnx_is_told_as_that(
+    model: onnx.ModelProto, spec: SelfTestSpec, others: list[tuple[str, int]]
+) -> None:
+    """Danger: somebody looks for an operator set of the number None."""
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(*one) for one in others)
+    allowed = spec.model_copy(update={"allowed_domains": ("", "ai.onnx.ml")})
+    error = refused(model, allowed)
+    assert error.found == "no operator set of ai.onnx"
+    assert error.reason is Reason.ARTIFACT_UNSUPPORTED
+
+
 @pytest.mark.parametrize("version", [0, 2, 99])
 def test_an_ir_version_nobody_checked_is_refused(
     model: onnx.ModelProto, spec: SelfTestSpec, version: int

@@ -71,7 +71,7 @@ def screen_model(path: Path, *, spec: SelfTestSpec) -> None:
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
-            _check_size(size, where=path.name)
+            check_size(size, where=path.name)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 screen_model_bytes(content, spec=spec, where=path.name)
     except OSError as error:
@@ -87,7 +87,7 @@ def screen_model(path: Path, *, spec: SelfTestSpec) -> None:
 
 def screen_model_bytes(content: bytes | mmap.mmap, *, spec: SelfTestSpec, where: str) -> None:
     """As :func:`screen_model`, over bytes; ``where`` heads the error."""
-    _check_size(len(content), where=where)
+    check_size(len(content), where=where)
     if content.find(_MEMORY_MARKER) >= 0:
         raise _unsupported("a reference to an address in memory", "weights in the file", where)
     with memoryview(content) as view:
@@ -145,7 +145,8 @@ class _Screen:
         low, high = self._spec.opset_min, self._spec.opset_max
         found = opsets.get("")
         if found is None or not low <= found <= high:
-            raise self._refuse(f"opset {found}", f"opset {low} to {high} of ai.onnx")
+            told = "no operator set of ai.onnx" if found is None else f"opset {found}"
+            raise self._refuse(told, f"opset {low} to {high} of ai.onnx")
 
     def _opset(self, field: Field) -> tuple[str, int]:
         domain, version = "", 0
@@ -339,7 +340,12 @@ def _shown_interface(tensors: list[_Tensor]) -> str:
     return "; ".join(shown) or "none"
 
 
-def _check_size(size: int, *, where: str) -> None:
+def check_size(size: int, *, where: str) -> None:
+    """Refuse a file that is empty or larger than any model may be, before anything of it is read.
+
+    Raises:
+        RefusedError: ``artifact.size``.
+    """
     if not 0 < size <= MAX_MODEL_BYTES:
         raise RefusedError(
             "The model file has no acceptable size.",

@@ -7,6 +7,7 @@ so that what was refused in the field could have been refused at home.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from primum_verifier.core.document import parse_document, sha256_hex
@@ -17,7 +18,9 @@ from primum_verifier.proof.selftest import fixture_problems, judge_selftest
 from primum_verifier.proof.selftest_result import Baselines, SelfTestResult, Subject
 from primum_verifier.proof.selftest_spec import SelfTestSpec
 from primum_verifier.shell.bench import REFERENCE_BENCH, Bench
-from primum_verifier.shell.onnx_screen import screen_model
+from primum_verifier.shell.onnx_screen import MAX_MODEL_BYTES, check_size, screen_model
+
+_PIECE = 1024 * 1024
 
 
 def self_test(
@@ -50,7 +53,8 @@ def self_test(
         The result with its report; only ``passed`` allows activation.
 
     Raises:
-        RefusedError: ``document.invalid``: the specification cannot be read.
+        RefusedError: ``document.invalid``: the specification cannot be read; ``artifact.size``:
+            the model is larger than any may be, so that not even its digest was taken.
         FailedError: nothing was learnt about the release: a file that cannot be read here, no
             bench installed, a confinement that this system does not hold.
     """
@@ -97,11 +101,20 @@ def _other_fixtures(path: Path, found: str, expected: str) -> RefusedError:
 
 
 def _digest_of(path: Path) -> str:
+    """The digest of the model, of which no more is read than a model may have."""
+    seen, length = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            length = os.fstat(file.fileno()).st_size
+            while length <= MAX_MODEL_BYTES and (piece := file.read(_PIECE)):
+                seen.update(piece)
+                # It may grow while it is read.
+                length = max(length, file.tell())
     except OSError as error:
         raise _unreadable(path, error) from error
+    if length > MAX_MODEL_BYTES:
+        check_size(length, where=path.name)
+    return seen.hexdigest()
 
 
 def _read(path: Path, *, most: int) -> bytes:
