@@ -38,7 +38,7 @@ from primum_agent.key_errors import UnusableKeyError
 from primum_agent.key_trouble import note_key_trouble
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import State, UnlistedStimulusError
-from primum_agent.locking import held
+from primum_agent.locking import ONCE_IT_IS_OVER, held
 from primum_agent.medium import settings_for
 from primum_agent.pending_restart import look_meanwhile
 from primum_agent.rehashing import rehash
@@ -208,6 +208,20 @@ def _keep(device: Device, *, name: str, text: str, code: int) -> None:
     keep_last_poll(device.journal, time=time, name=name, text=text, code=code)
 
 
+def _converge(device: Device, judge: Judge | None) -> None:
+    """Converge, from the newest state: health is proven and given up while this one looks."""
+    while True:
+        before = device.journal.state().lifecycle
+        try:
+            converge(device, judge)
+        except UnlistedStimulusError:
+            if device.journal.state().lifecycle is before:
+                raise
+            # Nothing was recorded.  Every such step leads away from ``provisional``.
+            continue
+        return
+
+
 def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     """Converge what a cut left over the stored views, then do what was asked for.
 
@@ -227,7 +241,7 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     # A poll begins where the last attempt ended well; a provisional release is watched there.
     if reason == "resume" or device.journal.state().lifecycle is not State.PROVISIONAL:
         try:
-            converge(device, judge)
+            _converge(device, judge)
         except NotYetInEffectError:
             if reason != "poll" or work is not None:
                 raise
@@ -282,7 +296,7 @@ def run_attempt(
     with held(
         layout.update_lock,
         what="Another update attempt is under way",
-        remedy="Wait for it: `primum-agent status` shows how far it is.",
+        remedy=ONCE_IT_IS_OVER,
     ):
         # What a killed attempt left; this one holds the lock.
         remove_leftovers(layout.run)

@@ -59,11 +59,14 @@ def go_back(device: Device, judge: Judge | None, order: Order) -> Generation:
     """
     state = device.journal.state()
     left = state.in_use
-    if left is None or state.lifecycle not in AT_REST:
+    if left is not None and state.lifecycle not in AT_REST:
+        # The supervisor gave it up between two looks, and starts the attempt that leaves it.
+        raise _left_already()
+    if left is None:
         raise UsageError(
             "No release is in use that could be left.",
             reason=Reason.USAGE,
-            found=f"{state.lifecycle}, {'safe mode' if left is None else left.name}",
+            found=f"{state.lifecycle}, safe mode",
             remedy="`primum-agent status` shows what runs.",
         )
     found, signed = _chosen(device, judge, _meant(state, left, order.version), order=order)
@@ -100,13 +103,17 @@ def go_back(device: Device, judge: Judge | None, order: Order) -> Generation:
         device.journal.record(intent)
     except UnlistedStimulusError as error:
         # The health window ended, or something was taken away, while this one was tested.
-        raise BusyError(
-            "What runs is being left already.",
-            reason=Reason.STATE_BUSY,
-            remedy="`primum-agent status` shows what runs then; order it again if need be.",
-        ) from error
+        raise _left_already() from error
     roll_back(device, judge, reasons=(str(Reason.STATE_SET_ASIDE),), notice=order.why, chosen=found)
     return found
+
+
+def _left_already() -> BusyError:
+    return BusyError(
+        "What runs is being left already.",
+        reason=Reason.STATE_BUSY,
+        remedy="`primum-agent status` shows what runs then; order it again if need be.",
+    )
 
 
 def _meant(state: DeviceState, left: Generation, version: str) -> list[Generation]:

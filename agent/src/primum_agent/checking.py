@@ -15,7 +15,7 @@ from primum_agent.gates import clinical_use
 from primum_agent.journal import Journal
 from primum_agent.judging import Judge, make_judge
 from primum_agent.layout import Layout
-from primum_agent.locking import held, is_held
+from primum_agent.locking import ONCE_IT_IS_OVER, held, is_held
 from primum_agent.settings import Settings
 from primum_agent.shadowing import is_for_shadow
 from primum_agent.trust_in_force import note_trust_map
@@ -66,7 +66,7 @@ def check_now(*, settings: Settings, layout: Layout, clock: Clock) -> Found:
     with held(
         layout.update_lock,
         what="An update attempt is under way",
-        remedy="Wait for it, or look at `primum-agent status`.",
+        remedy=ONCE_IT_IS_OVER,
     ):
         journal = Journal.open(layout, clock=clock, device_id=settings.device_id)
         try:

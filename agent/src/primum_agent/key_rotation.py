@@ -24,7 +24,7 @@ from primum_agent.key_address import TokenAddress
 from primum_agent.key_slots import drop_next, next_key_id, settle_key
 from primum_agent.key_trouble import note_key_in_use
 from primum_agent.layout import Layout
-from primum_agent.locking import held
+from primum_agent.locking import ONCE_IT_IS_OVER, held
 from primum_agent.out_of_service import refuse_out_of_service
 from primum_agent.settings import Settings
 from primum_agent.sign_head import head_over, sign_head
@@ -67,7 +67,7 @@ def _journal(layout: Layout, *, clock: Clock, device_id: str) -> Iterator[Journa
     with held(
         layout.update_lock,
         what="An update attempt is under way",
-        remedy="Wait for it, or look at `primum-agent status`.",
+        remedy=ONCE_IT_IS_OVER,
     ):
         settle_key(layout)
         journal = Journal.open(layout, clock=clock, device_id=device_id)

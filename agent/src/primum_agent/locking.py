@@ -12,6 +12,9 @@ from primum_agent.durable import disk_errors
 from primum_verifier.core.errors import BusyError
 from primum_verifier.core.reasons import Reason
 
+ONCE_IT_IS_OVER = "Give the order again once it is over: `primum-agent status` shows how far it is."
+"""What a person can do whose order meets an attempt: one lasts seconds or minutes, and ends."""
+
 
 @contextmanager
 def held(path: Path, *, what: str, remedy: str) -> Iterator[None]:

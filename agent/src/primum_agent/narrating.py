@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from primum_agent.device_state import DeviceState
 from primum_agent.events import EventKind
 from primum_agent.journal import Journal
+from primum_agent.lifecycle import State
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_WAITING
+from primum_verifier.core.reasons import Reason
 
 _WORDS = {EXIT_REFUSED: "refused", EXIT_FAILED: "failed", EXIT_WAITING: "waiting"}
 _SIGNALS = 128  # an exit code above it tells of a signal
@@ -101,6 +104,24 @@ def last_line(
     version = str(poll.get("name", "")).rpartition(" ")[2]
     more = f"{explain} {version}" if version else f"primum-agent status --state {state_folder}"
     return f"{word}: {', '.join(reasons) or 'the agent could not work'}; {more}", reasons
+
+
+def busy_line(state: DeviceState | None, *, state_folder: str) -> tuple[str, list[str]]:
+    """What a single run says that was turned away by another attempt, and the reason code for it.
+
+    It began nothing: whatever happened meanwhile is the other's, and so is the last poll.
+
+    Args:
+        state: the present state; None where nobody can say.
+        state_folder: for the command that shows when the other is over.
+    """
+    at = ""
+    if state is not None:
+        named = "" if state.candidate is None else f" {state.candidate.name}"
+        at = " (polling)" if state.lifecycle is State.IDLE else f" ({state.lifecycle}{named})"
+    going_on = f"another attempt is under way{at}, and nothing was begun"
+    again = f"give the order again once it is over: primum-agent status --state {state_folder}"
+    return f"busy: {Reason.STATE_BUSY}: {going_on}; {again}", [str(Reason.STATE_BUSY)]
 
 
 def _reasons(event: Mapping[str, Any]) -> list[str]:

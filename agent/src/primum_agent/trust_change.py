@@ -17,7 +17,7 @@ from primum_agent.clock import Clock
 from primum_agent.durable import disk_errors, make_folder, write_file
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
-from primum_agent.locking import held
+from primum_agent.locking import ONCE_IT_IS_OVER, held
 from primum_agent.settings import Settings
 from primum_agent.trust_in_force import (
     note_trust_map,
@@ -86,7 +86,7 @@ def change_trust_map(
     with held(
         layout.update_lock,
         what="An update attempt is under way",
-        remedy="Wait for it, or look at `primum-agent status`.",
+        remedy=ONCE_IT_IS_OVER,
     ):
         journal = Journal.open(layout, clock=clock, device_id=settings.device_id)
         try:

@@ -60,7 +60,7 @@ def attempt_now(in_the_field: Field, monkeypatch: pytest.MonkeyPatch) -> Callabl
     FolderStore(layout).prepare()
     Journal.open_or_restart(layout, clock=SystemClock(), device_id=DEVICE).close()
 
-    def run(reason: str = "poll", *, clock: Any = None) -> int:
+    def run(reason: str = "poll", *, clock: Any = None, work: Any = None) -> int:
         settings = read_settings(in_the_field.provisioning)
         ports = replace(real_ports(settings, layout), bench=FakeBench())
         return run_attempt(
@@ -68,6 +68,7 @@ def attempt_now(in_the_field: Field, monkeypatch: pytest.MonkeyPatch) -> Callabl
             layout=layout,
             clock=clock or SystemClock(),
             reason=reason,
+            work=work,
             ports=ports,
         )
 

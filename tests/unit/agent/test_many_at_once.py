@@ -194,6 +194,20 @@ def test_d09_an_attempt_that_is_stopped_keeps_nobody_waiting(
         found = all_at_once(with_two, orders)
         assert time.monotonic() - began < AT_ONCE
         assert codes_of(found) == {BUSY: CROWD}
+        for _, said in found:
+            assert "state.busy" in said
+            assert "once it is over" in said, "when to try again"
+            assert "failed" not in said
+        told = with_two.agent("install", stick(), *provisioning)
+        assert told.stdout.splitlines()[-1] == (
+            "busy: state.busy: another attempt is under way (testing pvc-classifier 1.2.0), and "
+            "nothing was begun; give the order again once it is over: "
+            f"primum-agent status --state {with_two.state}"
+        )
+        told = with_two.agent("install", stick(), *provisioning, "--json")
+        answer = json.loads(told.stdout)
+        assert told.returncode == answer["exitCode"] == BUSY
+        assert (answer["ok"], answer["reasons"]) == (False, ["state.busy"])
         assert serves(with_two) == "1.1.0"
         for pid, how in of_this_device(with_two).items():
             if how == "T":
@@ -212,6 +226,7 @@ def test_d09_a_single_run_that_another_attempt_holds_up_ends_busy(with_two: Any)
         assert time.monotonic() - began < AT_ONCE
     assert told.returncode == BUSY
     assert f"held by process {os.getpid()}" in told.stderr
+    assert told.stdout.splitlines()[-1].startswith("busy: state.busy: ")
     assert with_two.kinds()[-2:] == ["agent.started", "agent.stopped"]
     with Application(with_two.state, proves=True).running():
         assert with_two.once().returncode == DONE

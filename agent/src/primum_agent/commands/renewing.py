@@ -10,7 +10,7 @@ from primum_agent.contexts import read_object
 from primum_agent.durable import disk_errors, make_folder, write_file
 from primum_agent.events import Entry, EventKind
 from primum_agent.layout import Layout
-from primum_agent.locking import held
+from primum_agent.locking import ONCE_IT_IS_OVER, held
 from primum_agent.out_of_service import refuse_out_of_service
 from primum_verifier.core.errors import UsageError, WaitingError
 from primum_verifier.core.reasons import Reason
@@ -32,7 +32,7 @@ def renew(options: argparse.Namespace) -> int:
             remedy="Enrol the device first; then ask with --output, answer with --certificate.",
         )
     make_folder(layout.run)
-    with held(layout.update_lock, what="An update attempt is under way", remedy="Wait for it."):
+    with held(layout.update_lock, what="An update attempt is under way", remedy=ONCE_IT_IS_OVER):
         if options.output is not None:
             return _ask(options, layout, device_id)
         return _take(options, layout, device_id)

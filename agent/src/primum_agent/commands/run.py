@@ -19,8 +19,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from primum_agent.agent_choice import uncount
 from primum_agent.broker import Message, PahoBroker
@@ -32,17 +33,18 @@ from primum_agent.commands.shared import (
     show,
     show_json,
 )
+from primum_agent.device_state import DeviceState
 from primum_agent.health import status_message, topic
 from primum_agent.identity import check_identity
 from primum_agent.layout import Layout
-from primum_agent.narrating import Narrator, last_line
+from primum_agent.narrating import Narrator, busy_line, last_line
 from primum_agent.remembered import last_poll
 from primum_agent.reporter import Reporter
 from primum_agent.service import ServiceManager
 from primum_agent.settings import Settings, read_settings
 from primum_agent.supervisor import make_supervisor
 from primum_agent.system_sensors import SystemSensors, sources_of
-from primum_verifier.core.errors import BusyError, PrimumError, UsageError
+from primum_verifier.core.errors import EXIT_BUSY, BusyError, PrimumError, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,15 +104,23 @@ def tell_the_end(
     layout: Layout, narrator: Narrator, code: int, options: argparse.Namespace
 ) -> None:
     """Say in one line, or as one JSON object, what a single run came to."""
-    runs, poll = "", {}
+    state: DeviceState | None = None
+    poll: Mapping[str, Any] = {}
     with contextlib.suppress(PrimumError):
         journal = journal_to_read(layout)
-        used, poll = journal.state().in_use, dict(last_poll(journal))
-        runs = "" if used is None else used.name
+        state, poll = journal.state(), last_poll(journal)
         journal.close()
-    line, reasons = last_line(
-        code=code, events=narrator.events, poll=poll, runs=runs, state_folder=str(options.state)
-    )
+    used = None if state is None else state.in_use
+    if code == EXIT_BUSY:
+        line, reasons = busy_line(state, state_folder=str(options.state))
+    else:
+        line, reasons = last_line(
+            code=code,
+            events=narrator.events,
+            poll=poll,
+            runs="" if used is None else used.name,
+            state_folder=str(options.state),
+        )
     if options.json:
         show_json(
             {
