@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner
 
 from primum_verifier.core.document import canonical_json, sha256_hex
 from primum_verifier.core.envelope import HEAD_PAYLOAD_TYPE, public_key_of
 from primum_verifier.core.errors import EXIT_DONE, EXIT_REFUSED, RefusedError
-from primum_verifier.record.chain import FIRST_PREVIOUS, HistoryReport, check_history
+from primum_verifier.record.chain import FIRST_PREVIOUS, HistoryReport, Unsigned, check_history
 from primum_verifier.record.checkpoint import CHECKPOINT_PAYLOAD_TYPE
 from primum_verifier.shell import cli
 
@@ -68,6 +70,9 @@ def checkpoint(line: bytes, sequence: int, *, by: CryptoSigner = DEVICE, **more:
     return signed(content | more, CHECKPOINT_PAYLOAD_TYPE, by)
 
 
+LONG = events(20)
+
+
 def check(*lines: bytes) -> HistoryReport:
     return check_history(lines, device_key=KEY)
 
@@ -90,9 +95,64 @@ def test_who_holds_the_earlier_events_sees_that_the_checkpoint_joins_them() -> N
 
 def test_events_between_an_old_export_and_the_checkpoint_are_pruned_and_not_missing() -> None:
     made = events(12)
-    report = check(*made[:4], checkpoint(made[7], 8), *made[8:], head(made[11], 12))
+    old = (*made[:4], head(made[3], 4))
+    report = check(*old, checkpoint(made[7], 8), *made[8:], head(made[11], 12))
     assert report.whole
     assert [(part.after, part.before) for part in report.pruned] == [(4, 9)]
+
+
+def invented(before: bytes, sequence: int) -> bytes:
+    """An event that joins the one before it and that no device ever wrote."""
+    data = {"prevEventHash": sha256_hex(before), "n": "invented"}
+    return canonical_json({"sequence": f"{sequence:020}", "data": data}).strip()
+
+
+def test_events_invented_before_what_was_pruned_are_not_proven_by_what_follows_it() -> None:
+    """Attack: an old export gets another end, where nobody holds the events that came then."""
+    made = events(12)
+    old = (*made[:4], head(made[3], 4), fifth := invented(made[3], 5), invented(fifth, 6))
+    report = check(*old, checkpoint(made[7], 8), *made[8:], head(made[11], 12))
+    assert not report.whole
+    assert report.unsigned == (Unsigned(5, 6),)
+    assert report.gaps == (), "nothing is missing"
+    assert [(part.after, part.before) for part in report.pruned] == [(6, 9)]
+    without_head = check(*made[:4], checkpoint(made[7], 8), *made[8:], head(made[11], 12))
+    assert without_head.unsigned == (Unsigned(1, 4),)
+
+
+def test_events_invented_before_missing_ones_are_not_proven_either() -> None:
+    made = events(9)
+    report = check(*made[:3], head(made[1], 2), *made[5:], head(made[8], 9))
+    assert [(gap.after, gap.before) for gap in report.gaps] == [(3, 6)]
+    assert report.unsigned == (Unsigned(3, 3),)
+    report = check(*made[:3], head(made[1], 2), *made[5:])
+    assert report.unsigned == (Unsigned(3, 3), Unsigned(6, 9)), "of what is here, no number more"
+
+
+def test_a_checkpoint_over_the_last_event_of_an_old_file_signs_it() -> None:
+    made = events(9)
+    report = check(*made[:4], checkpoint(made[3], 4), *made[6:], head(made[8], 9))
+    assert report.unsigned == ()
+    assert not report.whole, "two are missing behind it"
+
+
+@given(
+    signed=st.sets(st.integers(1, 20)),
+    pruned=st.tuples(st.integers(2, 17), st.integers(1, 3)),
+)
+def test_what_is_unsigned_is_what_follows_the_newest_signature_of_its_run(
+    signed: set[int], pruned: tuple[int, int]
+) -> None:
+    made, (first, count) = LONG, pruned
+    last = first + count - 1
+    here = [line for number, line in enumerate(made, start=1) if not first <= number <= last]
+    heads = [head(made[number - 1], number) for number in signed if not first <= number <= last]
+    report = check(*here, *heads, checkpoint(made[last - 1], last))
+    told = {number for part in report.unsigned for number in range(part.first, part.last + 1)}
+    runs = (range(1, first), range(last + 1, len(made) + 1))
+    proven = {n for run in runs for n in run if any(n <= other for other in signed & set(run))}
+    assert told == {n for run in runs for n in run} - proven
+    assert report.whole == (not told)
 
 
 @pytest.mark.parametrize("holds_all", [True, False])
@@ -181,3 +241,11 @@ def test_the_command_reads_an_old_file_and_an_export_as_one_history(
     # Without the checkpoint the same lines are an honest part, and with a hole in it they are not.
     (export / "history.jsonl").write_bytes(b"\n".join([*made[7:], head(made[8], 9)]))
     assert cli.main(["history", str(old), str(export), *with_key]) == EXIT_REFUSED
+    # What was put behind the last head of the old file, before what was pruned.
+    lines = [checkpoint(made[7], 8), *made[8:], head(made[8], 9)]
+    (export / "history.jsonl").write_bytes(b"\n".join(lines))
+    old.write_bytes(b"\n".join([*made[:6], head(made[4], 5)]))
+    assert cli.main(["history", str(old), str(export), *with_key]) == EXIT_REFUSED
+    assert "6 to 6 are unsigned: no head proves" in capsys.readouterr().out
+    assert cli.main(["history", str(old), str(export), "--json", *with_key]) == EXIT_REFUSED
+    assert json.loads(capsys.readouterr().out)["unsigned"] == [{"first": 6, "last": 6}]

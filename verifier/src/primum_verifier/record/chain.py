@@ -2,9 +2,12 @@
 
 A history is JSON lines: events as the exact bytes that were stored and sent, signed heads, and
 signed checkpoints.  Each event holds the digest of the one before it; a head signs the digest of
-one event, so every event up to the newest signed head is proven, and later ones are only
-consistent.  A checkpoint stands for the events up to one of them, which the device pruned: they
-are not here, and the device says so under its signature, which is another thing than missing.
+one event, so every event up to it is proven as far back as the run is joined.  Later ones are only
+consistent: whoever can write the file can put them there, at its end and before a gap.
+
+A checkpoint stands for the events up to one of them, which the device pruned: they are not here,
+and the device says so under its signature, which is another thing than missing.  It proves nothing
+about the events before those: what no head signs there is unsigned.
 
 A device's key may change (:mod:`primum_verifier.record.key_change`): up to the event that tells of
 it the former key signs heads, from the next event on the new one.  A checkpoint may be signed by
@@ -14,7 +17,7 @@ the key in force at its event, or by a later one: it is signed when the device p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -80,6 +83,19 @@ class Pruned:
 
 
 @dataclass(frozen=True)
+class Unsigned:
+    """The end of a joined run that no signature covers: consistent, and proven by nothing.
+
+    Attributes:
+        first: its first event.
+        last: the event after which the run breaks off, or the history ends.
+    """
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class HistoryReport:
     """What the lines prove.
 
@@ -87,12 +103,14 @@ class HistoryReport:
         events: how many events were read.
         first: the sequence number of the first, 0 when there is none.
         last: the sequence number of the last.
-        proven_to: every event up to this sequence number is proven by a signed head.
+        proven_to: every event here up to this sequence number is proven by a signed head, but
+            those of ``unsigned``.
         heads: how many heads were signed by the device and agree with the events.
         gaps: where events are missing, changed or out of order.
         duplicates: events that stood again, byte for byte; harmless.
         checkpoints: how many checkpoints were signed by the device and join the events.
         pruned: where events are not here because the device pruned them; no gaps.
+        unsigned: the ends of joined runs that no head signs, before a gap or at the very end.
         key_changes: the changes of the device's key, each signed by the key before it; those up
             to the key that the device is known by are proven by the chain.
     """
@@ -107,11 +125,12 @@ class HistoryReport:
     checkpoints: int = 0
     pruned: tuple[Pruned, ...] = ()
     key_changes: tuple[KeyChange, ...] = ()
+    unsigned: tuple[Unsigned, ...] = ()
 
     @property
     def whole(self) -> bool:
-        """Whether the run has no gap and at least one signed head proves it to its end."""
-        return not self.gaps and self.events > 0 and self.proven_to >= self.last
+        """Whether nothing is missing but what was pruned, and signatures prove all that is here."""
+        return not self.gaps and self.events > 0 and not self.unsigned
 
 
 @dataclass
@@ -161,7 +180,35 @@ def check_history(lines: Iterable[bytes], *, device_key: PublicKey) -> HistoryRe
         checkpoints=len(checkpoints),
         pruned=pruned,
         key_changes=key_changes,
+        unsigned=_unsigned(chain, sequences, signed=proven),
     )
+
+
+def _unsigned(
+    chain: _Chain, sequences: list[int], *, signed: Sequence[int]
+) -> tuple[Unsigned, ...]:
+    """What follows the newest signature of each joined run."""
+    runs: list[list[int]] = []
+    for number in sequences:
+        joined = bool(runs) and runs[-1][-1] == number - 1
+        if joined and chain.previous[number] == chain.hashes[number - 1]:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    found = []
+    for run in runs:
+        # A checkpoint may name an event that is not here: that signs nothing of this run.
+        proven = max((number for number in signed if run[0] <= number <= run[-1]), default=None)
+        first = run[0] if proven is None else proven + 1
+        if first <= run[-1] and not _kept_for_its_key(chain, run):
+            found.append(Unsigned(first, run[-1]))
+    return tuple(found)
+
+
+def _kept_for_its_key(chain: _Chain, run: list[int]) -> bool:
+    """Whether it is a change of the key alone, kept from what was pruned; that is signed itself."""
+    covered = any(item.first_sequence <= run[0] <= item.sequence for item in chain.checkpoints)
+    return covered and all(number in chain.changes for number in run)
 
 
 def _walk(chain: _Chain, sequences: list[int]) -> tuple[Pruned, ...]:

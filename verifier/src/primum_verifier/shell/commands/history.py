@@ -7,7 +7,8 @@ pruned since, what it still holds can be seen to join them. The key comes from t
 enrolment, from its signed context, or from a public key document; that this file is the right one
 is yours to know.
 
-Exit codes: 0 whole and proven to its end, 1 refused (a gap, another key), 2 usage.
+Exit codes: 0 whole and every event proven, 1 refused (a gap, an unsigned end of what joins, another
+key), 2 usage.
 
 Example:
   primum-verify history events.jsonl --device-key provisioning/device-context.dsse.json
@@ -62,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
             {"after": part.after, "before": part.before, "signedAt": written(part.signed_at)}
             for part in report.pruned
         ],
+        "unsigned": [{"first": part.first, "last": part.last} for part in report.unsigned],
         "keyChanges": [
             {"event": change.sequence, "key": change.key.key_id} for change in report.key_changes
         ],
@@ -78,10 +80,15 @@ def run(options: argparse.Namespace) -> int:
             print(line)  # noqa: T201
         for gap in report.gaps:
             print(f"gap between {gap.after} and {gap.before}: {gap.why}")  # noqa: T201
+        for part in report.unsigned:
+            print(  # noqa: T201
+                f"{part.first} to {part.last} are unsigned: no head proves that they are the "
+                "device's own, however well they join"
+            )
         if report.whole:
             print(f"whole, in order, and from the device with key {key.key_id[:16]}")  # noqa: T201
         else:
-            print("refused: the run is not whole, or no head proves it to its end")  # noqa: T201
+            print("refused: the run is not whole, or no head proves all of it")  # noqa: T201
     return EXIT_DONE if report.whole else EXIT_REFUSED
 
 
