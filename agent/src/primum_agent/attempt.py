@@ -57,6 +57,7 @@ from primum_verifier.core.errors import (
     FailedError,
     PrimumError,
     RefusedError,
+    WaitingError,
 )
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE
@@ -187,7 +188,7 @@ def poll(device: Device) -> int:
     return code
 
 
-def _wait_for_restart(device: Device) -> int:
+def _hear_meanwhile(device: Device, error: NotYetInEffectError) -> int:
     """Read both authorities, so that what is withdrawn meanwhile is taken away; then wait on."""
     refreshed = refresh(device)
     judge = make_judge(
@@ -199,7 +200,7 @@ def _wait_for_restart(device: Device) -> int:
     code = look_meanwhile(device, judge)
     if device.journal.state().lifecycle is State.IDLE:
         review(device, judge)
-    _keep(device, name="", text=f"waiting: {Reason.STATE_RESTART}", code=code)
+    _keep(device, name="", text=f"waiting: {error.reason}", code=code)
     return code
 
 
@@ -242,10 +243,10 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     if reason == "resume" or device.journal.state().lifecycle is not State.PROVISIONAL:
         try:
             _converge(device, judge)
-        except NotYetInEffectError:
+        except NotYetInEffectError as error:
             if reason != "poll" or work is not None:
                 raise
-            return _wait_for_restart(device)
+            return _hear_meanwhile(device, error)
     if work is not None and reason not in {"resume", *_BETWEEN_POLLS}:
         return work(device, judge)
     try:
@@ -357,8 +358,14 @@ def unforeseen(error: Exception) -> FailedError:
 def _record_failure(journal: JournalPort, error: PrimumError, *, time: str) -> None:
     """One event for an attempt that could not do its work; repetitions are counted."""
     try:
-        text = f"{'refused' if isinstance(error, RefusedError) else 'failed'}: {error.reason}"
+        word = "refused" if isinstance(error, RefusedError) else "failed"
+        if isinstance(error, WaitingError):
+            word = "waiting"
+        text = f"{word}: {error.reason}"
         keep_last_poll(journal, time=time, name="", text=text, code=error.exit_code)
+        if isinstance(error, WaitingError):
+            # What is waited for was told by whoever found it; no attempt failed.
+            return
         if isinstance(error, UnusableKeyError):
             # The child that signs meets it too; whoever is first tells it.
             if not note_key_trouble(journal, error):

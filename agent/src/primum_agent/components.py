@@ -29,6 +29,10 @@ class NotYetInEffectError(WaitingError):
     """A restart was asked for; the component is in effect once it has happened."""
 
 
+class LostSettingsError(NotYetInEffectError):
+    """A component in effect has no installer in the settings any more; once it has, it goes on."""
+
+
 class AskedLaterError(WaitingError):
     """A hook asks to be asked again later; nothing that runs was touched."""
 

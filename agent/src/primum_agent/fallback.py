@@ -17,7 +17,7 @@ from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
 from primum_agent.serving import SAFE_NOTICE, safe, serve
 from primum_agent.standing import AI_FUNCTION, DEVICE_FUNCTION
-from primum_agent.taking_effect import go_back_in_effect
+from primum_agent.taking_effect import go_back_in_effect, wait_for_settings
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.question import ArtifactsFact, Verdict
 from primum_verifier.core.reasons import Reason
@@ -69,6 +69,7 @@ def roll_back(
         The generation that runs now, or None: safe mode.
 
     Raises:
+        LostSettingsError: a component in effect stands in the way back, and the settings lost it.
         FailedError: ``selftest.incomplete``: none may run, and of one nothing was learnt; the
             intent stands, the application is in safe mode, and the next attempt tries again.
     """
@@ -98,6 +99,9 @@ def roll_back(
             tried[held.name] = asked.obstacle
         if found is None:
             _try_again(device, tried)
+            for held in _in_order(state, preferred):
+                # Every other one is out; a new release would be held by the same component.
+                wait_for_settings(device, held.number, name=held.name)
     elif judge is None:
         tried["all"] = "no trusted view of both authorities"
     fail_here(FailPoint.ROLLING_BACK_BEFORE_SWITCH)

@@ -20,7 +20,6 @@ from primum_agent.components import (
     Part,
     SeesStarts,
     acts_between,
-    failed,
     parts_of,
     placed_items,
 )
@@ -45,6 +44,9 @@ _NOT_SERVED = {
 
 Known = Mapping[str, InEffect]
 """What is in effect, by the names of the components."""
+
+
+_NO_INSTALLER = "no installer in agent.toml"
 
 
 class Installer(Protocol):
@@ -111,6 +113,9 @@ class Installer(Protocol):
             since: the generation that would be left.
             known: what is in effect.
         """
+
+    def lost_to_settings(self, number: int | None, *, known: Known, back: bool) -> tuple[str, ...]:
+        """The components that would be touched and that the settings do not name; see `acts`."""
 
     def confirm(self, number: int) -> None:
         """A generation proved health: its components need not go back by themselves."""
@@ -213,11 +218,18 @@ class SetInstaller:
                 return f"{part.name}: no longer in effect"
         for act, part in self.acts(number, known=known, back=True):
             installer: object = self._components.get(part.id)
+            if installer is None:
+                return f"{part.name}: {_NO_INSTALLER}"
             if isinstance(installer, LosesWays):
                 why = installer.way_back(part, leaving=act is Act.LEAVE)
                 if why:
                     return why
         return ""
+
+    def lost_to_settings(self, number: int | None, *, known: Known, back: bool) -> tuple[str, ...]:
+        """See :class:`Installer`."""
+        touched = [part.id for _, part in self.acts(number, known=known, back=back)]
+        return tuple(name for name in touched if name not in self._components)
 
     def confirm(self, number: int) -> None:
         """See :class:`Installer`."""
@@ -265,10 +277,13 @@ class SetInstaller:
     def _installer_of(self, part: Part) -> ComponentInstaller:
         found = self._components.get(part.id)
         if found is None:
-            # The rule "components" let it through once; the settings were changed since.
-            raise failed(
-                part,
-                found="no installer in agent.toml",
+            # The rule "components" let it through once; the settings were changed since, and that
+            # is no fault of the release.
+            raise FailedError(
+                "A component of the release has no installer on this device any more.",
+                reason=Reason.STATE_COMPONENT,
+                where=part.name,
+                found=_NO_INSTALLER,
                 expected=f"[components.{part.id}]",
                 remedy="Put the component back into agent.toml.",
             )
@@ -350,6 +365,16 @@ class FakeInstaller:
     ) -> str:
         """See :class:`Installer`."""
         return ""
+
+    def lost_to_settings(
+        self,
+        number: int | None,  # noqa: ARG002 - it has no components
+        *,
+        known: Known,  # noqa: ARG002
+        back: bool,  # noqa: ARG002
+    ) -> tuple[str, ...]:
+        """See :class:`Installer`."""
+        return ()
 
     def confirm(self, number: int) -> None:
         """See :class:`Installer`."""

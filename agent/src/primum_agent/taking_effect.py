@@ -7,10 +7,15 @@ effect is noted around each.  A cut before anything was touched leaves what runs
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from primum_agent.component_settings import HOOK
-from primum_agent.components import Act, ComponentFailedError, NotYetInEffectError
+from primum_agent.components import (
+    Act,
+    ComponentFailedError,
+    LostSettingsError,
+    NotYetInEffectError,
+)
 from primum_agent.components_record import (
     in_effect,
     note_in_effect,
@@ -35,6 +40,7 @@ TOUCHED = "components-touched"
 _STARTED = "components-started"
 _UNTOLD = "components-untold"
 _RESTART = "restart"
+_SETTINGS = "component settings"
 _ASKED = "components-asked"
 _BLAMED = "components-blamed"
 
@@ -67,6 +73,10 @@ def bring_into_effect(device: Device, target: Generation) -> tuple[str, ...]:
     changes = tuple(f"{part.name}: {act}" for act, part in acts)
     if not changes:
         return ()
+    known = in_effect(device.journal)
+    lost = device.installer.lost_to_settings(target.number, known=known, back=False)
+    if lost:
+        raise _no_installer(lost)
     if not is_idle(device.settings.gates, device.layout):
         raise NotYetInEffectError(
             "A patient may be being served by now: no component is restarted under an application.",
@@ -97,6 +107,18 @@ def bring_into_effect(device: Device, target: Generation) -> tuple[str, ...]:
     return changes
 
 
+def _no_installer(lost: Sequence[str]) -> FailedError:
+    """The gate and the verdict knew it; the settings were changed since: nothing is touched."""
+    return FailedError(
+        "A component of the release has no installer on this device any more.",
+        reason=Reason.STATE_COMPONENT,
+        where=", ".join(lost),
+        found="no installer in agent.toml",
+        expected=", ".join(f"[components.{part}]" for part in lost),
+        remedy="Put the component back into agent.toml.",
+    )
+
+
 def go_back_in_effect(device: Device, number: int | None, *, left: int | None, name: str) -> None:
     """Bring the components of an earlier generation back into effect, in reverse order.
 
@@ -107,7 +129,7 @@ def go_back_in_effect(device: Device, number: int | None, *, left: int | None, n
         name: what is left, for the report.
 
     Raises:
-        NotYetInEffectError: a restart was asked for.
+        NotYetInEffectError: a restart was asked for, or the settings lost a component.
         FailedError: the device did not take it back; the next attempt tries again.
     """
     back = left is not None and number is not None and number < left
@@ -115,12 +137,58 @@ def go_back_in_effect(device: Device, number: int | None, *, left: int | None, n
         number, known=in_effect(device.journal), back=back
     ):
         return
+    wait_for_settings(device, number, name=name)
     device.journal.set_counters(components_unconfirmed=str(number))
     try:
         _take_effect(device, number, back=back, name=name)
     except FailedError:
         count_try(device.journal, number)
         raise
+
+
+def wait_for_settings(device: Device, number: int, *, name: str) -> None:
+    """Hold a way back over a component in effect that the settings do not name any more.
+
+    Trying mends nothing, so it is told and not counted; the application is in safe mode, or goes
+    on with what it had, until the settings are back.
+
+    Args:
+        device: the device.
+        number: the generation that would be gone back to.
+        name: what is left, for the report.
+
+    Raises:
+        LostSettingsError: there is one.
+    """
+    journal = device.journal
+    known = in_effect(journal)
+    lost = device.installer.lost_to_settings(number, known=known, back=True)
+    # What is not in effect is no way back, and holds nothing.
+    lost = tuple(part for part in lost if part in known)
+    if not lost:
+        journal.clear_problem(_SETTINGS)
+        return
+    tables = ", ".join(f"[components.{part}]" for part in lost)
+    error = LostSettingsError(
+        "What is in effect cannot be left: the settings do not name its installer any more.",
+        reason=Reason.STATE_COMPONENT,
+        where=f"agent.toml: {tables}",
+        found="no installer in agent.toml",
+        expected="the installer that brought it into effect",
+        remedy=f"Put {tables} back into agent.toml; it goes on by itself then.",
+    )
+    if journal.note_problem(topic=_SETTINGS, what=tables, text=error.for_people()):
+        journal.record(
+            Entry(
+                kind=EventKind.UPDATE_WAITING,
+                subject=name,
+                attempt=device.attempt,
+                result="waiting",
+                reasons=(Reason.STATE_COMPONENT,),
+                detail={**error.as_dict()},
+            )
+        )
+    raise error
 
 
 def _take_effect(device: Device, number: int, *, back: bool, name: str) -> None:

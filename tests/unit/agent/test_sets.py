@@ -21,8 +21,9 @@ from primum_agent.fail_points import FailPoint
 from primum_agent.lifecycle import State
 from primum_agent.settings import read_settings
 from primum_agent.transitions import Unproven, tried_again_later
+from primum_agent.way_back import MOST_TRIES
 from primum_verifier.core.document import sha256_hex
-from primum_verifier.core.errors import FailedError, UsageError
+from primum_verifier.core.errors import FailedError, UsageError, WaitingError
 
 Attempt = Callable[..., int]
 
@@ -510,3 +511,91 @@ def test_the_settings_of_the_documentation_are_read(in_the_field: Any) -> None:
         "agent": "tree",
         "os": "rauc",
     }
+
+
+def without_settings_of(field: Any, name: str) -> None:
+    """Somebody takes a component out of agent.toml."""
+    tables = field.more_settings.split("[components.")
+    kept = [part for part in tables if not part.startswith(f"{name}]")]
+    text = field.settings().replace(field.more_settings, "[components.".join(kept))
+    field.write("agent.toml", text.encode())
+
+
+def waits(attempt_now: Attempt, reason: str = "poll") -> bool:
+    """Whether an attempt ends waiting, as an error or as a code."""
+    try:
+        return attempt_now(reason) == 5
+    except WaitingError:
+        return True
+
+
+def test_a_way_back_over_a_component_that_the_settings_lost_is_held_and_told_and_not_tried(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    """Trying mends nothing: it ends at once, says what to do, and goes on once that is done."""
+    for counter, version in enumerate(("1.0.0", "1.1.0"), start=1):
+        release(in_the_field, version, counter, pump=f"p{counter}")
+        activated(in_the_field, attempt_now)
+    assert attempt_now() == 0
+    without_settings_of(in_the_field, "pump")
+    in_the_field.withdraw("1.1.0")
+    hooks.forget()
+    for reason in ("poll", "resume", *["poll"] * MOST_TRIES):
+        assert waits(attempt_now, reason)
+    assert in_the_field.journal().state().lifecycle is State.ROLLING_BACK
+    assert in_the_field.standing()["mode"] == "safe", "what was taken away is not used meanwhile"
+    assert hooks.steps() == []
+    kinds = in_the_field.kinds()
+    assert (kinds.count("update.waiting"), kinds.count("attempt.failed")) == (1, 0)
+    told = in_the_field.event("update.waiting")["data"]
+    assert told["reasons"] == ["state.component"]
+    assert "Put [components.pump] back into agent.toml" in told["detail"]["remedy"]
+    doctor = in_the_field.agent("doctor", "--provisioning", in_the_field.provisioning).stdout
+    assert "Put [components.pump] back" in doctor
+    assert json.loads(in_the_field.counter("last-poll"))["text"] == "waiting: state.component"
+    assert in_the_field.counter("components-back") == "", "nothing of the bound was used up"
+    in_the_field.write("agent.toml", in_the_field.settings().encode())
+    assert attempt_now("resume") == 0
+    state = in_the_field.journal().state()
+    assert (state.lifecycle, state.in_use.version) == (State.IDLE, "1.0.0")
+    assert hooks.steps() == [("pump", "take-effect", 1)]
+    assert in_the_field.opened().version == "1.0.0"
+    doctor = in_the_field.agent("doctor", "--provisioning", in_the_field.provisioning).stdout
+    assert "Put [components.pump] back" not in doctor
+
+
+def test_a_component_that_is_not_in_effect_and_not_in_the_settings_holds_nothing(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    """It was left, and then taken out of agent.toml: what needs it is no way back, and no more."""
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2)
+    activated(in_the_field, attempt_now)
+    without_settings_of(in_the_field, "pump")
+    in_the_field.withdraw("1.1.0")
+    hooks.forget()
+    attempt_now()
+    state = in_the_field.journal().state()
+    assert (state.lifecycle, state.active) == (State.IDLE, None)
+    tried = in_the_field.event("safe-mode.entered")["data"]["detail"]["tried"]
+    assert tried == {"pvc-classifier 1.0.0": "pump 1.0.0: no installer in agent.toml"}
+    assert hooks.steps() == []
+
+
+def test_a_component_that_the_settings_lost_on_the_way_forward_is_no_fault_of_the_release(
+    in_the_field: Any, hooks: Hooks, attempt_now: Attempt
+) -> None:
+    release(in_the_field, "1.0.0", 1, pump="p1")
+    activated(in_the_field, attempt_now)
+    release(in_the_field, "1.1.0", 2, pump="p1", screen="s2", max_attempts=1)
+    cut_at(in_the_field, FailPoint.ACTIVATING_AFTER_SWITCH)
+    without_settings_of(in_the_field, "screen")
+    hooks.forget()
+    assert attempt_now("resume") == 0
+    state = in_the_field.journal().state()
+    assert (state.lifecycle, state.in_use.version) == (State.IDLE, "1.0.0")
+    assert (state.setbacks, state.faults) == ({}, {})
+    failed = in_the_field.event("update.failed")["data"]
+    assert failed["detail"]["remedy"] == "Put the component back into agent.toml."
+    assert in_the_field.opened().version == "1.0.0"
