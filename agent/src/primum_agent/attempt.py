@@ -15,6 +15,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from primum_agent.candidate import CandidateWork
@@ -43,6 +44,7 @@ from primum_agent.medium import settings_for
 from primum_agent.pending_restart import look_meanwhile
 from primum_agent.rehashing import rehash
 from primum_agent.remembered import forgive_by_plan, keep_last_poll
+from primum_agent.restart_gates import why_no_restart
 from primum_agent.review import review
 from primum_agent.self_testing import test_again
 from primum_agent.settings import Settings, read_settings
@@ -317,6 +319,7 @@ def run_attempt(
                 ports=ports,
                 from_medium=from_medium,
             )
+            device.installer.hold_restarts(partial(why_no_restart, device))
             note_trust_map(journal, device.trust_map)
             code = attempt(device, reason=reason, work=work)
             if work is None:

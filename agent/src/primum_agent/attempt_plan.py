@@ -20,7 +20,7 @@ from primum_agent.journal_port import JournalPort
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import RESUME, Resume, State
 from primum_agent.settings import Settings
-from primum_agent.timing import backed_off, jittered
+from primum_agent.timing import LONGEST_BACK_OFF, backed_off, jittered
 from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, EXIT_WAITING
 
 LOG = logging.getLogger("primum.supervisor")
@@ -49,6 +49,7 @@ class AttemptPlan:
         due: when the next one is started, on the supervisor's clock.
         failures: polls that failed in a row.
         cuts: attempts in a row that were cut or left something in the middle.
+        waits_within: whether the last attempt left an update waiting in the middle, for a restart.
         busy: attempts in a row that another attempt held up.
         polls: polls that ended.
         ended: when the last attempt ended.
@@ -64,6 +65,7 @@ class AttemptPlan:
     due: float = 0.0
     failures: int = 0
     cuts: int = 0
+    waits_within: bool = False
     busy: int = 0
     polls: int = 0
     ended: float = 0.0
@@ -163,12 +165,22 @@ class AttemptPlan:
             self.polls += 1
         if code < 0 or code > _LAST_CODE:
             _note_crash(journal, code)
+        self.waits_within = False
         left_in_the_middle = RESUME.get(journal.state().lifecycle) in _MIDDLE
         if code < 0 or left_in_the_middle:
             self.cuts += 1
-            delay = backed_off(RETRY_SECONDS, failures=self.cuts - 1, jitter=0.2, draw=self.draw())
+            self.waits_within = code == EXIT_WAITING
+            # While it waits for a restart, withdrawals are heard no later than at any other time.
+            longest = self.settings.timing.poll_seconds if self.waits_within else LONGEST_BACK_OFF
+            delay = backed_off(
+                RETRY_SECONDS,
+                failures=self.cuts - 1,
+                jitter=0.2,
+                draw=self.draw(),
+                longest=longest,
+            )
             # Where a restart was asked for, a withdrawal has to be heard meanwhile.
-            self.due, self._reason = now + delay, "poll" if code == EXIT_WAITING else "resume"
+            self.due, self._reason = now + delay, "poll" if self.waits_within else "resume"
             return
         self.cuts = 0
         if child.reason == "resume":

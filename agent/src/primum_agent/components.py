@@ -7,7 +7,7 @@ back, in the reverse of it.  What two generations have alike is not touched.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +19,19 @@ from primum_verifier.core.component import Component, ItemKind
 from primum_verifier.core.errors import FailedError, WaitingError
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.reasons import Reason
+
+
+@dataclass(frozen=True)
+class RestartHold:
+    """Why the device must not be restarted now.
+
+    Attributes:
+        reason: the reason code.
+        found: what was found, for people.
+    """
+
+    reason: Reason
+    found: str
 
 
 class ComponentFailedError(FailedError):
@@ -125,6 +138,18 @@ class SeesStarts(Protocol):
 
         Raises:
             FailedError: it could not be told.
+        """
+
+
+@runtime_checkable
+class RestartsDevice(Protocol):
+    """What an installer may be besides: one that restarts the device."""
+
+    def hold_restarts(self, why: Callable[[], RestartHold | None]) -> None:
+        """Ask this right before each restart; until it was given, nothing is restarted.
+
+        Args:
+            why: what holds it now; None where nothing does.
         """
 
 

@@ -12,11 +12,18 @@ more is no way back, and is left out when one is looked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from primum_agent.clock import Clock
-from primum_agent.components import ComponentFailedError, NotYetInEffectError, Part, failed
+from primum_agent.components import (
+    ComponentFailedError,
+    NotYetInEffectError,
+    Part,
+    RestartHold,
+    failed,
+)
 from primum_agent.image_slots import Asked, Held, read_note, write_note
 from primum_agent.layout import Layout
 from primum_agent.programs import run_program
@@ -46,6 +53,11 @@ class ImageInstaller:
         self._layout = layout
         self._clock = clock
         self._reboot = reboot
+        self._why: Callable[[], RestartHold | None] = _nobody_was_asked
+
+    def hold_restarts(self, why: Callable[[], RestartHold | None]) -> None:
+        """See :class:`~primum_agent.components.RestartsDevice`."""
+        self._why = why
 
     def ask(self, part: Part) -> None:  # noqa: ARG002 - it is about the device alone
         """See :class:`~primum_agent.components.ComponentInstaller`.
@@ -183,6 +195,15 @@ class ImageInstaller:
             return
         now = self._clock.powered_seconds()
         if asked is None or now - asked.at >= ASKS_AGAIN_SECONDS:
+            if (hold := self._why()) is not None:
+                raise NotYetInEffectError(
+                    "The device must not be restarted now.",
+                    reason=hold.reason,
+                    where=part.name,
+                    found=hold.found,
+                    expected="nothing that holds a restart",
+                    remedy="Nothing has to be done: the restart is asked for once it may be.",
+                )
             # Noted first: it may end before the program does.
             write_note(self._layout, replace(note, asked=Asked(slot.name, boot, now)))
             run_program(list(self._reboot), seconds=ASK_SECONDS, may_fail=frozenset())
@@ -194,6 +215,10 @@ class ImageInstaller:
             expected=f"started from {slot.name}",
             remedy=f"A restart was asked for ({self._reboot[0]}); if none comes, restart it.",
         )
+
+
+def _nobody_was_asked() -> RestartHold:
+    return RestartHold(Reason.SAFETY_IN_USE, "nobody was asked whether a patient is being served")
 
 
 def _image(part: Part) -> str:

@@ -6,7 +6,7 @@ component behind the installer that the device has for it.  One link names the g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,8 @@ from primum_agent.components import (
     ComponentInstaller,
     LosesWays,
     Part,
+    RestartHold,
+    RestartsDevice,
     SeesStarts,
     acts_between,
     parts_of,
@@ -116,6 +118,9 @@ class Installer(Protocol):
 
     def lost_to_settings(self, number: int | None, *, known: Known, back: bool) -> tuple[str, ...]:
         """The components that would be touched and that the settings do not name; see `acts`."""
+
+    def hold_restarts(self, why: Callable[[], RestartHold | None]) -> None:
+        """What is asked right before the device is restarted for a component."""
 
     def confirm(self, number: int) -> None:
         """A generation proved health: its components need not go back by themselves."""
@@ -230,6 +235,13 @@ class SetInstaller:
         """See :class:`Installer`."""
         touched = [part.id for _, part in self.acts(number, known=known, back=back)]
         return tuple(name for name in touched if name not in self._components)
+
+    def hold_restarts(self, why: Callable[[], RestartHold | None]) -> None:
+        """See :class:`Installer`."""
+        for installer in self._components.values():
+            known: object = installer
+            if isinstance(known, RestartsDevice):
+                known.hold_restarts(why)
 
     def confirm(self, number: int) -> None:
         """See :class:`Installer`."""
@@ -375,6 +387,9 @@ class FakeInstaller:
     ) -> tuple[str, ...]:
         """See :class:`Installer`."""
         return ()
+
+    def hold_restarts(self, why: Callable[[], RestartHold | None]) -> None:
+        """See :class:`Installer`; it restarts nothing."""
 
     def confirm(self, number: int) -> None:
         """See :class:`Installer`."""

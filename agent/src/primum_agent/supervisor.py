@@ -454,9 +454,14 @@ class Supervisor:
         waits = self.journal is not None and self.journal.state().lifecycle is State.WAITING
         if waits and not self._episodes():
             self._plan.poll(self.monotonic())
-        elif self.journal is not None and is_unconfirmed(self.journal):
+        elif self.journal is not None and (is_unconfirmed(self.journal) or self._waits_within()):
             self._plan.resume(self.monotonic())
         self.wake()
+
+    def _waits_within(self) -> bool:
+        """Whether an update waits in the middle, for a restart that an episode may have held."""
+        waits = self._plan.waits_within and self._plan.child is None
+        return waits and not self._episodes()
 
     def _tell_stop(self, journal: Journal) -> None:
         """The use of every release was stopped: the application is told before anything else."""

@@ -200,7 +200,7 @@ def _take_effect(device: Device, number: int, *, back: bool, name: str) -> None:
             (note_left if act is Act.LEAVE else note_in_effect)(journal, part)
     except NotYetInEffectError as error:
         if journal.note_problem(
-            topic=_RESTART, what=f"{number}: {error.where}", text=error.for_people()
+            topic=_RESTART, what=f"{number}: {error.where}: {error.reason}", text=error.for_people()
         ):
             journal.record(
                 Entry(
@@ -208,7 +208,7 @@ def _take_effect(device: Device, number: int, *, back: bool, name: str) -> None:
                     subject=name,
                     attempt=device.attempt,
                     result="waiting",
-                    reasons=(Reason.STATE_RESTART,),
+                    reasons=(error.reason,),
                     detail={**error.as_dict()},
                 )
             )

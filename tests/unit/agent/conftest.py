@@ -54,6 +54,7 @@ def attempt_now(in_the_field: Field, monkeypatch: pytest.MonkeyPatch) -> Callabl
     """
     monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: ClinicalUse.IDLE)
     monkeypatch.setattr("primum_agent.taking_effect.is_idle", lambda *_: True)
+    monkeypatch.setattr("primum_agent.restart_gates.clinical_use", lambda _: ClinicalUse.IDLE)
     layout = in_the_field.layout
     for folder in (layout.run, layout.scratch):
         folder.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,8 @@ LOADER = """\
 cd {folder}/boot || exit 1
 case $1 in
 get-primary) cat primary;;
-set-primary) echo "$2" > primary; echo good > "state.$2";;
+set-primary) echo "$2" > primary; echo good > "state.$2"
+    test ! -x {folder}/at-mark || {folder}/at-mark;;
 get-state) cat "state.$2";;
 set-state) echo "$3" > "state.$2"; echo "$2 $3" >> states;;
 get-current) cat current;;
@@ -239,6 +240,13 @@ class RaucDevice:
         self._name_boot()
         self.start_service()
         return NAMES[wanted]
+
+    def at_mark(self, script: str) -> None:
+        """What happens right after a slot is marked as the next one to start; empty for nothing."""
+        path = self.folder / "at-mark"
+        path.unlink(missing_ok=True)
+        if script:
+            self._script("at-mark", f"#!/bin/sh\n{script}\n")
 
     def install_by_hand(self, content: bytes) -> None:
         """Somebody else installs a bundle, past the agent."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 from tests.unit.agent.rauc_device import RaucDevice
 from tests.unit.agent.sets import Set
 
+from primum_agent.install_image import _nobody_was_asked
 from primum_agent.lifecycle import State
 from primum_agent.rauc import Rauc
 from primum_agent.way_back import MOST_TRIES
 from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.errors import FailedError, WaitingError
+from primum_verifier.core.reasons import Reason
 
 Attempt = Callable[..., int]
 
@@ -32,10 +35,11 @@ sys.exit(int(answer.read_text()) if answer.is_file() else 0)
 ATTEMPT = """\
 import pathlib, sys
 import primum_agent.attempt, primum_agent.candidate, primum_agent.clock
-import primum_agent.taking_effect
+import primum_agent.restart_gates, primum_agent.taking_effect
 from primum_verifier.core.question import ClinicalUse
 primum_agent.candidate.clinical_use = lambda _: ClinicalUse.IDLE
 primum_agent.taking_effect.is_idle = lambda *_: True
+primum_agent.restart_gates.clinical_use = lambda _: ClinicalUse.IDLE
 primum_agent.clock._BOOT_ID = pathlib.Path(sys.argv.pop(1))
 sys.exit(primum_agent.attempt.main())
 """
@@ -191,6 +195,96 @@ def test_health_that_is_not_proven_starts_the_image_before_again(
     assert state(in_the_field) == (State.IDLE, first)
     assert board.booted == "B"
     assert in_the_field.event("update.rolled-back")["data"]["reasons"][0] == "state.health"
+
+
+IN_USE = '[gates.clinical_use]\nfile = "USE"\n'
+NEVER_NOW = '[gates.window]\nzone = "UTC"\nspans = ["{at:%H:%M}-{to:%H:%M}"]\n'
+
+
+def with_gates(field: Any, text: str) -> Path:
+    """The integrator's gates; the file that says whether a patient is being served: nobody is."""
+    use: Path = field.folder / "use"
+    use.write_text("idle\n")
+    at = datetime.now(UTC) + timedelta(hours=10)
+    text = text.replace("USE", str(use)).format(at=at, to=at + timedelta(minutes=30))
+    field.write("agent.toml", (field.settings() + text).encode())
+    return use
+
+
+def test_no_restart_under_a_patient_who_came_between_the_mark_and_the_restart(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    """Writing an image takes minutes: the last look is right before the restart is asked for."""
+    use = with_gates(in_the_field, IN_USE)
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    board.at_mark(f"echo in-use > {use}")
+    assert tried(attempt_now) == 5
+    assert board.calls == ["install", "status mark-active rootfs.1"]
+    assert (board.reboots, state(in_the_field)[0]) == (0, State.ACTIVATING)
+    assert tried(attempt_now) == 5
+    assert board.reboots == 0
+    waiting = in_the_field.event("update.waiting")["data"]
+    assert waiting["reasons"] == ["safety.in-use"]
+    assert in_the_field.kinds().count("update.waiting") == 1, "told once"
+    assert json.loads(in_the_field.counter("last-poll"))["text"] == "waiting: safety.in-use"
+    # The patient is gone, but the night is over: another gate has closed since.
+    with_gates(in_the_field, IN_USE + NEVER_NOW)
+    assert tried(attempt_now) == 5
+    assert board.reboots == 0
+    assert in_the_field.event("update.waiting")["data"]["reasons"] == ["safety.window"]
+    with_gates(in_the_field, IN_USE)
+    assert tried(attempt_now) == 5
+    assert board.reboots == 1
+    assert in_the_field.event("update.waiting")["data"]["reasons"] == ["state.restart"]
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field)[0] is State.PROVISIONAL
+
+
+def test_nobody_is_asked_again_for_a_restart_while_a_patient_is_served(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = with_gates(in_the_field, IN_USE)
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    assert tried(attempt_now) == 5
+    assert board.reboots == 1
+    monkeypatch.setattr("primum_agent.install_image.ASKS_AGAIN_SECONDS", 0.0)
+    use.write_text("in-use\n")
+    assert tried(attempt_now) == 5
+    assert board.reboots == 1
+    use.write_text("idle\n")
+    assert tried(attempt_now) == 5
+    assert board.reboots == 2
+
+
+def test_a_way_back_waits_for_the_patient_and_for_no_window(
+    in_the_field: Any, board: RaucDevice, attempt_now: Attempt
+) -> None:
+    release(in_the_field, board, "1.0.0", 1, b"system one")
+    first = brought_in(in_the_field, board, attempt_now)
+    release(in_the_field, board, "1.1.0", 2, b"system two", max_attempts=1)
+    assert tried(attempt_now) == 5
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    use = with_gates(in_the_field, IN_USE + NEVER_NOW)
+    use.write_text("in-use\n")
+    board.forget()
+    assert tried(attempt_now, "resume") == 0
+    assert tried(attempt_now, "resume") == 5, "restarts without proven health are over"
+    assert board.calls == ["status mark-active rootfs.1"]
+    assert board.reboots == 0
+    assert in_the_field.standing()["mode"] == "safe", "it is taken away all the same"
+    use.write_text("idle\n")
+    assert tried(attempt_now) == 5
+    assert board.reboots == 1
+    board.restart()
+    assert tried(attempt_now, "resume") == 0
+    assert state(in_the_field) == (State.IDLE, first)
+
+
+def test_an_installer_that_nobody_told_whom_to_ask_restarts_nothing() -> None:
+    hold = _nobody_was_asked()
+    assert hold.reason is Reason.SAFETY_IN_USE
 
 
 def test_a_set_of_which_another_part_fails_leaves_the_boot_loader_as_it_was(
