@@ -10,8 +10,12 @@ import pytest
 from primum_agent import children
 from primum_agent.attempt_plan import RETRY_SECONDS, AttemptPlan
 from primum_agent.children import Child, Task
+from primum_agent.clock import SystemClock
+from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
+from primum_agent.lifecycle import Stimulus
 from primum_agent.settings import read_settings
+from primum_agent.supervisor import Supervisor
 
 
 @pytest.fixture
@@ -126,3 +130,54 @@ def test_an_attempt_that_hangs_is_ended(
     assert process.poll() is None
     plan.look_after(journal, plan.child.deadline)
     assert process.poll() == -15
+
+
+def in_the_middle(journal: Journal) -> None:
+    """An activation that waits for a restart."""
+    for kind, stimulus in (
+        (EventKind.UPDATE_FOUND, Stimulus.FOUND),
+        (EventKind.UPDATE_DOWNLOADING, Stimulus.ACCEPTED),
+        (EventKind.UPDATE_DOWNLOADED, Stimulus.STORED),
+        (EventKind.SELFTEST_STARTED, Stimulus.TESTABLE),
+        (EventKind.SELFTEST_PASSED, Stimulus.PROVEN),
+        (EventKind.UPDATE_ACTIVATING, Stimulus.CLEARED),
+    ):
+        journal.record(Entry(kind=kind, stimulus=stimulus))
+
+
+def test_a_wait_for_a_restart_hears_a_withdrawal_no_later_than_any_other_device(
+    plan: AttemptPlan, journal: Journal, ends_with: Any
+) -> None:
+    """Its pauses double, to the poll period; one that fails backs off further."""
+    in_the_middle(journal)
+    plan.poll(0.0)
+    period = plan.settings.timing.poll_seconds
+    waits = [ends_with(5) for _ in range(16)]
+    assert {reason for reason, _ in waits} == {"poll"}
+    assert plan.waits_within
+    assert waits[0][1] < waits[1][1] < period * 1.2
+    assert max(wait for _, wait in waits) <= period * 1.2
+    assert max(ends_with(3)[1] for _ in range(3)) > period * 1.2
+    assert not plan.waits_within
+
+
+def test_the_end_of_an_episode_lets_a_restart_that_it_held_be_asked_for_at_once(
+    in_the_field: Any, journal: Journal
+) -> None:
+    supervisor = Supervisor(
+        settings=read_settings(in_the_field.provisioning),
+        layout=in_the_field.layout,
+        clock=SystemClock(),
+        reporter=None,
+    )
+    in_the_middle(journal)
+    supervisor.journal = journal
+    supervisor.monotonic = lambda: 7.0
+    plan = supervisor._plan
+    plan.due = 3600.0
+    supervisor.look_again()
+    assert plan.due == 3600.0, "nothing waits for it"
+    plan.waits_within = True
+    supervisor.look_again()
+    assert (plan.due, plan._reason) == (7.0, "resume")
+    supervisor.selector.close()
