@@ -86,6 +86,19 @@ def candidates() -> Iterator[Path]:
     yield UNPACKED / "root"
 
 
+def find() -> Path | None:
+    """The first that starts; None where there is none.
+
+    Raises:
+        broker.SetupError: the one named by ``PRIMUM_RAUC`` does not, and no other is wanted.
+    """
+    found = next((folder for folder in candidates() if starts(folder)), None)
+    named = os.environ.get("PRIMUM_RAUC")
+    if named and found is None:
+        raise broker.SetupError(f"PRIMUM_RAUC={named} holds no RAUC that starts")
+    return found
+
+
 def unpack() -> Path:
     """Unpacks the distribution's packages below ``.cache/rauc``, whole or not at all.
 
@@ -118,7 +131,7 @@ def main() -> int:
     argparse.ArgumentParser(description=__doc__.split("\n")[0], prog="rauc.py").parse_args()
     try:
         with broker.only_one():
-            known = next((folder for folder in candidates() if starts(folder)), None)
+            known = find()
             if known is None and not all(shutil.which(tool) for tool in TOOLS):
                 say(f"none here, so the tests on it are skipped; {HOW_TO_INSTALL}")
                 return 0

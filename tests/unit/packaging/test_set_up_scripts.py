@@ -2,8 +2,10 @@
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -148,3 +150,99 @@ def test_named_program_that_speaks_no_mqtt5_is_refused(
     assert finished.stdout == ""
     assert complaint in finished.stderr
     assert "PRIMUM_MOSQUITTO" in finished.stderr
+
+
+def a_program(path: Path, body: str = "exit 0") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def look_for_rauc(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the script in a checkout of its own, in which nothing was unpacked before.
+
+    It finds the programs that a test laid there and no others: no apt, so that nothing is fetched.
+    """
+    scripts = tmp_path / "checkout" / "packaging" / "bootstrap"
+    scripts.mkdir(parents=True)
+    for name in ("rauc.py", "broker.py"):
+        shutil.copy(CHECKOUT / "packaging" / "bootstrap" / name, scripts)
+
+    def look(**variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-I", scripts / "rauc.py"],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={"PATH": str(tmp_path / "nothing-here"), **variables},
+        )
+
+    return look
+
+
+def recorded(tmp_path: Path) -> str:
+    path = tmp_path / "checkout" / ".cache" / "rauc" / "path"
+    return path.read_text().strip() if path.is_file() else ""
+
+
+def test_a_rauc_that_is_named_is_taken_and_written_down(
+    look_for_rauc: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    named = tmp_path / "named"
+    for program in ("rauc", "mksquashfs", "dbus-daemon"):
+        a_program(named / "usr/bin" / program)
+    done = look_for_rauc(PRIMUM_RAUC=str(named))
+    assert done.returncode == 0, done.stderr
+    assert recorded(tmp_path) == str(named)
+
+
+@pytest.mark.parametrize(
+    ("missing", "how"),
+    [
+        ("rauc", "is not there"),
+        ("mksquashfs", "is not there"),
+        ("dbus-daemon", "is not there"),
+        ("rauc", "does not start"),
+        ("mksquashfs", "does not start"),
+    ],
+)
+def test_a_named_rauc_that_does_not_start_is_refused_and_none_is_fetched_instead(
+    look_for_rauc: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    missing: str,
+    how: str,
+) -> None:
+    named = tmp_path / "named"
+    for program in {"rauc", "mksquashfs", "dbus-daemon"} - {missing}:
+        a_program(named / "usr/bin" / program)
+    if how == "does not start":
+        a_program(named / "usr/bin" / missing, "exit 1")
+    done = look_for_rauc(PRIMUM_RAUC=str(named))
+    assert done.returncode == 3
+    assert f"PRIMUM_RAUC={named} holds no RAUC that starts" in done.stderr
+    assert "make rauc PRIMUM_RAUC=/folder" in done.stderr, "the remedy"
+    assert recorded(tmp_path) == ""
+
+
+def test_without_rauc_and_without_apt_the_set_up_goes_on_and_says_what_is_left_out(
+    look_for_rauc: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = look_for_rauc()
+    assert done.returncode == 0, done.stderr
+    assert "the tests on it are skipped" in done.stderr
+    assert recorded(tmp_path) == ""
+
+
+def test_a_rauc_whose_packages_cannot_be_had_leaves_nothing_behind(
+    look_for_rauc: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """The tools are there, and the archive is not."""
+    for tool in ("apt-get", "apt-config", "dpkg-deb"):
+        a_program(tmp_path / "tools" / tool, "echo no route to host >&2; exit 100")
+    done = look_for_rauc(PATH=str(tmp_path / "tools"))
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert "install rauc, squashfs-tools, dbus-daemon" in done.stderr
+    assert recorded(tmp_path) == ""
+    assert list((tmp_path / "checkout" / ".cache").glob("rauc*")) == []
