@@ -230,3 +230,41 @@ def test_what_has_no_fault_has_one_place_for_everything(
             case InstallerKind.HOOK:
                 assert not of_installers & set(found)
                 assert ItemKind.MODEL not in found
+
+
+def a_hook(name: str, *items: str) -> Component:
+    return Component(id=name, version="1.0.0", installer=InstallerKind.HOOK, items=items)
+
+
+@pytest.mark.parametrize(
+    ("components", "kinds", "paths", "told"),
+    [
+        ((a_hook("pump", "bin"),), {"bin": ItemKind.DRIVER}, frozenset(), ""),
+        (
+            (a_hook("pump", "bin"),),
+            {"bin": ItemKind.DRIVER},
+            frozenset({"manifest.json"}),
+            "components, files, or what a device keeps beside them share a name",
+        ),
+        (
+            (a_hook("pump", "bin"), a_hook("other", "bin")),
+            {"bin": ItemKind.DRIVER},
+            frozenset(),
+            "an item is claimed twice",
+        ),
+        (
+            (a_hook("pump", "bin"),),
+            {"bin": ItemKind.DRIVER, "list": ItemKind.TREE_LIST},
+            frozenset(),
+            "a tree or an image that no component claims",
+        ),
+    ],
+)
+def test_what_is_wrong_with_components_is_said_in_words_and_nothing_where_all_is_claimed(
+    components: tuple[Component, ...],
+    kinds: dict[str, ItemKind],
+    paths: frozenset[str],
+    told: str,
+) -> None:
+    """Every item claimed is right too: a release may hold nothing besides its components."""
+    assert component_faults(components, kinds, paths) == told

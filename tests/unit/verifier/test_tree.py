@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -309,3 +310,16 @@ def test_what_is_accepted_can_be_written_as_plain_files_each_once(names: list[st
             target.open("xb").close()
         assert len([path for path in top.rglob("*") if path.is_file()]) == len(found.files)
         assert list(Path(folder).iterdir()) == [top]
+
+
+@pytest.mark.parametrize(
+    ("paths", "told"),
+    [
+        (("A", "a"), "two files share a path, or differ in letter case alone"),
+        (("b", "a"), "the files are not in the order of their paths"),
+        (("a", "a/b"), "a file is also a folder"),
+    ],
+)
+def test_what_is_wrong_with_a_list_is_said_in_words(paths: tuple[str, ...], told: str) -> None:
+    found = refusal(of_paths(*paths))
+    assert re.search(rf"(^|[^A-Za-z]){re.escape(told)}([^A-Za-z]|$)", found), found
