@@ -8,7 +8,6 @@ on one machine; the reference outputs may differ in the last bits from one proce
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +17,11 @@ from numpy.typing import NDArray
 from primum_device_sim.demo.features import beat_inputs
 from primum_device_sim.demo.inference import run_model
 from primum_device_sim.demo.models import load_model
-from primum_device_sim.demo.npz import npz_bytes
 from primum_device_sim.demo.strip import BeatLabel, Certainty, load_strip, load_strip_labels
+from primum_repo_tools.fixture_file import fixture_bytes
+from primum_repo_tools.given_cases import plain_bytes
+from primum_verifier.proof.element_types import ElementType
+from primum_verifier.proof.fixtures import FixtureArray, Fixtures
 
 BEATS_PER_LABEL: Final = 24
 # Past an electrode artefact the intervals span beats that nobody could see: no fixtures there.
@@ -61,7 +63,7 @@ def fixtures_of(version: str) -> bytes:
 
 
 def build_fixtures(reference_model: bytes, *, threshold: float) -> bytes:
-    """The fixtures as the bytes of an ``.npz``, in the layout that the self-test bench reads.
+    """The fixtures as the bytes of an ``.npz``, written as ``primum-repo fixtures`` writes them.
 
     Args:
         reference_model: the ONNX bytes of the intended model; its answers are the reference.
@@ -71,18 +73,22 @@ def build_fixtures(reference_model: bytes, *, threshold: float) -> bytes:
     ecg_mv = np.stack([case.ecg_mv for case in cases])
     rr_s = np.stack([case.rr_s for case in cases])
     reference = run_model(reference_model, ecg_mv, rr_s)
-    return npz_bytes(
-        {
-            "input.ecg_mv": ecg_mv,
-            "input.rr_s": rr_s,
-            "reference.pvc_probability": reference,
-            "case": np.array([case.name for case in cases]),
-            "cohort": np.array([case.cohort for case in cases]),
-            "label": np.array([case.label for case in cases], dtype=np.int8),
-            "expected_decision": decisions(reference[:, 0], threshold),
-        },
-        compression=zipfile.ZIP_STORED,
+    return fixture_bytes(
+        Fixtures(
+            cases=tuple(case.name for case in cases),
+            cohorts=tuple(case.cohort for case in cases),
+            labels=tuple(case.label for case in cases),
+            expected_decisions=tuple(decisions(reference[:, 0], threshold).tolist()),
+            references={"pvc_probability": _array("pvc_probability", reference)},
+            inputs=(_array("ecg_mv", ecg_mv), _array("rr_s", rr_s)),
+            baselines={},
+        )
     )
+
+
+def _array(name: str, rows: Samples) -> FixtureArray:
+    dtype = ElementType.FLOAT32
+    return FixtureArray(name, dtype, rows.shape, plain_bytes(rows, dtype))
 
 
 def decisions(probability: Samples, threshold: float) -> NDArray[np.int8]:

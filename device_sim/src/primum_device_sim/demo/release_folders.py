@@ -76,8 +76,10 @@ def _write_version(folder: Path, recipe: Recipe) -> Path:
     write_file(home / "model.onnx", model.onnx)
     write_file(home / "fixtures.npz", fixtures_of(recipe.version))
     write_file(home / "locked.npz", _locked(recipe.version).read_bytes())
-    baselines = ""
+    baselines = comparison = ""
     if recipe.previous is not None:
+        # What they decide, `primum-repo fixtures decide` adds to the fixtures before a build.
+        comparison = 'noWorseThan = ["active", "original"]\n'
         baselines = f'previous = "{recipe.previous}"\noriginal = "{_ORIGINAL}"\n'
     text = Template(_template("release.toml").read_text("utf-8")).substitute(
         version=recipe.version,
@@ -88,6 +90,7 @@ def _write_version(folder: Path, recipe: Recipe) -> Path:
         summary=f"PVC classifier {recipe.version} (demonstration)",
         threshold=model.card.threshold,
         baselines=baselines,
+        comparison=comparison,
     )
     write_file(home / "release.toml", text.encode())
     return home

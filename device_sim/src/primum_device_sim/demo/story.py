@@ -100,7 +100,14 @@ class Story:
     def _repo(self, *words: str, expect: int = 0, quiet: bool = True) -> str:
         return self._stage.run("primum-repo", *words, expect=expect, quiet=quiet).output
 
-    def _build(self, version: str) -> None:
+    def _build(self, version: str, *earlier: str) -> None:
+        if earlier:
+            fixtures, plan = f"model/{version}/fixtures.npz", f"model/{version}/release.toml"
+            self._repo(
+                *("fixtures", "decide", fixtures, "--workbench", "engineering"),
+                *(word for one in earlier for word in ("--release", f"{COMPONENT}/{one}")),
+                *("--self-test", plan, "--output", fixtures),
+            )
         self._repo("release", "build", "engineering", f"model/{version}/release.toml")
 
     def _compare(self, version: str, last: str, *, expect: int = 0) -> str:
@@ -261,7 +268,7 @@ class Story:
         return f"{len(beats)} beats so far, {len(marked)} marked premature; each output is stamped"
 
     def _better_release(self) -> str:
-        self._build("1.1.0")
+        self._build("1.1.0", "1.0.0")
         self._compare("1.1.0", "1.0.0")
         self._sign_and_publish("1.1.0")
         self._make_eligible("1.1.0")
@@ -270,14 +277,14 @@ class Story:
         self._wait_for_outputs(FIRST, "beat", version="1.1.0")
         self._explain(FIRST, "1.1.0", "before it was activated")
         self._stage.say("A sibling, 1.1.1, gains AUC. Is it better?")
-        self._build("1.1.1")
+        self._build("1.1.1", "1.1.0", "1.0.0")
         told = self._compare("1.1.1", "1.1.0", expect=1)
         if "sensitivity" not in told:
             raise _otherwise("a refusal that does not name sensitivity", "the endpoint by name")
         return "1.1.0 serves; 1.1.1 is refused by the comparison: it loses sensitivity"
 
     def _not_eligible(self) -> str:
-        self._build("1.2.0")
+        self._build("1.2.0", "1.1.0", "1.0.0")
         self._compare("1.2.0", "1.1.0")
         self._sign_and_publish("1.2.0")
         self._stage.say("Clinical, quality and regulatory have said nothing yet.")
@@ -292,7 +299,7 @@ class Story:
 
     def _broken_release(self) -> str:
         stage = self._stage
-        self._build("1.3.0")
+        self._build("1.3.0", "1.1.0", "1.0.0")
         stage.say("It was validated; then its export went wrong. The comparison cannot see that.")
         self._compare("1.3.0", "1.1.0")
         self._repo("release", "sign", "engineering", COMPONENT, "1.3.0")
