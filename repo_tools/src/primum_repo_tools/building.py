@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from uuid import UUID
 
 from primum_repo_tools.baseline_decisions import check_decisions
 from primum_repo_tools.component_files import LaidComponent, lay_component
@@ -22,6 +21,7 @@ from primum_repo_tools.files import (
 )
 from primum_repo_tools.progress import Progress
 from primum_repo_tools.release_plan import ReleasePlan
+from primum_repo_tools.release_specification import derived_id, specification_bytes
 from primum_repo_tools.releases import (
     MANIFEST_FILE,
     Draft,
@@ -43,8 +43,7 @@ from primum_verifier.core.manifest import (
     manifest_target,
 )
 from primum_verifier.core.reasons import Reason
-from primum_verifier.proof.fixtures import MAX_FIXTURE_BYTES, read_fixtures
-from primum_verifier.proof.selftest_spec import SelfTestSpec
+from primum_verifier.proof.fixtures import MAX_FIXTURE_BYTES
 from primum_verifier.record.monitoring import MonitoringSpecification
 
 MAX_MODEL_BYTES = 2048 * MIB
@@ -154,7 +153,7 @@ def _contents(plan: ReleasePlan, folder: Path) -> dict[ItemKind, bytes]:
     if plan.files.monitoring is not None:
         where = str(folder / plan.files.monitoring)
         _check_monitoring(plan, contents[ItemKind.MONITORING_SPECIFICATION], where=where)
-    spec = _specification(plan, folder, contents[ItemKind.SELF_TEST_FIXTURES])
+    spec = specification_bytes(plan, folder, contents[ItemKind.SELF_TEST_FIXTURES])
     contents[ItemKind.SELF_TEST_SPECIFICATION] = spec
     for kind, content in contents.items():
         if not content:
@@ -175,75 +174,6 @@ def _check_monitoring(plan: ReleasePlan, data: bytes, *, where: str) -> None:
             found=component,
             expected=plan.component,
         )
-
-
-def _specification(plan: ReleasePlan, folder: Path, fixtures: bytes) -> bytes:
-    where = str(folder / plan.files.fixtures)
-    try:
-        cases = len(read_fixtures(fixtures, where=where).cases)
-    except RefusedError as error:
-        raise UsageError(
-            "The fixtures cannot be read.", reason=Reason.USAGE, where=where, found=error.found
-        ) from error
-    if plan.files.self_test is not None:
-        path = folder / plan.files.self_test
-        data = read_input(path, what="self-test specification")
-        spec = parse_document(SelfTestSpec, data, where=str(path))
-    else:
-        content = _spec_content(plan, fixtures, cases)
-        data = canonical_json(content)
-        spec = parse_document(SelfTestSpec, data, where="[self_test]")
-    digest = sha256_hex(fixtures)
-    if (spec.fixtures.digest.sha256, spec.fixtures.cases) != (digest, cases):
-        raise UsageError(
-            "The self-test specification is about other fixtures.",
-            reason=Reason.USAGE,
-            where=where,
-            found=f"sha256 {digest}, {cases} cases",
-            expected=f"sha256 {spec.fixtures.digest.sha256}, {spec.fixtures.cases} cases",
-        )
-    performance = spec.performance
-    if performance is not None and not set(plan.hardware) <= set(performance.limits):
-        raise UsageError(
-            "The self-test states no limits for hardware that the release is for.",
-            reason=Reason.USAGE,
-            where=where,
-            found="limits for " + ", ".join(sorted(performance.limits)),
-            expected="limits for " + ", ".join(sorted(plan.hardware)),
-            remedy="No device of that kind could ever pass it: state them, or leave it out.",
-        )
-    if spec.component != plan.component:
-        raise UsageError(
-            "The self-test specification is about another component.",
-            reason=Reason.USAGE,
-            where=where,
-            found=spec.component,
-            expected=plan.component,
-        )
-    return data
-
-
-def _spec_content(plan: ReleasePlan, fixtures: bytes, cases: int) -> dict[str, object]:
-    if plan.self_test is None:
-        raise RuntimeError("the plan was checked to hold a self-test")
-    content = plan.self_test.model_dump(mode="json", by_alias=True, exclude_none=True)
-    digest = sha256_hex(fixtures)
-    content["fixtures"] = {
-        "digest": {"sha256": digest},
-        "cases": cases,
-        "origin": content.pop("origin"),
-        "licence": content.pop("licence"),
-    }
-    content |= {"schemaVersion": "0.1", "component": plan.component}
-    return {**content, "id": _derived_id(canonical_json(content))}
-
-
-def _derived_id(data: bytes) -> str:
-    """An id that is a name of its content (RFC 9562, version 8), so that a rebuild has the same."""
-    octets = bytearray(bytes.fromhex(sha256_hex(data))[:16])
-    octets[6] = octets[6] & 0x0F | 0x80
-    octets[8] = octets[8] & 0x3F | 0x80
-    return UUID(bytes=bytes(octets)).urn
 
 
 def _manifest(
@@ -305,7 +235,7 @@ def _manifest(
             earlier = open_draft(workbench, plan.component, version)
             _check_order(plan, earlier)
             content[member] = {"sha256": earlier.sha256}
-    content["id"] = _derived_id(canonical_json(content))
+    content["id"] = derived_id(canonical_json(content))
     try:
         return parse_document(ReleaseManifest, canonical_json(content), where="release.toml")
     except RefusedError as error:

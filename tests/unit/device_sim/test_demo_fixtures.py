@@ -1,12 +1,18 @@
 """The self-test's fixtures: the bench's layout, the same bytes twice, no borderline case."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from primum_device_sim.demo.fixtures import all_cases, build_fixtures, decisions, fixtures_of
 from primum_device_sim.demo.inference import run_model
 from primum_device_sim.demo.models import load_model
+from primum_device_sim.demo.release_folders import write_release_folders
 from primum_device_sim.demo.series import SERIES
+from primum_repo_tools.fixture_file import fixture_bytes
+from primum_repo_tools.release_plan import ReleasePlan
+from primum_repo_tools.settings import parse_settings
 from primum_verifier.proof.fixtures import read_fixtures
 
 VERSIONS = [version.version for version in SERIES]
@@ -84,3 +90,20 @@ def test_the_broken_release_misses_its_expectations() -> None:
     )
     assert sum(abs(one - other) > MARGIN for one, other in pairs) >= 20
     assert intended.expected_decisions != own.expected_decisions
+
+
+def test_the_file_is_written_as_all_fixtures_are() -> None:
+    """Danger: a second writer, whose files a device would have to fetch again."""
+    built = fixtures_of("1.0.0")
+    assert fixture_bytes(read_fixtures(built)) == built
+
+
+def test_every_release_but_the_first_is_held_to_those_before(tmp_path: Path) -> None:
+    """The plan asks for it; the decisions come by a command, so that no build passes without."""
+    for home in write_release_folders(tmp_path):
+        plan = parse_settings(ReleasePlan, (home / "release.toml").read_bytes(), where=home.name)
+        assert plan.self_test is not None
+        (asked,) = [test for test in plan.self_test.tests if test.level == "functional"]
+        expected = () if home.name == "1.0.0" else ("active", "original")
+        assert tuple(asked.no_worse_than) == expected
+        assert read_fixtures((home / "fixtures.npz").read_bytes()).baselines == {}
