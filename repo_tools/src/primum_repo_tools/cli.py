@@ -14,6 +14,7 @@ from primum_repo_tools.commands import (
     compare,
     device,
     fixtures,
+    fleet,
     init,
     notice,
     person,
@@ -52,6 +53,7 @@ app.add_typer(published_notice.app, name="notice", epilog=EXITS)
 app.add_typer(site.app, name="site", epilog=EXITS)
 app.add_typer(trust_map.app, name="trust-map", epilog=EXITS)
 command(app)(status.status)
+app.add_typer(fleet.app, name="fleet", epilog=EXITS)
 
 
 _SHOWN_PROBLEMS = 5

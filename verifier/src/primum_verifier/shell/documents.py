@@ -44,6 +44,7 @@ from primum_verifier.record.checkpoint import CHECKPOINT_PAYLOAD_TYPE, ChainChec
 from primum_verifier.record.event import EVENT_MEDIA_TYPE, ProvenanceEvent
 from primum_verifier.record.health import MAX_HEALTH_BYTES, HealthReport, StatusReport
 from primum_verifier.record.monitoring import MonitoringSpecification
+from primum_verifier.record.receipt import RECEIPT_PAYLOAD_TYPE, ChainReceipt
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 GENERATION = "v0.1"
@@ -149,6 +150,7 @@ DOCUMENTS = (
     ),
     Published(name="chain-head", model=ChainHead, media_type=HEAD_PAYLOAD_TYPE),
     Published(name="chain-checkpoint", model=ChainCheckpoint, media_type=CHECKPOINT_PAYLOAD_TYPE),
+    Published(name="chain-receipt", model=ChainReceipt, media_type=RECEIPT_PAYLOAD_TYPE),
     Published(
         name="health-report",
         model=HealthReport,

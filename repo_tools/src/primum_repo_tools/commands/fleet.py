@@ -1,0 +1,422 @@
+"""``primum-repo fleet``: key, enroll, ingest, status, device, export."""
+
+# ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from primum_repo_tools.commands.common import (
+    AsJson,
+    DryRun,
+    PassphraseFile,
+    command,
+    new_app,
+    secrets_from,
+    table,
+    tell,
+)
+from primum_verifier.core.errors import UsageError
+from primum_verifier.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from primum_repo_tools.fleet.store import FleetStore
+    from primum_repo_tools.fleet.subscriber import BrokerAddress
+
+app = new_app("The receiving end: what devices report, verified, stored and countersigned.")
+
+_DAY = 86_400
+_HOUR = 3600
+
+DatabaseAddress = Annotated[
+    str,
+    typer.Option(
+        "--database", metavar="URL", help="sqlite:///FILE or postgresql://USER@HOST/DATABASE."
+    ),
+]
+Fleet = Annotated[str, typer.Option(help="Fleet whose devices are meant.")]
+_FILE = "sqlite:///fleet.db"
+
+
+@command(app)
+def key(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Private key to be made.")],
+    *,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the key with which a receiver countersigns what it holds.
+
+    Example:
+      primum-repo fleet key receiver.pem
+    """
+    from primum_repo_tools.keys import create_key, public_path
+
+    public = create_key(path, secrets=secrets_from(passphrase_file))
+    tell(
+        {"key": str(path), "public": str(public_path(path)), "keyId": public.key_id},
+        f"Made {path}.",
+        f"Give {public_path(path)} to whoever checks receipts.",
+        as_json=as_json,
+    )
+
+
+@command(app)
+def enroll(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Enrolments, contexts, keys, or folders of them."),
+    ],
+    *,
+    database: DatabaseAddress = _FILE,
+    fleet: Fleet = "demo",
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Device, where FILE is a bare public key.")
+    ] = None,
+    another_key: Annotated[
+        bool, typer.Option("--another-key", help="It was set up anew: this key counts as well.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it; enrol nobody.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Know devices by their keys: only what they report is believed.
+
+    What waited in quarantine for a device is taken now.
+
+    Example:
+      primum-repo fleet enroll enrolment.json --database sqlite:///fleet.db --fleet demo
+    """
+    from primum_repo_tools.fleet.enrolment import read_enrolments
+    from primum_repo_tools.moments import now_utc
+
+    found = read_enrolments(files, name=device)
+    told = [
+        {"device": item.name, "keyId": item.key.key_id, "file": item.where, "taken": 0}
+        for item in found
+    ]
+    if not dry_run:
+        store = _store(database, fleet)
+        for item, line in zip(found, told, strict=True):
+            taken = store.enroll(item.name, item.key, now=now_utc(), another_key=another_key)
+            line["taken"] = taken.events + taken.heads + taken.reports
+        store.database.close()
+    tell(
+        {"fleet": fleet, "enrolled": told, "dryRun": dry_run},
+        table(
+            "Would be enrolled" if dry_run else "Enrolled",
+            ("device", "key", "file", "taken from quarantine"),
+            [(item["device"], str(item["keyId"])[:16], item["file"], item["taken"])
+             for item in told],
+        ),
+        as_json=as_json,
+    )  # fmt: skip
+
+
+@command(app)
+def ingest(
+    *,
+    broker: Annotated[str, typer.Option(metavar="HOST:PORT", help="MQTT 5 broker.")],
+    database: DatabaseAddress = _FILE,
+    fleet: Fleet = "demo",
+    name: Annotated[
+        str, typer.Option(help="This receiver's own name; the same at each start.")
+    ] = "receiver",
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="Private key with which it countersigns."),
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Who vouches for the broker: TLS.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="This receiver's own certificate.")
+    ] = None,
+    certificate_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The certificate's key.")
+    ] = None,
+    until_idle: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.1, help="End when nothing came for so long."),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Take what devices report, verify it, store it, and only then acknowledge it.
+
+    It runs until it is stopped (Ctrl-C or SIGTERM); what was not acknowledged then comes again at
+    the next start. Several receivers, each with a --name of its own, share the work.
+
+    Example:
+      primum-repo fleet ingest --broker 127.0.0.1:1883 --database sqlite:///fleet.db \
+        --fleet demo --key receiver.pem
+    """
+    from primum_repo_tools.fleet.receipts import Receiver
+    from primum_repo_tools.keys import load_key
+
+    try:
+        from primum_repo_tools.fleet.ingesting import Ingester
+        from primum_repo_tools.fleet.subscriber import Subscriber
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "Ingesting needs a library that is not installed here.",
+            reason=Reason.RESOURCE_PROGRAM,
+            found=str(error),
+            remedy="Install primum-repo-tools[fleet].",
+        ) from error
+
+    address = _address(broker, ca=ca, certificate=certificate, certificate_key=certificate_key)
+    _segment("--name", name)
+    receiver = None
+    if key_file is not None:
+        receiver = Receiver(load_key(key_file, secrets=secrets_from(passphrase_file)))
+    store = _store(database, fleet, receiver=receiver)
+    store.database.be_the_only(f"{fleet}/{name}")
+    stopped: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, _frame: stopped.append(got))
+    ingester = Ingester(
+        store,
+        Subscriber(address, fleet=fleet, name=name),
+        say=lambda line: typer.echo(line, err=True),
+        until_idle=until_idle,
+        stopping=lambda: bool(stopped),
+    )
+    ingester.run()
+    store.database.close()
+    total = ingester.total
+    told = {
+        "fleet": fleet,
+        "messages": total.messages,
+        "events": total.events,
+        "heads": total.heads,
+        "reports": total.reports,
+        "duplicates": total.duplicates,
+        "quarantined": total.quarantined,
+        "refused": ingester.refused,
+        "alarms": ingester.alarms,
+        "receipts": ingester.receipts,
+    }
+    tell(
+        told,
+        f"{total.messages} messages: {total.events} events, {total.heads} heads,"
+        f" {total.reports} reports, {total.duplicates} duplicates; {total.quarantined} in"
+        f" quarantine, {sum(ingester.refused.values())} refused, {ingester.alarms} alarms.",
+        as_json=as_json,
+    )
+
+
+@command(app)
+def status(
+    *, database: DatabaseAddress = _FILE, fleet: Fleet = "demo", as_json: AsJson = False
+) -> None:
+    """Show every device: what runs on it, how far its chain is proven, gaps and alarms.
+
+    Example:
+      primum-repo fleet status --database sqlite:///fleet.db --fleet demo
+    """
+    from primum_repo_tools.fleet.views import fleet_status
+    from primum_repo_tools.moments import now_utc
+
+    opened = _opened(database, fleet)
+    found = fleet_status(opened.database, fleet=fleet, now=now_utc())
+    opened.database.close()
+    parts: list[Any] = [_devices(found["devices"])]
+    if found["alarms"]:
+        parts.append(_alarms(found["alarms"]))
+    if found["quarantine"]:
+        rows = [(q["device"], q["messages"], q["times"], q["lastAt"], q["why"])
+                for q in found["quarantine"]]  # fmt: skip
+        columns = ("says it is", "messages", "times", "last", "why")
+        parts.append(table("In quarantine, believed by nobody", columns, rows))
+    if found["refused"]:
+        rows = [(r["device"] or "(unknown)", r["reason"], r["times"], r["lastAt"], r["lastWhy"])
+                for r in found["refused"]]  # fmt: skip
+        parts.append(table("Refused", ("device", "reason", "times", "last", "why"), rows))
+    tell(found, *parts, as_json=as_json)
+
+
+@command(app)
+def device(
+    name: Annotated[str, typer.Argument(metavar="DEVICE", help="Device, by its name.")],
+    *,
+    database: DatabaseAddress = _FILE,
+    fleet: Fleet = "demo",
+    last: Annotated[int, typer.Option(min=1, max=100_000, help="So many events.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show one device: its newest events in their order, its keys, gaps and alarms.
+
+    Example:
+      primum-repo fleet device wearable-001 --database sqlite:///fleet.db --last 20
+    """
+    from primum_repo_tools.fleet.views import device_view
+    from primum_repo_tools.moments import now_utc
+
+    opened = _opened(database, fleet)
+    found = device_view(opened.database, fleet=fleet, name=name, last=last, now=now_utc())
+    opened.database.close()
+    rows = [
+        (
+            event["sequence"],
+            event.get("time", "?"),
+            event["kind"].removeprefix("primum.device."),
+            event.get("subject") or "",
+            event.get("result") or "",
+            ", ".join(event.get("reasons", ())),
+            "proven" if event["proven"] else "not proven",
+        )
+        for event in found["timeline"]
+    ]
+    columns = ("event", "time", "what", "about", "result", "reasons", "chain")
+    parts: list[Any] = [_devices([found]), table("Events", columns, rows)]
+    if found["gaps"]:
+        gaps = [(gap["after"], gap["before"], gap["why"]) for gap in found["gaps"]]
+        parts.append(table("Gaps", ("after", "before", "why"), gaps))
+    if found["alarms"]:
+        parts.append(_alarms([{"device": name, **alarm} for alarm in found["alarms"]]))
+    tell(found, *parts, as_json=as_json)
+
+
+@command(app)
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="History to be written.")],
+    *,
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="Whose history.")],
+    database: DatabaseAddress = _FILE,
+    fleet: Fleet = "demo",
+    unproven: Annotated[
+        bool, typer.Option("--unproven", help="Also what no head covers, and what contradicts.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the history of a device as `primum-verify history` reads it.
+
+    Example:
+      primum-repo fleet export --device wearable-001 --database sqlite:///fleet.db history.jsonl
+    """
+    from primum_repo_tools.files import write_durably
+    from primum_repo_tools.fleet.views import history
+
+    opened = _opened(database, fleet)
+    count = 0
+
+    def lines() -> Any:  # noqa: ANN401 - a generator of lines
+        nonlocal count
+        for line in history(opened.database, fleet=fleet, name=device, unproven=unproven):
+            count += 1
+            yield line + b"\n"
+
+    if dry_run:
+        for _ in lines():
+            continue
+    else:
+        write_durably(file, lines())
+    opened.database.close()
+    tell(
+        {"device": device, "file": str(file), "lines": count, "dryRun": dry_run},
+        f"{count} lines {'would be' if dry_run else 'are'} in {file}.",
+        f"Check them with: primum-verify history {file} --device-key KEY",
+        as_json=as_json,
+    )
+
+
+def _store(database: str, fleet: str, *, receiver: Any = None) -> FleetStore:  # noqa: ANN401
+    from primum_repo_tools.fleet.database import open_database
+    from primum_repo_tools.fleet.store import FleetStore
+
+    _segment("--fleet", fleet)
+    return FleetStore(open_database(database), fleet=fleet, receiver=receiver)
+
+
+def _opened(database: str, fleet: str) -> FleetStore:
+    """A database that is there already: who only looks makes none."""
+    path = Path(database.removeprefix("sqlite:///"))
+    if database.startswith("sqlite:///") and not path.is_file():
+        raise UsageError(
+            "There is no such database.",
+            reason=Reason.USAGE,
+            where=str(path),
+            remedy="Name it with --database; `primum-repo fleet enroll` makes one.",
+        )
+    return _store(database, fleet)
+
+
+def _segment(option: str, value: str) -> None:
+    """Refuse what could not stand between two strokes of a topic."""
+    from primum_repo_tools.fleet.messages import is_name
+
+    if not is_name(value):
+        raise UsageError(
+            f"The value of {option} is no name.",
+            reason=Reason.USAGE,
+            found=value[:100],
+            expected="lower-case letters, digits, points, dashes and underscores",
+        )
+
+
+def _address(text: str, **files: Path | None) -> BrokerAddress:
+    from primum_repo_tools.fleet.subscriber import BrokerAddress
+
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port[:6]) < 65_536:  # noqa: PLR2004 - ports end there
+        raise UsageError(
+            "This is no address of a broker.",
+            reason=Reason.USAGE,
+            found=text[:100],
+            expected="HOST:PORT, such as 127.0.0.1:1883",
+        )
+    if files["certificate"] is not None and files["ca"] is None:
+        raise UsageError(
+            "A certificate is for TLS, and TLS needs to know whom to believe.",
+            reason=Reason.USAGE,
+            expected="--ca FILE besides --certificate",
+        )
+    return BrokerAddress(host=host, port=int(port), **files)
+
+
+def _devices(devices: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a table
+    rows = [
+        (
+            item["device"],
+            " ".join(filter(None, (item["component"], item["version"]))) or "-",
+            item["mode"] or "-",
+            item["statementNumber"] or "-",
+            _age(item["eligibilityAgeSeconds"]),
+            item["lastSeen"] or "never",
+            f"{item['provenTo']} of {item['lastEvent']}",
+            len(item["gaps"]),
+            len(item["alarms"]),
+        )
+        for item in devices
+    ]
+    columns = (
+        "device", "release", "mode", "eligibility", "said", "last seen", "proven", "gaps", "alarms",
+    )  # fmt: skip
+    return table("Devices", columns, rows)
+
+
+def _age(seconds: int | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds >= _DAY:
+        return f"{seconds // _DAY} d ago"
+    return f"{seconds // _HOUR} h ago" if seconds >= _HOUR else f"{seconds // 60} min ago"
+
+
+def _alarms(alarms: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a table
+    rows = [
+        (
+            alarm["device"] or "(fleet)",
+            alarm["kind"],
+            "the device's key signed both" if alarm["isClone"] else "",
+            ", ".join(f"{event['sequence']} {event['hash'][:12]}" for event in alarm["events"])
+            if "events" in alarm
+            else f"{alarm['subject']} {alarm['version']}",
+        )
+        for alarm in alarms
+    ]
+    return table("ALARMS", ("device", "kind", "clone", "evidence"), rows)

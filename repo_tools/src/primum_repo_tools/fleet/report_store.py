@@ -1,0 +1,56 @@
+"""The newest reports of health and status of each device; they are its word, and prove nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from primum_repo_tools.fleet.database import Session
+from primum_repo_tools.fleet.messages import End, Report
+
+MAX_REPORTS = 200
+"""Reports of health kept for one device, and as many of its status: the newest."""
+
+
+def take_reports(session: Session, device: int, reports: Sequence[Report], now: datetime) -> int:
+    """Store what is new; how many were.
+
+    Args:
+        session: a transaction that holds the device's row.
+        device: the device's number.
+        reports: in the order in which they came.
+        now: the present moment, finer than seconds.
+    """
+    new = 0
+    for place, report in enumerate(reports):
+        # What came later in one batch is later.
+        received = (now + timedelta(microseconds=place)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        key = (device, str(report.end), report.digest)
+        new += session.do(
+            "INSERT INTO reports (device, kind, digest, said_at, received_at, line)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            *key,
+            report.said_at,
+            received,
+            report.line,
+        )
+        if report.end is End.STATUS:
+            # It says no time of its own: the same words again are news.
+            session.do(
+                "UPDATE reports SET received_at = ? WHERE device = ? AND kind = ? AND digest = ?",
+                received,
+                *key,
+            )
+    for end, order in ((End.HEALTH, "said_at"), (End.STATUS, "received_at")):
+        if any(report.end is end for report in reports):
+            session.do(
+                "DELETE FROM reports WHERE device = ? AND kind = ?"  # noqa: S608 - a name of ours
+                " AND digest NOT IN (SELECT digest FROM reports WHERE device = ? AND kind = ?"
+                f" ORDER BY {order} DESC, digest DESC LIMIT ?)",
+                device,
+                str(end),
+                device,
+                str(end),
+                MAX_REPORTS,
+            )
+    return new
