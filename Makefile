@@ -9,7 +9,7 @@ SETUP := sh packaging/bootstrap/python.sh packaging/bootstrap
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment broker token rauc demo test coverage lint check fix pins clean
+.PHONY: help environment broker token rauc postgresql demo test coverage lint check fix pins clean
 .PHONY: package package-tree
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
 .PHONY: campaign campaign-power campaign-life campaign-models campaign-operators
@@ -29,10 +29,13 @@ token: ## a token in software for the tests: the installed SoftHSM, else unpacke
 rauc: ## an updater of operating systems for the tests: the installed RAUC, else unpacked into .cache
 	@$(SETUP)/rauc.py
 
+postgresql: ## a database server for the tests: the installed PostgreSQL, else unpacked into .cache
+	@$(SETUP)/postgresql.py
+
 demo: environment broker ## one device, one ECG model, the whole promise; two minutes
 	@$(BIN)/primum-sim demo
 
-test: environment broker token rauc ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
+test: environment broker token rauc postgresql ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
 	@$(BIN)/pytest -n 2 --dist loadfile $(if $(LEAVE_OUT),--ignore $(LEAVE_OUT))
 
 coverage: environment ## every branch of what judges, run by the verifier's own tests

@@ -1,8 +1,8 @@
-"""What a machine may lack, in one place: a broker, a token, RAUC and the full recordings.
+"""What a machine may lack, in one place: a broker, a token, RAUC, PostgreSQL and the recordings.
 
 A test that asks for the fixture ``broker`` or ``broker_executable`` is marked ``broker``; one that
-asks for ``softhsm`` is marked ``token``, and one that asks for ``rauc`` or ``recordings`` like
-that. Where the machine lacks it, the test is skipped with the reason. At the end the run says how
+asks for ``softhsm`` is marked ``token``, and one that asks for ``rauc``, ``postgresql`` or
+``recordings`` like that. Where the machine lacks it, the test is skipped with the reason. At the end the run says how
 many tests ``PRIMUM_DATA`` enabled.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.postgres_server import PostgresServer, running_postgresql
 
 from primum_device_sim.broker import BrokerHandle, find_broker, running_broker
 from primum_verifier.core.errors import FailedError
@@ -27,6 +28,7 @@ MARKS_OF_FIXTURES = {
     "broker_executable": "broker",
     "softhsm": "token",
     "rauc": "rauc",
+    "postgresql": "postgresql",
     "recordings": "recordings",
 }
 
@@ -94,6 +96,17 @@ def rauc() -> Path:
         return Path((_CACHE / "rauc" / "path").read_text().strip())
     except OSError:
         pytest.skip("needs RAUC, an updater of operating systems: make rauc")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """A database server of the run's own; it takes no root, so root's children are nobody."""
+    try:
+        programs = Path((_CACHE / "postgresql" / "path").read_text().strip())
+    except OSError:
+        pytest.skip("needs PostgreSQL: make postgresql")
+    with running_postgresql(programs) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

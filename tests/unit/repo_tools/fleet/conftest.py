@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.postgres_server import PostgresServer
 from tests.unit.agent.conftest import in_the_field, new_field
 from tests.unit.repo_tools.fleet.devices import Device
 
@@ -23,10 +24,13 @@ AT = datetime(2026, 6, 1, 13, 0, tzinfo=UTC)
 TABLES = ("device_keys", "events", "heads", "contradictions", "claims", "quarantine")
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> str:
-    """Where an empty database is made."""
-    return f"sqlite:///{tmp_path / 'fleet.db'}"
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty database is made: each test runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'fleet.db'}"
+    server: PostgresServer = request.getfixturevalue("postgresql")
+    return server.new_database()
 
 
 class Fleet:
