@@ -2,8 +2,8 @@
 
 A test that asks for the fixture ``broker`` or ``broker_executable`` is marked ``broker``; one that
 asks for ``softhsm`` is marked ``token``, and one that asks for ``rauc``, ``postgresql`` or
-``recordings`` like that. Where the machine lacks it, the test is skipped with the reason. At the end the run says how
-many tests ``PRIMUM_DATA`` enabled.
+``recordings`` like that. Where the machine lacks it, the test is skipped with the reason. At the
+end the run says how many tests ``PRIMUM_DATA`` enabled.
 """
 
 import os

@@ -55,9 +55,9 @@ def running_postgresql(programs: Path) -> Iterator[PostgresServer]:
         options |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     log = (folder / "log").open("ab")
     try:
-        initdb = [programs / "initdb", "-D", folder / "data", "-U", "primum", "-A", "trust"]
         subprocess.run(
-            [*initdb, "--no-sync", "-E", "UTF8", "--locale=C"],
+            [programs / "initdb", "-D", folder / "data", "-U", "primum", "-A", "trust",
+             "--no-sync", "-E", "UTF8", "--locale=C"],
             check=True, stdout=log, stderr=log, **options,
         )  # fmt: skip
         port = _free_port()

@@ -80,6 +80,18 @@ def candidates() -> Iterator[Path]:
     yield from sorted((UNPACKED / "root").glob(BELOW_ROOT))
 
 
+def find() -> Path | None:
+    """The first that starts.
+
+    Raises:
+        broker.SetupError: when the one named by ``PRIMUM_POSTGRESQL`` does not.
+    """
+    found = next((folder for folder in candidates() if starts(folder)), None)
+    if found is None and os.environ.get("PRIMUM_POSTGRESQL"):
+        raise broker.SetupError("PRIMUM_POSTGRESQL names no PostgreSQL that starts")
+    return found
+
+
 def unpack() -> Path:
     """Unpacks the distribution's packages below ``.cache/postgresql``, whole or not at all.
 
@@ -108,9 +120,7 @@ def main() -> int:
     argparse.ArgumentParser(description=__doc__.split("\n")[0], prog="postgresql.py").parse_args()
     try:
         with broker.only_one():
-            known = next((folder for folder in candidates() if starts(folder)), None)
-            if known is None and os.environ.get("PRIMUM_POSTGRESQL"):
-                raise broker.SetupError("PRIMUM_POSTGRESQL names no PostgreSQL that starts")
+            known = find()
             if known is None and not all(shutil.which(tool) for tool in TOOLS):
                 say(f"none here, so the tests on it are skipped; {HOW_TO_INSTALL}")
                 return 0

@@ -246,3 +246,18 @@ def test_a_rauc_whose_packages_cannot_be_had_leaves_nothing_behind(
     assert "install rauc, squashfs-tools, dbus-daemon" in done.stderr
     assert recorded(tmp_path) == ""
     assert list((tmp_path / "checkout" / ".cache").glob("rauc*")) == []
+
+
+def test_a_postgresql_that_is_named_and_does_not_start_is_refused(tmp_path: Path) -> None:
+    scripts = tmp_path / "checkout" / "packaging" / "bootstrap"
+    scripts.mkdir(parents=True)
+    for name in ("postgresql.py", "broker.py"):
+        shutil.copy(CHECKOUT / "packaging" / "bootstrap" / name, scripts)
+    done = subprocess.run(
+        [sys.executable, "-I", scripts / "postgresql.py"],
+        capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": str(tmp_path), "PRIMUM_POSTGRESQL": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "make postgresql PRIMUM_POSTGRESQL=/folder" in done.stderr, "the remedy"
+    assert not (tmp_path / "checkout" / ".cache" / "postgresql" / "path").exists()
