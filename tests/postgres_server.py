@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 READY_SECONDS = 30.0
 
 
@@ -37,6 +35,8 @@ class PostgresServer:
 
     def new_database(self) -> str:
         """The address of an empty database."""
+        import psycopg
+
         name = f"fleet{len(self._made)}"
         self._made.append(name)
         with psycopg.connect(self.address(), autocommit=True) as connection:
@@ -98,6 +98,8 @@ def _free_port() -> int:
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    import psycopg
+
     deadline = time.monotonic() + READY_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         with suppress(psycopg.OperationalError):
