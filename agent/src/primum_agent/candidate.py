@@ -25,7 +25,13 @@ from primum_agent.judging import Judge
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.proving import prove
 from primum_agent.remembered import reason_unproven, why_unproven
-from primum_agent.shadowing import is_for_shadow, refuse_shadow, serve_shadow, shadow_of
+from primum_agent.shadowing import (
+    asks_for_shadow,
+    is_for_shadow,
+    refuse_shadow,
+    serve_shadow,
+    shadow_of,
+)
 from primum_agent.taking_effect import break_off, concluded, count_asks, setback
 from primum_agent.tested import note_tested
 from primum_agent.work_times import Work, activation_begins, note_time
@@ -47,7 +53,7 @@ from primum_verifier.keeping.rollout import Assignment
 from primum_verifier.proof.selftest_statement import Occasion
 
 _SHOWN = 20
-_WAITED_FOR = {Reason.SAFETY_IN_USE, Reason.SAFETY_OPERATOR}
+_WAITED_FOR = {Reason.SAFETY_IN_USE, Reason.SAFETY_OPERATOR, Reason.SAFETY_SHADOW}
 _IN_SHADOW = "in shadow"
 _BESIDE = "may run in shadow beside what is in use; its outputs reach nobody"
 _INACTIVE = "installed, not eligible here, inactive"
@@ -177,7 +183,8 @@ class CandidateWork:
         release = self._candidate.release
         if state.in_use is not None and state.in_use.release == release:
             return Conclusion("active", EXIT_DONE)
-        if state.shadow is not None and state.shadow.release == release:
+        shadow, waits = state.shadow, state.lifecycle is State.WAITING
+        if shadow is not None and shadow.release == release and not waits:
             return Conclusion(_IN_SHADOW, EXIT_DONE)
         return None
 
@@ -241,7 +248,7 @@ class CandidateWork:
             return self._refused(verdict)
         if verdict.capability < Capability.SELF_TEST:
             return self._staged(verdict)
-        if is_for_shadow(verdict) and (found := self._not_for_shadow_here(verdict)) is not None:
+        if asks_for_shadow(verdict) and (found := self._not_for_shadow_here(verdict)) is not None:
             return self._staged(verdict, no_shadow=found)
         return self._test(verdict)
 
@@ -315,8 +322,8 @@ class CandidateWork:
     def _pass_gates(self) -> Conclusion:
         """Judge once more over everything that is known, then activate or say what holds."""
         first = self._ask(ArtifactsFact.WHOLE, phase=Phase.ACTIVATE)
-        if is_for_shadow(first):
-            return self._run_in_shadow()
+        if (other := self._in_shadow_instead(first)) is not None:
+            return other
         whole = first.manifest is not None and is_whole(first.manifest, device=self._device)
         gates = self._look(first, steps=(Step.ACTIVATE,), ask=True)
         verdict = self._ask(
@@ -332,14 +339,28 @@ class CandidateWork:
             return self._ask_and_activate(verdict, manifest)
         if verdict.capability < Capability.STAGE:
             return self._refused(verdict)
-        if verdict.capability in {Capability.STAGE, Capability.SHADOW}:
+        if verdict.capability is Capability.STAGE:
             return self._staged(verdict)
         if manifest is None or not {check.reason for check in verdict.in_the_way} <= _WAITED_FOR:
             return self._refused(verdict)
         return self._held(held, step=Step.ACTIVATE, verdict=verdict)
 
-    def _run_in_shadow(self) -> Conclusion:
-        """It may run beside what is in use and never be it: no gate of an activation is asked."""
+    def _in_shadow_instead(self, verdict: Verdict) -> Conclusion | None:
+        """Let it run in shadow, for ever or while it waits at that gate; None where it waits so."""
+        if is_for_shadow(verdict) or not asks_for_shadow(verdict):
+            return self._run_in_shadow() if is_for_shadow(verdict) else None
+        shadow = self._device.journal.state().shadow
+        if shadow is not None and shadow.release == self._candidate.release:
+            return None
+        conclusion = self._run_in_shadow(waits=True)
+        return None if conclusion.exit_code == EXIT_DONE else conclusion
+
+    def _run_in_shadow(self, *, waits: bool = False) -> Conclusion:
+        """It may run beside what is in use; of an activation no gate is asked for that.
+
+        Args:
+            waits: whether it goes on waiting to be used.
+        """
         verdict = self._ask(
             ArtifactsFact.WHOLE, phase=Phase.ACTIVATE, self_test=SelfTestFact.PASSED
         )
@@ -352,12 +373,13 @@ class CandidateWork:
         fail_here(ShadowPoint.BEFORE_EVENT)
         self._say(
             EventKind.SHADOW_BEGUN,
-            Stimulus.STAGED,
-            result="done",
+            Stimulus.HELD if waits else Stimulus.STAGED,
+            result="waiting" if waits else "done",
+            reasons=(str(Reason.SAFETY_SHADOW),) if waits else (),
             change={
-                "candidate": None,
                 "shadow": asdict(shadow),
                 "conclusion": {shadow.release: _IN_SHADOW},
+                **({} if waits else {"candidate": None}),
             },
             detail={"beside": shadow.beside, "standing": _BESIDE},
         )

@@ -136,6 +136,7 @@ class DeviceState:
         stopped: why no release may be used until a person says otherwise; empty without a stop.
         device_key: the id of the key that signs since it was changed; empty while it never was.
         shadow: the release that may run in shadow, if any; it is no generation and never active.
+        shadowed: for each release that was in shadow here cleanly, the statement it was so under.
         unknown: members that an agent one generation ahead stored, by the part they belong to;
             kept for the day it runs again, and no part of what is compared.
     """
@@ -158,6 +159,7 @@ class DeviceState:
     stopped: str = ""
     device_key: str = ""
     shadow: Shadow | None = None
+    shadowed: Mapping[str, str] = field(default_factory=dict)
     unknown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     def generation(self, number: int | None) -> Generation | None:
@@ -241,7 +243,7 @@ def fold(state: DeviceState, data: Mapping[str, Any]) -> DeviceState:
             ``candidate``, ``generation`` (added or replaced), ``active``, ``target``,
             ``collected`` (numbers taken off the disk), ``conclusion``, ``fault``, ``forgiven``,
             ``setback``, ``unproven``, ``agreed``, ``counterFloor``, ``eligibility``,
-            ``stopped``, ``deviceKey``, ``shadow`` and ``reset``.
+            ``stopped``, ``deviceKey``, ``shadow``, ``shadowed`` and ``reset``.
     """
     change: Mapping[str, Any] = data.get("change", {})
     state = _with_progress(state, data)
@@ -293,6 +295,7 @@ def _emptied(state: DeviceState) -> DeviceState:
         leaving="",
         agreed={},
         shadow=None,
+        shadowed={},
         unknown={name: part for name, part in state.unknown.items() if not name},
     )
 
@@ -346,6 +349,8 @@ def _with_memories(state: DeviceState, change: Mapping[str, Any]) -> DeviceState
         state = replace(state, setbacks=_remember(state.setbacks, {release: count}))
     if "agreed" in change:
         state = replace(state, agreed=_remember(state.agreed, change["agreed"]))
+    if "shadowed" in change:
+        state = replace(state, shadowed=_remember(state.shadowed, change["shadowed"]))
     if "unproven" in change:
         state = replace(state, unproven=_remember(state.unproven, change["unproven"]))
     if "forgiven" in change:

@@ -20,6 +20,7 @@ from primum_agent.gate_rules import Asked, Gate, GateId, Step, judge_gates, look
 from primum_agent.gates import clinical_use, read_gates
 from primum_agent.judging import Judge
 from primum_agent.sensors import Sensors
+from primum_agent.shadow_period import period_of
 from primum_agent.work_times import Work, expected_time
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import ClinicalUse, Verdict
@@ -80,6 +81,7 @@ class GateKeeper:
             expected_seconds=0.0 if manifest is None else self._expected(manifest, set(steps)),
             components=components,
             stopped=device.journal.state().stopped,
+            shadow=None if verdict is None else period_of(device, verdict),
         )
         return judge_gates(
             settings,

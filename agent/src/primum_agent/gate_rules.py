@@ -42,6 +42,7 @@ class GateId(StrEnum):
     METERED = "metered"
     CONSENT = "consent"
     COMPONENTS = "components"
+    SHADOW = "shadow"
 
 
 class Step(StrEnum):
@@ -83,7 +84,8 @@ OVERRIDABLE = frozenset(
         GateId.METERED,
     }
 )
-"""Clinical use and a stop never are; consent is a person's, a component knows its own time."""
+"""Clinical use and a stop never are; consent is a person's, a component knows its own time, and a
+time in shadow is the statement's."""
 
 CONVENIENCE = frozenset({GateId.WINDOW, GateId.METERED})
 """What a critical release does not wait for."""
@@ -99,6 +101,7 @@ HELD_STEPS: Mapping[GateId, frozenset[Step]] = {
     GateId.METERED: frozenset({Step.DOWNLOAD}),
     GateId.CONSENT: frozenset({Step.ACTIVATE}),
     GateId.COMPONENTS: frozenset({Step.ACTIVATE}),
+    GateId.SHADOW: frozenset({Step.ACTIVATE}),
 }
 """Which steps each gate holds."""
 
@@ -118,6 +121,19 @@ class Asked:
     mandatory: bool = False
     seconds_left: float | None = None
     deferrals_left: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowPeriod:
+    """How far the time in shadow is that a statement asks for first.
+
+    Attributes:
+        asked: what is asked for, in words.
+        reading: what there is of it; empty where it was clean.
+    """
+
+    asked: str
+    reading: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +157,7 @@ class GateReadings:
         expected_seconds: how long the work that is left will take.
         components: what the components of the release that waits answer: empty where they may
             come into effect now, else why not; None where none has to be asked.
+        shadow: the time in shadow that is asked for first; None where none is.
     """
 
     stopped: str = ""
@@ -158,6 +175,7 @@ class GateReadings:
     asked: Asked | None = None
     expected_seconds: float = 0.0
     components: str | None = None
+    shadow: ShadowPeriod | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -425,6 +443,15 @@ def _components(_: GateSettings, found: GateReadings) -> Gate:
     return _holds(gate, found.components, opens, Reason.STATE_ASKED_LATER)
 
 
+def _shadow(_: GateSettings, found: GateReadings) -> Gate:
+    gate, period = GateId.SHADOW, found.shadow
+    if period is None:
+        return _idle(gate, "none is asked for")
+    if not period.reading:
+        return _open(gate, "clean")
+    return _holds(gate, period.reading, period.asked, Reason.SAFETY_SHADOW)
+
+
 _JUDGES: Mapping[GateId, Callable[[GateSettings, GateReadings], Gate]] = {
     GateId.STOPPED: _stopped,
     GateId.CLINICAL_USE: _clinical_use,
@@ -436,4 +463,5 @@ _JUDGES: Mapping[GateId, Callable[[GateSettings, GateReadings], Gate]] = {
     GateId.METERED: _metered,
     GateId.CONSENT: _consent,
     GateId.COMPONENTS: _components,
+    GateId.SHADOW: _shadow,
 }

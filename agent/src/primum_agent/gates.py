@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from primum_agent.clock import Clock, ClockQuality
 from primum_agent.desk import ask
 from primum_agent.gate_probe import Answer, ask_command, ask_file
-from primum_agent.gate_rules import Asked, GateReadings, Use
+from primum_agent.gate_rules import Asked, GateReadings, ShadowPeriod, Use
 from primum_agent.gate_settings import GateSettings, Probe
 from primum_agent.layout import Layout
 from primum_agent.sensors import Readings, Sensors
@@ -66,6 +66,7 @@ def read_gates(
     expected_seconds: float,
     components: str | None = None,
     stopped: str = "",
+    shadow: ShadowPeriod | None = None,
 ) -> GateReadings:
     """Everything that the gates are judged by, once.
 
@@ -79,6 +80,7 @@ def read_gates(
         expected_seconds: how long the work that is left will take.
         components: what the components of the release answer.
         stopped: why the use of every release was stopped; empty where it was not.
+        shadow: the time in shadow that is asked for first; None where none is.
     """
     use, use_found = _use(settings.clinical_use, declared)
     metered, metered_found = _metered(settings.metered)
@@ -101,6 +103,7 @@ def read_gates(
         asked=asked,
         expected_seconds=expected_seconds,
         components=components,
+        shadow=shadow,
     )
 
 

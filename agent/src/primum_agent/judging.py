@@ -107,6 +107,7 @@ class Judge:
                 asks_per_episode=device.settings.application.asks_per_episode,
                 operator_agreed=release in state.agreed,
                 seen_holds=seen_holds(device.journal, release),
+                shadowed_under=state.shadowed.get(release, ""),
                 last_list_issued_at=_last_list(device),
             )
         )

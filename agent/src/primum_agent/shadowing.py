@@ -19,27 +19,33 @@ from primum_agent.device_state import Generation, Shadow
 from primum_agent.events import Entry, EventKind
 from primum_agent.fail_points import ShadowPoint, fail_here
 from primum_agent.judging import Judge
-from primum_agent.shadow_counts import Stretch, read_counts
+from primum_agent.lifecycle import State, Stimulus
+from primum_agent.shadow_kept import counts_of, monitoring_of
+from primum_agent.shadow_period import Period, first_of, passed_of
 from primum_agent.shadow_run import ShadowFile, ShadowRun, withdraw_shadow, write_shadow
 from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import parse_document, sha256_hex
-from primum_verifier.core.errors import PrimumError, RefusedError
+from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, Decision, Phase
 from primum_verifier.keeping.rollout import Assignment
 from primum_verifier.proof.selftest_spec import Interface, SelfTestSpec
-from primum_verifier.record.monitoring import MonitoringSpecification
 from primum_verifier.record.shadow import told_cells
-
-_HOUR = 3600.0
 
 
 def is_for_shadow(verdict: Verdict) -> bool:
     """Whether its outputs may never be shown, however well it passes its test."""
     statement = verdict.statement
     return statement is not None and statement.predicate.decision is Decision.SHADOW_ONLY
+
+
+def asks_for_shadow(verdict: Verdict) -> bool:
+    """Whether it may run in shadow and no further yet: for ever, or until that time was clean."""
+    return is_for_shadow(verdict) or any(
+        check.reason is Reason.SAFETY_SHADOW for check in verdict.in_the_way
+    )
 
 
 def refuse_shadow(device: Device, verdict: Verdict) -> None:
@@ -54,11 +60,12 @@ def refuse_shadow(device: Device, verdict: Verdict) -> None:
         PrimumError: a signed file of it cannot be read.
     """
     manifest = _manifest_of(verdict)
-    used = device.journal.state().in_use
+    state = device.journal.state()
+    used = None if state.stopped else state.in_use
     if used is None:
         raise _not_here(Reason.FALLBACK_NONE, "no release in use", "one that it can run beside")
     item = manifest.item_of_kind(ItemKind.MONITORING_SPECIFICATION)
-    if item is None or _monitoring(device, item.digest.sha256).shadow is None:
+    if item is None or monitoring_of(device, item.digest.sha256).shadow is None:
         raise _not_here(
             Reason.COMPAT_CONTRACT,
             "no bins of a shadow" if item else "no monitoring specification",
@@ -163,6 +170,11 @@ def look_after_shadow(device: Device, judge: Judge | None, assigned: Assignment 
     if verdict.statement_digest != shadow.statement:
         _end(device, shadow, (str(Reason.ELIGIBILITY_SUPERSEDED),), "by another statement")
         return
+    first = first_of(verdict)
+    period = Period.OPEN if first is None else passed_of(device, shadow).judged_by(first)
+    if period is not Period.OPEN:
+        _conclude(device, shadow, period)
+        return
     serve_shadow(device, shadow, verdict)
 
 
@@ -182,11 +194,48 @@ def _ended_by_device(
     return None
 
 
-def _end(device: Device, shadow: Shadow, reasons: tuple[str, ...], why: str) -> None:
-    """Stop it first, then say so; the counts of a window that is not over are never told."""
+def _stop(device: Device) -> None:
+    """Nothing runs in shadow any more; that is done before it is said."""
     fail_here(ShadowPoint.BEFORE_END)
     withdraw_shadow(device.layout)
     fail_here(ShadowPoint.BEFORE_ENDED)
+
+
+def _conclude(device: Device, shadow: Shadow, period: Period) -> None:
+    """The time in shadow is over: the release may go on to the other gates, or never again here."""
+    clean = period is Period.CLEAN
+    reason = str(Reason.SELFTEST_SHADOW)
+    state = device.journal.state()
+    waits = state.candidate is not None and state.candidate.release == shadow.release
+    refused = not clean and waits and state.lifecycle is State.WAITING
+    change: dict[str, object] = {"shadow": None}
+    if clean:
+        change["shadowed"] = {shadow.release: shadow.statement}
+    else:
+        change |= {"candidate": None} if refused else {}
+        change |= {
+            "fault": {shadow.release: reason},
+            "conclusion": {shadow.release: f"fault: {reason}"},
+        }
+    told = passed_of(device, shadow).told()
+    _stop(device)
+    device.journal.record(
+        Entry(
+            kind=EventKind.SHADOW_ENDED,
+            stimulus=Stimulus.REFUSED if refused else None,
+            subject=shadow.name,
+            attempt=device.attempt,
+            result="done" if clean else "refused",
+            reasons=() if clean else (reason,),
+            change=change,
+            detail={"why": str(period), "beside": shadow.beside, "found": told},
+        )
+    )
+
+
+def _end(device: Device, shadow: Shadow, reasons: tuple[str, ...], why: str) -> None:
+    """Stop it first, then say so; the counts of a window that is not over are never told."""
+    _stop(device)
     device.journal.record(
         Entry(
             kind=EventKind.SHADOW_ENDED,
@@ -202,12 +251,12 @@ def _end(device: Device, shadow: Shadow, reasons: tuple[str, ...], why: str) -> 
 
 def _tell_windows(device: Device, shadow: Shadow) -> None:
     """One event for each window that is over, with everything withheld that has to be."""
-    try:
-        spec = _monitoring(device, shadow.monitoring)
-    except (PrimumError, OSError):
-        # The file is damaged, and ends it in this very look.
-        return
-    for window in _windows_over(device, shadow, spec):
+    counts = counts_of(device, shadow)
+    over = [] if counts is None else counts.over
+    for window in over:
+        if window.number <= shadow.told:
+            continue
+        spec = monitoring_of(device, shadow.monitoring)
         least = spec.suppression.minimum_cell_count
         shadow = replace(shadow, told=window.number)
         device.journal.record(
@@ -232,27 +281,6 @@ def _tell_windows(device: Device, shadow: Shadow) -> None:
         )
 
 
-def _windows_over(device: Device, shadow: Shadow, spec: MonitoringSpecification) -> list[Stretch]:
-    """The windows that are over and were not told yet, oldest first."""
-    shape = spec.shadow_shape
-    if shape is None:
-        return []
-    counts = read_counts(
-        device.layout,
-        identity={
-            "release": shadow.release,
-            "statement": shadow.statement,
-            "beside": shadow.beside,
-            "monitoring": shadow.monitoring,
-            "begun": shadow.begun,
-        },
-        shape=shape,
-        window_seconds=spec.window_hours * _HOUR,
-    )
-    found = [] if counts is None else counts.over
-    return [window for window in found if window.number > shadow.told]
-
-
 def _end_of(verdict: Verdict) -> datetime:
     if verdict.statement is None:
         raise RuntimeError("a verdict without a statement has no end")
@@ -265,11 +293,6 @@ def _manifest_of(verdict: Verdict) -> ReleaseManifest:
     if verdict.manifest is None:
         raise RuntimeError("a release without a manifest was let into shadow")
     return verdict.manifest
-
-
-def _monitoring(device: Device, sha256: str) -> MonitoringSpecification:
-    data = device.store.path_of(sha256).read_bytes()
-    return parse_document(MonitoringSpecification, data, where="monitoring specification")
 
 
 def _interface_in_use(device: Device, used: Generation) -> Interface:

@@ -81,7 +81,11 @@ def predicate_of(
         "statementNumber": number,
         "decision": terms.decision,
         "stage": terms.stage,
-        "use": {"mode": terms.mode, "automation": terms.automation},
+        "use": {
+            "mode": terms.mode,
+            "automation": terms.automation,
+            **({} if terms.shadow_first is None else {"shadowFirst": _plain(terms.shadow_first)}),
+        },
         "changeTier": terms.change_tier or manifest.change_tier,
         "intendedUse": _intended_use(terms.intended_use, intended_use),
         "constraints": {
@@ -137,7 +141,7 @@ def predicate_of(
 
 def _refuse_uncounted_shadow(terms: Terms, release: PeerRelease) -> None:
     """A device runs nothing in shadow that it could not count: approvals of it would be in vain."""
-    if terms.mode != "shadow":
+    if terms.mode != "shadow" and terms.shadow_first is None:
         return
     if release.monitoring is None or release.monitoring.shadow is None:
         raise UsageError(

@@ -30,6 +30,7 @@ from primum_verifier.core.eligibility import (
     RestrictedPoint,
     Risk,
     RollbackCriterion,
+    ShadowFirst,
     Sites,
     Slugs,
     Software,
@@ -95,6 +96,7 @@ class Terms(Document):
     on_withdrawal: ActionOrdered
     fail_safe: FailSafe
     automation: Literal["manual-update", "automatic-update"] = "automatic-update"
+    shadow_first: ShadowFirst | None = None
     change_tier: ChangeTier | None = None
     min_soak_hours: _Hours = 0
     required_by: Time | None = None

@@ -23,6 +23,7 @@ from primum_agent.gate_rules import (
     GateId,
     GateReadings,
     GateStanding,
+    ShadowPeriod,
     Step,
     Use,
     holding,
@@ -68,12 +69,14 @@ WELL = GateReadings(
     metered=False,
     asked=Asked(agreed=True),
     components="",
+    shadow=ShadowPeriod(asked="48 hours in shadow"),
     expected_seconds=600.0,
 )
 NOBODY_KNOWS = GateReadings(
     stopped="it is wrong",
     components="the filter asks for more time",
     asked=Asked(mandatory=True),
+    shadow=ShadowPeriod(asked="48 hours in shadow", reading="12.0 hours"),
     expected_seconds=600.0,
 )
 
@@ -101,7 +104,9 @@ def test_where_nobody_knows_anything_every_gate_holds_and_says_what_opens_it() -
 
 def test_a_sensor_that_is_absent_by_the_settings_has_no_gate() -> None:
     """A device without a battery must not wait for its charge."""
-    found = replace(NOBODY_KNOWS, stopped="", components=None, asked=None, disk_free=10 * MIB)
+    found = replace(
+        NOBODY_KNOWS, stopped="", components=None, asked=None, shadow=None, disk_free=10 * MIB
+    )
     gates = judge_gates(GateSettings(), found)
     assert held(gates) == {GateId.CLINICAL_USE}
     assert row(gates, GateId.BATTERY).standing is GateStanding.NOT_APPLICABLE
@@ -220,7 +225,7 @@ def test_unknown_never_opens_a_gate(
         GateId.METERED: {"metered": None},
         GateId.CONSENT: {"asked": Asked()},
     }
-    assert set(unknown) == set(GateId) - {GateId.STOPPED, GateId.COMPONENTS}
+    assert set(unknown) == set(GateId) - {GateId.STOPPED, GateId.COMPONENTS, GateId.SHADOW}
     for gate, members in unknown.items():
         gates = judge_gates(settings, replace(found, **members), severity=severity)
         opened = severity == "critical" and gate in CONVENIENCE
@@ -257,7 +262,9 @@ def test_what_is_overridden_or_skipped_is_still_shown() -> None:
 
 
 def test_clinical_use_a_stop_consent_and_components_cannot_be_overridden() -> None:
-    kept = {GateId.CLINICAL_USE, GateId.STOPPED, GateId.CONSENT, GateId.COMPONENTS}
+    kept = {
+        GateId.CLINICAL_USE, GateId.STOPPED, GateId.CONSENT, GateId.COMPONENTS, GateId.SHADOW,
+    }  # fmt: skip
     assert set(GateId) - OVERRIDABLE == kept
 
 

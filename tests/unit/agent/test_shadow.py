@@ -227,11 +227,12 @@ def test_no_command_and_no_way_back_ever_activates_it(
     field = shadowed(in_the_field, attempt_now)
     words = ["--provisioning", field.provisioning]
     for command in (
-        ["rollback", "--to", IN_SHADOW, "--by", "a person", "--why", "try", *words],
-        ["approve", IN_SHADOW, "--by", "a person", *words],
-        ["retry", IN_SHADOW, "--by", "a person", "--why", "try", *words],
+        ["rollback", IN_SHADOW, "--by", "a person", "--why", "try", *words],
+        ["approve", IN_SHADOW, "--by", "a person"],
+        ["retry", IN_SHADOW],
     ):
-        field.agent(*command)
+        done = field.agent(*command)
+        assert "usage: primum-agent" not in done.stderr, done.stderr
         attempt_now()
         assert field.opened().version == RUNNING
     medium = field.folder / "stick"

@@ -295,14 +295,61 @@ def test_a_release_for_shadow_only_is_signed_where_its_bins_are(complete: Any) -
     assert said["study"]["devices"] == ["wearable-001"]
 
 
+FIRST = """
+[shadow_first]
+min_hours = 72
+min_comparisons = 1000
+max_flip_share = "0.01"
+"""
+
+
+def test_a_time_in_shadow_first_is_shown_and_signed(complete: Any) -> None:
+    answer = complete.prepare("1.0.0", terms_text=HEAD + TABLES + FIRST)
+    assert answer.code == 0, answer.err
+    said = predicate(complete)
+    assert said["use"]["mode"] == "clinical"
+    assert said["use"]["shadowFirst"] == {
+        "minHours": 72, "minComparisons": 1000, "maxFlipShare": "0.01",
+    }  # fmt: skip
+    shown = complete.run(
+        "approve", "sign", complete.clinical, COMPONENT, "1.0.0",
+        "--as", complete.folder / "people/a.berg", "--dry-run",
+    ).out.split("{")[0]  # fmt: skip
+    assert "shadow first min hours 72, min comparisons 1000, max flip share 0.01" in shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("min_hours = 72", "min_hours = 23"),
+        ("min_comparisons = 1000", "min_comparisons = 0"),
+        ('max_flip_share = "0.01"', 'max_flip_share = "1.5"'),
+        ('max_flip_share = "0.01"', 'max_flip_shares = "0.01"'),
+    ],
+)
+def test_a_time_in_shadow_that_could_not_be_judged_is_not_prepared(
+    complete: Any, old: str, new: str
+) -> None:
+    answer = complete.prepare("1.0.0", terms_text=HEAD + TABLES + FIRST.replace(old, new))
+    assert answer.code == 2
+    assert "shadow_first" in answer.err or "shadowFirst" in answer.err
+
+
+def test_what_is_for_shadow_only_has_no_time_after_it(complete: Any) -> None:
+    answer = complete.prepare("1.0.0", terms_text=shadow_terms() + FIRST)
+    assert answer.code in {1, 2}
+    assert "never used after it" in answer.err
+
+
 def test_a_release_that_no_device_could_count_is_not_approved_for_shadow(story: Any) -> None:
     story.publish_first()
     for name in ("protocol.pdf", "report.pdf"):
         (story.folder / name).write_bytes(b"x")
-    answer = story.prepare("1.0.0", terms_text=shadow_terms())
-    assert answer.code == 2
-    assert "cannot be counted in shadow" in answer.err
-    assert "no monitoring specification" in answer.err
+    for text in (shadow_terms(), HEAD + TABLES + FIRST):
+        answer = story.prepare("1.0.0", terms_text=text)
+        assert answer.code == 2
+        assert "cannot be counted in shadow" in answer.err
+        assert "no monitoring specification" in answer.err
 
 
 def test_a_release_that_decides_nothing_cannot_be_made_eligible(story: Any) -> None:

@@ -69,6 +69,22 @@ def manifest(**members: Any) -> Bend:
     return lambda world: world.manifest.update(members)
 
 
+def shadow_first(**members: Any) -> Bend:
+    """The statement asks for a clean time in shadow on each device first."""
+    first = {"minHours": 48, "minComparisons": 1000, "maxFlipShare": "0.01", **members}
+    kind, digest = "monitoring-specification", {"sha256": "a" * 64}
+    item = {"id": kind, "kind": kind, "path": f"{kind}.bin", "length": 3, "digest": digest}
+    return both(
+        statement(use={"mode": "clinical", "shadowFirst": first}, monitoringSpecification=digest),
+        lambda world: world.manifest["items"].append(item),
+    )
+
+
+def shadow_was_clean(world: World) -> None:
+    """The device had it in shadow, cleanly, under the statement as it now stands."""
+    world.facts.update(shadowed_under=sha256_hex(world.statement_bytes()))
+
+
 TREE = {"id": "app", "version": "2.0.0", "installer": "tree", "items": ["app.list", "app.pack"]}
 IMAGE = {"id": "os", "version": "3.1.0", "installer": "rauc", "items": ["os.image"]}
 HOOK = {"id": "pump", "version": "1.0.0", "installer": "hook", "items": ["pump.bin"]}

@@ -33,6 +33,7 @@ from tests.unit.verifier.bending import (
     placed,
     policy,
     restricted,
+    shadow_first,
     statement,
     trust_map,
     when,
@@ -47,7 +48,7 @@ from primum_verifier.core.rules_deployable import DEPLOYABLE
 from primum_verifier.core.rules_documents import DOCUMENTS
 from primum_verifier.core.rules_place import PLACE, STANDING, restrictions_are_held
 from primum_verifier.core.share import share_of
-from primum_verifier.core.verdict import CONDITIONS, RULES
+from primum_verifier.core.verdict import BEYOND_SHADOW, CONDITIONS, RULES
 from primum_verifier.core.vocabulary import NoticeAction, Phase
 
 
@@ -179,6 +180,7 @@ FIRST: dict[str, tuple[Bend, Phase]] = {
         statement(use={"mode": "clinical", "automation": "manual-update"}),
         Phase.INSTALL,
     ),
+    "shadow-first": (shadow_first(), Phase.INSTALL),
 }
 NOT_ALONE = {"manifest-signed", "one-person-one-function"}
 """Without the document, the rules that ask for it refuse too; each is broken in another row."""
@@ -203,6 +205,7 @@ def _break(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         ("DOCUMENTS", DOCUMENTS),
         ("PLACE", PLACE),
         ("CONDITIONS", CONDITIONS),
+        ("BEYOND_SHADOW", BEYOND_SHADOW),
     ):
         broken = tuple(_always_holds(rule) if rule.name == name else rule for rule in rules)
         monkeypatch.setattr(verdict, tuple_name, broken)

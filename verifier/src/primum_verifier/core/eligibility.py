@@ -197,11 +197,27 @@ class Constraints(Document):
     user_roles: tuple[Coding, ...] = Field(default=(), max_length=100)
 
 
+class ShadowFirst(Document):
+    """A clean time in shadow on each device, before the release serves anybody there.
+
+    It is over once it ran for so many hours and was compared so often; it was clean where no
+    larger share of the comparisons than ``max_flip_share`` ended otherwise than in agreement.
+    """
+
+    min_hours: Annotated[int, Field(ge=24, le=24 * 90)]
+    min_comparisons: Annotated[int, Field(ge=1, le=10**9)]
+    max_flip_share: Annotated[str, Field(pattern=r"^(0|0\.[0-9]{1,9}|1)$")]
+
+
 class Use(Document):
-    """How it may be used, and whether a person must agree to each update."""
+    """How it may be used, whether a person must agree to each update, and whether shadow is first.
+
+    The object is closed: a device that does not know ``shadow_first`` refuses the statement.
+    """
 
     mode: Literal["clinical", "shadow", "investigational"]
     automation: Literal["manual-update", "automatic-update"] = "automatic-update"
+    shadow_first: ShadowFirst | None = None
 
 
 class Product(Document):
@@ -419,6 +435,11 @@ class Eligibility(OpenDocument):
             raise ValueError("decision and use.mode contradict each other")
         if (self.use.mode == "clinical") != (self.study is None):
             raise ValueError("a study stands with investigational and shadow use, and only there")
+        if self.use.shadow_first is not None:
+            if self.use.mode == "shadow":
+                raise ValueError("what is for shadow only is never used after it")
+            if self.monitoring_specification is None:
+                raise ValueError("shadow first needs the specification by which it is counted")
         if self.decision == Decision.ELIGIBLE_WITH_CONDITIONS and not self.conditions:
             raise ValueError("eligible-with-conditions names no condition")
         return self

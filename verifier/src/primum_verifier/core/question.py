@@ -94,6 +94,8 @@ class Question:
         asks_per_episode: whether the application asks before each episode.
         operator_agreed: whether a person agreed to this very release.
         seen_holds: the holds that this device obeyed before.
+        shadowed_under: SHA-256 of the statement under which this release was in shadow on this
+            device, cleanly; empty while it was not.
     """
 
     phase: Phase
@@ -123,6 +125,7 @@ class Question:
     asks_per_episode: bool = False
     operator_agreed: bool = False
     seen_holds: tuple[SeenHold, ...] = ()
+    shadowed_under: str = ""
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,33 @@ def operator_agreed(case: Case) -> Finding | str:
     return Finding(agreed, "agreed" if agreed else "not yet", "a person's agreement")
 
 
+@rule(
+    "shadow-first",
+    Reason.SAFETY_SHADOW,
+    source=STATEMENT,
+    clause="ISO 14971 7.1; PCCP VI.B: compared on live input before anybody is served",
+    phases=frozenset({Phase.INSTALL, Phase.ACTIVATE}),
+)
+def shadow_was_clean(case: Case) -> Finding | str:
+    """It was in shadow on this device, cleanly and under this statement, where that is asked."""
+    first = case.said.use.shadow_first
+    if first is None:
+        return "no time in shadow is asked for"
+    return Finding(
+        case.question.shadowed_under == case.reading.statement_digest,
+        "clean under this statement" if case.question.shadowed_under else "not yet",
+        f"{first.min_hours} hours in shadow and {first.min_comparisons} comparisons here, "
+        f"at most {first.max_flip_share} of them flips",
+    )
+
+
 CONDITIONS: tuple[Rule, ...] = (self_test_passed, nobody_is_served, operator_agreed)
 """What is asked of the device at this moment, after everything that is signed."""
 
-RULES: tuple[Rule, ...] = (*DEPLOYABLE, *DOCUMENTS, *PLACE, *CONDITIONS)
+BEYOND_SHADOW: tuple[Rule, ...] = (shadow_was_clean,)
+"""What is asked besides before a release goes further than to shadow."""
+
+RULES: tuple[Rule, ...] = (*DEPLOYABLE, *DOCUMENTS, *PLACE, *CONDITIONS, *BEYOND_SHADOW)
 """Every rule that a grant is judged by, in the order in which a refusal is explained."""
 
 
@@ -100,8 +123,11 @@ def judge(question: Question) -> Verdict:
     deployable = [item.ask(case) for item in DEPLOYABLE]
     eligible = [item.ask(case) for item in (*DOCUMENTS, *PLACE)]
     conditions = [item.ask(case) for item in CONDITIONS]
+    beyond = [item.ask(case) for item in BEYOND_SHADOW]
     capability = _capability(case, deployable, eligible, conditions)
-    return _verdict(case, capability, (*deployable, *eligible, *conditions), order=None)
+    if _stands_in_the_way(beyond):
+        capability = min(capability, Capability.SHADOW)
+    return _verdict(case, capability, (*deployable, *eligible, *conditions, *beyond), order=None)
 
 
 def _capability(

@@ -148,6 +148,7 @@ class Change(Document):
     conclusion: _TextByRelease | None = None
     fault: _TextByRelease | None = None
     setback: Sha256 | None = None
+    shadowed: Annotated[dict[Sha256, Sha256], Field(max_length=MAX_LIST)] | None = None
     unproven: Annotated[dict[Sha256, Postponement], Field(max_length=MAX_LIST)] | None = None
     forgiven: Sha256 | None = None
     agreed: _TextByRelease | None = None
