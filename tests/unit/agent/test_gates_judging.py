@@ -360,6 +360,7 @@ def test_each_step_waits_for_its_own_gates() -> None:
             "window",
             "consent",
             "components",
+            "shadow",
         ],
     }
     assert set(HELD_STEPS) == set(GateId)

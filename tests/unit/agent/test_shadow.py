@@ -28,6 +28,8 @@ from tests.unit.agent.shadowed import (
 from primum_agent.fail_points import ShadowPoint
 from primum_agent.shadow_counts import ShadowCounts, identity_of, write_counts
 from primum_agent.shadow_run import ShadowRun, read_shadow, shadow_beside, withdraw_shadow
+from primum_device_sim.broker import BrokerHandle
+from primum_device_sim.demo.subscriber import Subscriber
 from primum_verifier.core.document import parse_document
 from primum_verifier.record.event import parse_event
 from primum_verifier.record.monitoring import MonitoringSpecification
@@ -375,6 +377,32 @@ def test_a_window_is_told_once_with_its_small_cells_withheld(
     assert (seen["comparisons"], seen["flips"], seen["dropped"]) == (401, 7, 8)
     assert "401 comparisons, 7 flips, 8 dropped" in field.agent("status").stdout
     assert state_of(field).shadow.told == 2
+
+
+def test_a_window_arrives_where_the_other_events_do(
+    in_the_field: Any,
+    attempt_now: Attempt,
+    eventually: Callable[..., Any],
+    broker: BrokerHandle,
+) -> None:
+    field = shadowed(in_the_field, attempt_now)
+    run = named(field)
+    assert run is not None
+    write_counts(field.layout, counted(run, 1))
+    field.write("agent.toml", field.settings(3600, broker.port).encode())
+    heard = Subscriber(host="127.0.0.1", port=broker.port, topic="primum/demo/#")
+
+    def summaries() -> list[bytes]:
+        said = [item for item in heard.messages() if item.topic.endswith("/provenance")]
+        return [item.payload for item in said if b"device.shadow.summary" in item.payload]
+
+    with heard.listening(), field.running():
+        eventually(summaries)
+    (line,) = set(summaries())
+    event = parse_event(line, where="broker")
+    assert event.data.shadow is not None
+    assert event.data.shadow.window == 1
+    assert event.data.shadow.outcomes[ShadowOutcome.AGREED] == 197
 
 
 @pytest.mark.parametrize("spoilt", [b"", b"{", b"[]", b'{"schemaVersion": "0.1"}', b"\xff" * 99])
