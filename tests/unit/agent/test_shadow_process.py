@@ -466,18 +466,27 @@ def test_it_is_gone_with_a_runner_that_is_killed(
 ) -> None:
     field = shadowed(in_the_field, attempt_now)
     runner = subprocess.Popen([*AGENT, "runner", "--state", str(field.state)])
-    path = field.layout.run / "runner.sock"
-    eventually(path.exists)
-    one = Session(path)
-    assert one.ask(do="open")["ok"]
-    one.ask(do="compute", inputs=question(0))
-    shadow, model = pair(eventually)
-    if how == "hangs":
-        os.kill(shadow, signal.SIGSTOP)
-    runner.kill()
-    runner.wait(timeout=10)
-    one.close()
-    eventually(lambda: not alive(model) and not alive(shadow))
+    started = [runner.pid]
+    try:
+        path = field.layout.run / "runner.sock"
+        eventually(path.exists)
+        one = Session(path)
+        assert one.ask(do="open")["ok"]
+        one.ask(do="compute", inputs=question(0))
+        shadow, model = pair(eventually)
+        started += [shadow, model]
+        if how == "hangs":
+            os.kill(shadow, signal.SIGSTOP)
+        runner.kill()
+        runner.wait(timeout=10)
+        one.close()
+        eventually(lambda: not alive(model) and not alive(shadow))
+    finally:
+        # A guard that is broken leaves nothing behind on the machine.
+        for pid in started:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        runner.wait(timeout=10)
 
 
 def alive(pid: int) -> bool:
