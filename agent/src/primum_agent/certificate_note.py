@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime, timedelta
-
-from primum_agent.layout import Layout
+from pathlib import Path
 
 HEAD = "Primum client certificate"
 SERIAL = "serial: "
@@ -20,12 +19,12 @@ SOON = timedelta(days=30)
 _HEAD_BYTES = 100
 
 
-def holds_until(layout: Layout) -> datetime | None:
-    """The end of the certificate in force; None where there is none that can be read."""
+def holds_until(client: Path) -> datetime | None:
+    """The end of the certificate in this file; None where there is none that can be read."""
     with (
         contextlib.suppress(OSError, ValueError, StopIteration),
         # Unbuffered: what follows the head is the key.
-        layout.client.open("rb", buffering=0) as file,
+        client.open("rb", buffering=0) as file,
     ):
         lines = file.read(_HEAD_BYTES).partition(b"-----")[0].decode().splitlines()
         ends = next(line for line in lines if line.startswith(NOT_AFTER))

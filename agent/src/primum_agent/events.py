@@ -79,6 +79,7 @@ class EventKind(StrEnum):
     KEY_CHANGED = "key.changed"
     KEY_IN_USE = "key.in-use"
     CERTIFICATE_RENEWED = "certificate.renewed"
+    REQUEST_TAKEN = "request.taken"
     RESET_BEGUN = "reset.begun"
     RESET_DONE = "reset.done"
     DECOMMISSION_BEGUN = "decommission.begun"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 
@@ -19,7 +20,7 @@ HEALTH_TYPE = "primum.device.health.reported"
 
 
 def topic(fleet: str, device_id: str, end: str) -> str:
-    """One of the device's four topics: status, provenance, head, health."""
+    """One of the device's topics: status, provenance, head, health, request."""
     return f"primum/{fleet}/{device_id}/{end}"
 
 
@@ -38,11 +39,17 @@ def summary_of(state: DeviceState) -> dict[str, object]:
 
 
 def status_message(
-    *, device_id: str, presence: str, state: DeviceState | None, reasons: tuple[str, ...] = ()
+    *,
+    device_id: str,
+    presence: str,
+    state: DeviceState | None,
+    reasons: tuple[str, ...] = (),
+    word: str = "",
 ) -> bytes:
     """The retained status: ``online`` or ``offline``, and what runs.
 
-    It says no time: it is sent again only when it says something else.
+    It says no time: it is sent again only when it says something else.  ``word`` is what a
+    request has to repeat (:mod:`primum_agent.broker_requests`).
     """
     content: dict[str, object] = {
         "deviceId": device_id,
@@ -50,6 +57,8 @@ def status_message(
         "agentVersion": AGENT_VERSION,
         "reasons": list(reasons),
     }
+    if word:
+        content["word"] = word
     if state is not None:
         content |= summary_of(state)
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
@@ -65,11 +74,13 @@ def health_message(
     waiting: int,
     restarts: int,
     problems: tuple[str, ...],
+    requests: Mapping[str, int],
     dropped: int = 0,
 ) -> bytes:
     """The health report: readings, what runs, how many events wait, which troubles last.
 
-    ``dropped`` counts the earlier reports that made room for newer ones and were never sent.
+    ``dropped`` counts the earlier reports that made room for newer ones and were never sent;
+    ``requests`` how many were taken and refused since the agent started.
     """
     content = {
         "specversion": "1.0",
@@ -86,6 +97,7 @@ def health_message(
             "eventsWaiting": waiting,
             "bootCount": restarts,
             "reportsDropped": dropped,
+            "requests": dict(requests),
             "problems": list(problems),
         },
     }

@@ -21,6 +21,15 @@ class OutboxRow:
     line: bytes
 
 
+@dataclass(frozen=True)
+class Sent:
+    """One line that a broker took."""
+
+    sequence: int
+    is_head: bool = False
+    line: bytes = b""
+
+
 class JournalOutbox(JournalTelemetry):
     """What waits to be sent, over one open database."""
 
@@ -31,6 +40,24 @@ class JournalOutbox(JournalTelemetry):
     def waiting_heads(self, limit: int) -> list[OutboxRow]:
         """The oldest signed heads that no broker has acknowledged."""
         return self._waiting("SELECT sequence, line FROM heads WHERE acked = 0", limit)
+
+    def acknowledged(self, after: Sent, limit: int) -> list[Sent]:
+        """Events and heads that a broker took and that are still kept, in the order of the chain.
+
+        Args:
+            after: the last one that is not wanted again.
+            limit: at most so many.
+        """
+        with database_errors(self._layout.journal):
+            rows = self._connection.execute(
+                "SELECT sequence, head, line FROM ("
+                "SELECT sequence, 0 AS head, line FROM events WHERE acked = 1 AND sequence >= ?1 "
+                "UNION ALL "
+                "SELECT sequence, 1 AS head, line FROM heads WHERE acked = 1 AND sequence >= ?1"
+                ") WHERE (sequence, head) > (?1, ?2) ORDER BY sequence, head LIMIT ?3",
+                (after.sequence, int(after.is_head), limit),
+            )
+            return [Sent(sequence, is_head=bool(head), line=line) for sequence, head, line in rows]
 
     def _waiting(self, select: str, limit: int) -> list[OutboxRow]:
         with database_errors(self._layout.journal):

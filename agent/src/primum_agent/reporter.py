@@ -14,7 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from primum_agent.broker import Acknowledged, Broker, Connected, Disconnected, Message
+from primum_agent.broker import (
+    Acknowledged,
+    Arrived,
+    Broker,
+    Connected,
+    Disconnected,
+    Message,
+)
+from primum_agent.broker_requests import Asked, Wish
 from primum_agent.clock import Clock
 from primum_agent.health import health_message, status_message, topic
 from primum_agent.journal import Journal
@@ -57,6 +65,7 @@ class Lane(StrEnum):
     EVENT = "event"
     HEAD = "head"
     TELEMETRY = "telemetry"
+    AGAIN = "again"
     OTHER = "other"
 
 
@@ -82,7 +91,9 @@ class Reporter:
         device_id: the device.
         health_seconds: period of the health report.
         draw: numbers in [0, 1) for jitter.
+        asked: what somebody asks of the device through the broker.
         why: why there is no connection; for ``status`` and ``doctor``.
+        address: the broker that is connected, or was the last time.
     """
 
     broker: Broker
@@ -92,8 +103,10 @@ class Reporter:
     device_id: str
     health_seconds: float
     draw: Callable[[], float] = random.random
+    asked: Asked = field(default_factory=Asked)
     link: Link = Link.DOWN
     why: str = "not tried yet"
+    address: str = ""
     failures: int = 0
     refused: int = 0
     next_try: float = 0.0
@@ -186,13 +199,12 @@ class Reporter:
                     self._rise(occurrence, now=now)
                 case Disconnected():
                     self._lose(now, why=occurrence.why)
+                case Arrived():
+                    if self.asked.hear(journal, occurrence.payload, now=now) is Wish.STATUS:
+                        self.next_health = now
                 case Acknowledged():
-                    self.last_answer = now
-                    lane, number = self._under_way.pop(occurrence.ticket, (Lane.OTHER, 0))
-                    if occurrence.refused:
-                        self._refuse(occurrence.refused, now=now)
-                    else:
-                        taken[lane].append(number)
+                    lane, number = self._answered(occurrence, now=now)
+                    taken[lane].append(number)
         if journal is None:
             return
         if taken[Lane.EVENT] or taken[Lane.HEAD]:
@@ -201,8 +213,17 @@ class Reporter:
         if taken[Lane.TELEMETRY]:
             journal.forget_telemetry(taken[Lane.TELEMETRY])
 
+    def _answered(self, answer: Acknowledged, *, now: float) -> tuple[Lane, int]:
+        """What the broker answered for, where it took it."""
+        self.last_answer = now
+        about = self._under_way.pop(answer.ticket, (Lane.OTHER, 0))
+        if answer.refused:
+            self._refuse(answer.refused, now=now)
+            return Lane.OTHER, 0
+        return about
+
     def _rise(self, connected: Connected, *, now: float) -> None:
-        self.link, self.why = Link.UP, ""
+        self.link, self.why, self.address = Link.UP, "", connected.address
         self.limit, self.max_bytes = connected.in_flight, connected.max_bytes
         self.risen = self.last_answer = now
         if now - self.last_health > FRESH_SECONDS:
@@ -211,6 +232,7 @@ class Reporter:
         self._under_way.clear()
         self._too_large.clear()
         self._said = b""
+        self.asked.begin()
 
     def _lose(self, now: float, *, why: str) -> None:
         """The connection is gone: what was under way counts as not taken."""
@@ -241,7 +263,11 @@ class Reporter:
     def _tell_status(self, journal: Journal | None) -> None:
         state = None if journal is None else journal.state()
         payload = status_message(
-            device_id=self.device_id, presence="online", state=state, reasons=self.reasons
+            device_id=self.device_id,
+            presence="online",
+            state=state,
+            reasons=self.reasons,
+            word=self.asked.word,
         )
         if payload != self._said and self._publish("status", payload, retain=True) is not None:
             self._said = payload
@@ -262,6 +288,7 @@ class Reporter:
             restarts=int(journal.counter("boots", "0")),
             problems=tuple(f"{item.topic}: {item.what}" for item in journal.problems()),
             dropped=journal.telemetry_dropped(),
+            requests={"taken": self.asked.patience.taken, "refused": self.asked.patience.refused},
         )
         try:
             journal.keep_telemetry(kind="health", line=payload)
@@ -282,6 +309,21 @@ class Reporter:
             fresh = [item for item in found if (lane, item.number) not in known]
             if not all(self._hand_over(item, now=now) for item in fresh[:room]):
                 return
+        self._offer_again(journal, now=now)
+
+    def _offer_again(self, journal: Journal, *, now: float) -> None:
+        """What was asked for once more comes last; it is forgotten with the connection."""
+        room = self.limit - len(self._under_way)
+        if self.asked.again is None or room <= 0:
+            return
+        rows = journal.acknowledged(self.asked.again, room)
+        for row in rows:
+            end = "head" if row.is_head else "provenance"
+            if not self._hand_over(_Offer(Lane.AGAIN, row.sequence, end, row.line), now=now):
+                return
+            self.asked.again = row
+        if not rows:
+            self.asked.again = None
 
     def _hand_over(self, item: _Offer, *, now: float) -> bool:
         """Whether the connection goes on taking lines."""

@@ -24,6 +24,7 @@ from primum_verifier.core.errors import UsageError
 from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.addresses import parts_of
+from primum_verifier.shell.broker_address import BrokerAddress, parse_broker
 
 SCHEMA_VERSION = "0.1"
 MAX_SETTINGS_BYTES = 65_536
@@ -38,6 +39,8 @@ _VERSION = re.compile(
 )
 _SERVICE = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,240}\.service")
 _DAY = 86_400
+_ADDRESSES = "agent.toml: broker.addresses"
+_MAX_BROKERS = 8
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,24 @@ class Transport:
 
 
 @dataclass(frozen=True)
-class BrokerAddress:
-    """The MQTT 5 broker that takes the reports, and the fleet whose topics they go to."""
+class BrokerSettings:
+    """The MQTT 5 brokers that take the reports, and the fleet whose topics they go to.
 
-    host: str
-    port: int
+    Attributes:
+        fleet: part of every topic.
+        addresses: ``mqtts://HOST[:PORT]``, tried in this order.
+        ca_file: certificates of whom to believe about the brokers, PEM, in the provisioning
+            folder; without one, those that the system believes.
+    """
+
     fleet: str
+    addresses: tuple[str, ...]
+    ca_file: str = ""
+
+    @property
+    def parsed(self) -> tuple[BrokerAddress, ...]:
+        """The addresses, taken apart."""
+        return tuple(parse_broker(item, where=_ADDRESSES) for item in self.addresses)
 
 
 @dataclass(frozen=True)
@@ -172,7 +187,7 @@ class Settings:
     repositories: Repositories
     folder: Path
     transport: Transport = field(default_factory=Transport)
-    broker: BrokerAddress | None = None
+    broker: BrokerSettings | None = None
     timing: Timing = field(default_factory=Timing)
     health: Health = field(default_factory=Health)
     journal: JournalBounds = field(default_factory=JournalBounds)
@@ -185,6 +200,12 @@ class Settings:
     self_test: SelfTestSettings = field(default_factory=SelfTestSettings)
     installed: Mapping[str, str] = field(default_factory=dict)
     components: Mapping[str, ComponentSettings] = field(default_factory=dict)
+
+    @property
+    def broker_ca(self) -> Path | None:
+        """The certificates of whom to believe about the brokers, where they are given."""
+        given = "" if self.broker is None else self.broker.ca_file
+        return self.folder / given if given else None
 
     @property
     def trust_map(self) -> Path:
@@ -278,8 +299,7 @@ def _check(settings: Settings) -> None:
     if settings.broker is not None:
         # The name becomes a topic segment: a slash or a wildcard would reach other devices.
         names["broker.fleet"] = settings.broker.fleet
-        if not 1 <= settings.broker.port <= 65_535:  # noqa: PLR2004 - the range of TCP ports
-            raise _wrong("broker.port", str(settings.broker.port), "1 to 65535")
+        _check_broker(settings.broker)
     for where, name in names.items():
         if not _SLUG.fullmatch(name):
             raise _wrong(where, repr(name[:80]), "lower-case letters, digits, '.', '_' and '-'")
@@ -298,6 +318,13 @@ def _check(settings: Settings) -> None:
         raise _wrong(f"bench.{where}", found, expected)
     for where, found, expected in self_test_faults(settings.self_test):
         raise _wrong(f"self_test.{where}", found, expected)
+
+
+def _check_broker(broker: BrokerSettings) -> None:
+    if not 1 <= len(broker.parsed) <= _MAX_BROKERS:
+        raise _wrong("broker.addresses", f"{len(broker.addresses)}", f"1 to {_MAX_BROKERS}")
+    if broker.ca_file and Path(broker.ca_file).name != broker.ca_file:
+        raise _wrong("broker.ca_file", repr(broker.ca_file[:80]), "a file in the same folder")
 
 
 def _check_installed(installed: Mapping[str, str]) -> None:

@@ -22,7 +22,7 @@ import random
 import selectors
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -491,7 +491,7 @@ class Supervisor:
             answer["healthWindowSeconds"] = round(left, 1)
         if self.reporter is not None:
             answer["broker"] = {
-                "address": asdict(self.settings.broker) if self.settings.broker else None,
+                "address": self.reporter.address,
                 "link": str(self.reporter.link),
                 "why": self.reporter.why,
                 "refused": self.reporter.refused,
@@ -532,4 +532,6 @@ def make_supervisor(
         narrator=narrator,
     )
     supervisor.reporter = make_reporter(supervisor.wake)
+    if supervisor.reporter is not None and not once:
+        supervisor.reporter.asked.poll_now = supervisor.poll_now
     return supervisor

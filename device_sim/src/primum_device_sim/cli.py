@@ -15,6 +15,7 @@ from rich.table import Table
 
 from primum_verifier.core.errors import EXIT_DONE, EXIT_USAGE, FailedError, PrimumError, UsageError
 from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.broker_address import parse_broker
 
 EXITS = "Exit codes: 0 done, 1 refused, 2 usage, 3 failed, 4 busy, 5 waiting."
 _INTERRUPTED = 130
@@ -170,29 +171,30 @@ def application(
 
 @app.command(epilog=EXITS)
 def listen(
-    broker: Annotated[str, typer.Option(help="HOST:PORT of the broker.")],
+    broker: Annotated[str, typer.Option(help="mqtt://HOST:PORT of a broker on this machine.")],
     output: Annotated[Path, typer.Option(help="Events and signed heads, a history file.")],
     device: Annotated[str, typer.Option(help="Whose.")],
 ) -> None:
-    """Subscribe to a device's reports, show each event and keep all until Ctrl-C or SIGTERM.
+    r"""Subscribe to a device's reports, show each event and keep all until Ctrl-C or SIGTERM.
 
     Example:
-      primum-sim listen --broker 127.0.0.1:18830 --device wearable-001 --output received.jsonl
+      primum-sim listen --broker mqtt://127.0.0.1:18830 --device wearable-001 \
+        --output received.jsonl
       primum-verify history received.jsonl --device-key wearable-001/enrolment.json
     """
     from primum_device_sim.demo.subscriber import follow  # noqa: PLC0415 - loads the MQTT client
 
-    host, _, port = broker.rpartition(":")
-    if not host or not port.isdigit():
+    address = parse_broker(broker, where="--broker")
+    if address.tls:
         raise UsageError(
-            "This is no address of a broker.",
+            "Only a broker on this machine is listened to.",
             reason=Reason.USAGE,
             where="--broker",
             found=broker,
-            expected="HOST:PORT",
+            expected="mqtt://127.0.0.1:PORT",
         )
     _end_on_sigterm()
-    for line in follow(host=host, port=int(port), device=device, output=output):
+    for line in follow(host=address.host, port=address.port, device=device, output=output):
         typer.echo(line)
 
 

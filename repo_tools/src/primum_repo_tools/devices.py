@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
 
+from cryptography import x509
 from pydantic import Field
 
 from primum_repo_tools.files import read_input, write_durably
@@ -87,14 +88,22 @@ class Root:
     keys: ProvisioningKeys
 
 
+_MAX_CA_BYTES = 1_048_576
+_SYSTEMS = "# About a broker those are believed that the system believes."
+BROKER_CA = "broker-ca.pem"
+"""Whom a device believes about its brokers, in the folder that it is provisioned with."""
+
+_BELIEVED = f'ca_file = "{BROKER_CA}"'
+
+
 class Connections(Document):
     """Where the device finds the two authorities and the broker, and how often it asks."""
 
     engineering_url: Text
     clinical_url: Text
     site_url: Text | None = None
-    broker_host: Text
-    broker_port: Annotated[int, Field(ge=1, le=65_535)]
+    brokers: Annotated[tuple[Text, ...], Field(min_length=1, max_length=8)]
+    broker_ca: bool = False
     fleet: Slug
     poll_seconds: Annotated[int, Field(ge=1, le=7 * 86_400)]
     poll_jitter: Annotated[float, Field(ge=0.0, le=1.0)]
@@ -265,6 +274,28 @@ def first_trust_map(trust: Trust, roots: Mapping[str, bytes], *, now: datetime) 
     )
 
 
+def read_broker_ca(path: Path) -> bytes:
+    """Certificates of whom a device believes about its brokers.
+
+    Raises:
+        UsageError: the file cannot be read, or holds no certificate.
+    """
+    data = read_input(path, what="file of authorities of brokers", max_bytes=_MAX_CA_BYTES)
+    try:
+        found = x509.load_pem_x509_certificates(data)
+    except ValueError:
+        found = []
+    if not found:
+        raise UsageError(
+            "This file holds no certificate.",
+            reason=Reason.DOCUMENT_INVALID,
+            where=str(path),
+            expected="certificates in PEM, at least one",
+            remedy="Give the certificates of whoever signed the broker's.",
+        )
+    return data
+
+
 def write_provisioning(
     output: Path,
     *,
@@ -273,6 +304,7 @@ def write_provisioning(
     roots: Mapping[str, bytes],
     trust_map: TrustMap,
     settings: str,
+    broker_ca: bytes | None,
 ) -> None:
     """Write the folder that a device is provisioned with; ``agent.toml`` comes last."""
     envelope = sign_envelope(context.to_bytes(), payload_type=CONTEXT_PAYLOAD_TYPE, signers=signers)
@@ -280,6 +312,8 @@ def write_provisioning(
         write_durably(output / f"{name}.root.json", data)
     write_durably(output / "trust-map.json", trust_map.to_bytes())
     write_durably(output / "device-context.dsse.json", envelope)
+    if broker_ca is not None:
+        write_durably(output / BROKER_CA, broker_ca)
     write_durably(output / "agent.toml", settings.encode())
 
 
@@ -314,9 +348,10 @@ targets_url = "{clinical}targets/"
 allow_http = {"true" if plain else "false"}
 
 [broker]
-host = "{connections.broker_host}"
-port = {connections.broker_port}
 fleet = "{connections.fleet}"
+# Tried in this order.
+addresses = [{", ".join(f'"{uri}"' for uri in connections.brokers)}]
+{_BELIEVED if connections.broker_ca else _SYSTEMS}
 
 [timing]
 poll_seconds = {connections.poll_seconds}

@@ -148,7 +148,8 @@ class Field(Orders):
             ]
         lines += ["[timing]", f"poll_seconds = {poll_seconds:g}", "poll_jitter = 0.0"]
         if broker_port is not None:
-            lines += ["[broker]", 'host = "127.0.0.1"', f"port = {broker_port}", 'fleet = "demo"']
+            address = f'addresses = ["mqtt://127.0.0.1:{broker_port}"]'
+            lines += ["[broker]", address, 'fleet = "demo"']
         return "\n".join(lines) + "\n" + self.more_settings
 
     @property

@@ -107,7 +107,7 @@ def test_a_certificate_that_fits_is_put_in_force_with_its_key(
     answer = issuer.answer(request, Order(extensions=(uri(DEVICE), _CLIENT)))
     renewed = take_certificate(layout, answer, device_id=DEVICE, now=NOW)
     assert stat.S_IMODE(layout.client.stat().st_mode) == 0o600
-    assert holds_until(layout) == renewed.not_after
+    assert holds_until(layout.client) == renewed.not_after
     assert not layout.next_client_key.exists()
     # What a TLS library makes of it: key and certificate belong together.
     ssl.create_default_context().load_cert_chain(layout.client)
@@ -173,9 +173,9 @@ def test_without_a_request_or_with_a_spoilt_key_nothing_is_taken(
 
 
 def test_its_end_is_told_without_reading_the_key(layout: Layout) -> None:
-    assert holds_until(layout) is None
+    assert holds_until(layout.client) is None
     layout.client.write_bytes(b"\xff" * 300)
-    assert holds_until(layout) is None
+    assert holds_until(layout.client) is None
     assert told(None, now=NOW) == ""
     assert told(NOW + timedelta(days=40), now=NOW) == "until 2026-07-11"
     assert told(NOW + timedelta(days=3), now=NOW) == "until 2026-06-04, in 3 days"

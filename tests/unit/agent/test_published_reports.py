@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from primum_agent import clock, events, lifecycle
+from primum_agent.broker_requests import new_word
 from primum_agent.clock import ClockQuality, FakeClock
 from primum_agent.device_state import DeviceState, Generation
 from primum_agent.events import Entry, EventKind
@@ -161,6 +162,7 @@ def test_the_health_report_is_the_published_one(state: DeviceState, readings: Re
         quality=ClockQuality.FREE_RUNNING,
         waiting=3,
         restarts=2,
+        requests={"taken": 1, "refused": 2},
         problems=("fetching: transport.unreachable",),
     )
     found = parse_document(HealthReport, message, where="health")
@@ -172,7 +174,11 @@ def test_the_health_report_is_the_published_one(state: DeviceState, readings: Re
 @pytest.mark.parametrize("presence", ["online", "offline"])
 def test_the_status_is_the_published_one(state: DeviceState | None, presence: str) -> None:
     message = status_message(
-        device_id=DEVICE, presence=presence, state=state, reasons=("state.read-only",)
+        device_id=DEVICE,
+        presence=presence,
+        state=state,
+        reasons=("state.read-only",),
+        word=new_word(),
     )
     found = parse_document(StatusReport, message, where="status")
     assert (found.mode is None) == (state is None)

@@ -155,9 +155,9 @@ def test_a_child_that_cannot_be_started_is_a_trouble_and_not_the_end(
 
 def test_the_time_to_stop_adds_up_to_less_than_ten_seconds() -> None:
     """One child that is ended for hanging, all of them, the goodbye, and the broker's."""
-    from primum_agent import broker, supervisor
+    from primum_agent import paho_broker, supervisor
 
     worst = 2 * children.GRACE_SECONDS
     worst += supervisor._GOODBYE_SECONDS + supervisor._GOODBYE_STEP
-    worst += 2 * broker._GOODBYE_SECONDS
+    worst += 2 * paho_broker._GOODBYE_SECONDS
     assert worst < 10

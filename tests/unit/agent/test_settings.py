@@ -29,8 +29,8 @@ targets_url = "https://example.org/c/targets/"
 [transport]
 allow_http = false
 [broker]
-host = "broker.example.org"
-port = 8883
+addresses = ["mqtts://broker.example.org", "mqtts://10.0.0.7:8884", "mqtt://127.0.0.1:1"]
+ca_file = "broker-ca.pem"
 fleet = "demo"
 [timing]
 poll_seconds = 3600
@@ -57,7 +57,12 @@ def test_the_settings_as_provisioned_are_read(tmp_path: Path) -> None:
     found = read(tmp_path, GOOD)
     assert found.device_id == "wearable-001"
     assert found.broker is not None
-    assert found.broker.port == 8883
+    assert [(item.host, item.port, item.tls) for item in found.broker.parsed] == [
+        ("broker.example.org", 8883, True),
+        ("10.0.0.7", 8884, True),
+        ("127.0.0.1", 1, False),
+    ]
+    assert found.broker_ca == tmp_path / "broker-ca.pem"
     assert found.timing.poll_seconds == 3600.0
     assert found.trust_map == tmp_path / "trust-map.json"
     assert (found.journal.keep_days, found.journal.max_bytes) == (30.0, 8_388_608)
@@ -81,9 +86,16 @@ def test_what_nobody_promises_is_not_promised(tmp_path: Path) -> None:
         ('"wearable-001"', '"wearable/001"', "device_id"),
         ('"wearable-001"', '"+"', "device_id"),
         ('"demo"', '"demo/#"', "broker.fleet"),
-        ("port = 8883", "port = 0", "broker.port"),
-        ("port = 8883", 'port = "8883"', "broker.port"),
-        ("port = 8883", "port = true", "broker.port"),
+        ("mqtts://10.0.0.7:8884", "mqtt://10.0.0.7:8884", "broker.addresses"),
+        ("mqtts://10.0.0.7:8884", "mqtts://10.0.0.7:0", "broker.addresses"),
+        ("mqtts://10.0.0.7:8884", "mqtts://10.0.0.7:65536", "broker.addresses"),
+        ("mqtts://10.0.0.7:8884", "mqtts://me:pass@10.0.0.7", "broker.addresses"),
+        ("mqtts://10.0.0.7:8884", "mqtts://10.0.0.7/topic", "broker.addresses"),
+        ("mqtts://10.0.0.7:8884", "https://10.0.0.7:8884", "broker.addresses"),
+        ("mqtts://10.0.0.7:8884", "mqtts://", "broker.addresses"),
+        ('"mqtts://10.0.0.7:8884"', "7", "broker.addresses"),
+        (', "mqtts://10.0.0.7:8884"', ', "mqtts://b"' * 8, "broker.addresses"),
+        ('"broker-ca.pem"', '"../broker-ca.pem"', "broker.ca_file"),
         ("allow_http = false", "allow_htp = true", "transport"),
         ("https://example.org/e/metadata/", "http://example.org/e/metadata/", "metadata_url"),
         ("https://example.org/e/metadata/", "https://example.org/e/metadata", "metadata_url"),

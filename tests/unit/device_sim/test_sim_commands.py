@@ -32,8 +32,17 @@ def test_a_folder_that_is_somebody_elses_is_never_replaced(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["listen", "--broker", "nowhere", "--device", "d", "--output", "o"], 2, "HOST:PORT"),
-        (["listen", "--broker", "127.0.0.1:9", "--device", "d", "--output", "o"], 3, "broker"),
+        (["listen", "--broker", "nowhere", "--device", "d", "--output", "o"], 2, "mqtt://"),
+        (
+            ["listen", "--broker", "mqtt://127.0.0.1:9", "--device", "d", "--output", "o"],
+            3,
+            "broker",
+        ),
+        (
+            ["listen", "--broker", "mqtts://127.0.0.1", "--device", "d", "--output", "o"],
+            2,
+            "this machine",
+        ),
         (["data", "releases", "/proc/nowhere"], 3, "resource.storage"),
         (["nonsense"], 2, "nonsense"),
     ],

@@ -376,7 +376,7 @@ def provisioned(story: Story, enrolment: Path, *more: object) -> Device:
         "--enrolment", enrolment, "--component", "pvc-classifier", "--jurisdiction", "DE",
         "--site", "site-a", "--care-setting", "home", "--udi", "04012345678901",
         "--engineering-url", "http://127.0.0.1:8001/", "--clinical-url", "http://127.0.0.1:8002",
-        "--broker", "127.0.0.1:18830", "--output", output, "--poll-seconds", "2",
+        "--broker", "mqtt://127.0.0.1:18830", "--output", output, "--poll-seconds", "2",
         *more,
     )  # fmt: skip
     key = json.loads(enrolment.read_text())["publicKey"]["public"]

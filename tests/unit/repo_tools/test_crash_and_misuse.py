@@ -480,7 +480,7 @@ def test_a_wrong_fact_about_a_device_is_a_usage_error(
         "--engineering": story.engineering, "--clinical": story.clinical, "--enrolment": enrolment,
         "--component": COMPONENT, "--jurisdiction": "DE", "--site": "site-a",
         "--care-setting": "home", "--udi": "1", "--engineering-url": "http://127.0.0.1/",
-        "--clinical-url": "http://127.0.0.1/", "--broker": "127.0.0.1:18830",
+        "--clinical-url": "http://127.0.0.1/", "--broker": "mqtt://127.0.0.1:18830",
         "--output": story.folder / "provisioning", option: value,
     }  # fmt: skip
     options = [item for pair in arguments.items() for item in pair]

@@ -49,8 +49,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def before_fixtures(guide: str) -> list[list[str]]:
     """What the guide types before it: an engineering workbench with a signed release."""
     lines = "\n".join(re.findall(r"```console\n(.*?)```", guide, re.DOTALL)).replace("\\\n", " ")
-    wanted = ("device key", "init engineering", "authority create engineering")
-    wanted += (
+    wanted = (
+        "device key",
+        "init engineering",
+        "authority create engineering",
         "release build engineering model/1.0.0",
         "release sign engineering pvc-classifier 1.0",
     )

@@ -440,7 +440,7 @@ def test_one_station_cannot_place_a_device(
         *signers, "--enrolment", enrolment, "--component", COMPONENT, "--jurisdiction", "DE",
         "--site", "site-a", "--care-setting", "home", "--udi", "1",
         "--engineering-url", "http://127.0.0.1/", "--clinical-url", "http://127.0.0.1/",
-        "--broker", "127.0.0.1:18830", "--output", story.folder / "provisioning",
+        "--broker", "mqtt://127.0.0.1:18830", "--output", story.folder / "provisioning",
     )  # fmt: skip
     assert answer.code == 1
     assert answer.err.startswith("eligibility.context-untrusted")

@@ -23,7 +23,7 @@ def provision(story: Any, enrolment: Path, **other: object) -> Any:
         "engineering": story.engineering, "clinical": story.clinical, "enrolment": enrolment,
         "component": COMPONENT, "jurisdiction": "DE", "site": "site-a", "care-setting": "home",
         "udi": "1", "engineering-url": "http://127.0.0.1/", "clinical-url": "http://127.0.0.1/",
-        "broker": "127.0.0.1:18830", "output": story.folder / "provisioning",
+        "broker": "mqtt://127.0.0.1:18830", "output": story.folder / "provisioning",
         **{name.replace("_", "-"): value for name, value in other.items()},
     }  # fmt: skip
     words = [item for name, value in options.items() for item in (f"--{name}", value)]
@@ -69,7 +69,7 @@ def test_a_notice_about_what_is_not_listed_names_what_is(published: Any) -> None
     [
         ("jurisdiction", "Germany", "two capital letters, such as DE"),
         ("site", "Site A!", "--site"),
-        ("broker", "nowhere", "HOST:PORT"),
+        ("broker", "nowhere", "mqtts://HOST[:PORT]"),
         ("engineering_url", "nowhere", "--engineering-url"),
     ],
 )

@@ -70,7 +70,7 @@ def test_a_device_gets_what_its_agent_reads(story: Any, device: Any) -> None:
         "targets_url": "http://127.0.0.1:8002/targets/",
     }
     assert settings["timing"] == {"poll_seconds": 2, "poll_jitter": 0.2}
-    assert settings["broker"]["port"] == 18830
+    assert settings["broker"]["addresses"] == ["mqtt://127.0.0.1:18830"]
     for name in ("engineering", "clinical"):
         root = (device.provisioning / f"{name}.root.json").read_bytes()
         assert root == (story.folder / name / "web/metadata/1.root.json").read_bytes()

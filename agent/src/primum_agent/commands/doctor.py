@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from primum_agent import unit_health
+from primum_agent.broker_tls import TlsFiles, make_context
 from primum_agent.certificate_note import SOON, holds_until, told
 from primum_agent.clock import ClockQuality, SystemClock
 from primum_agent.commands.shared import add_provisioning, layout_of, show, show_json
@@ -39,6 +40,7 @@ from primum_agent.tested import ALARM, DISPLAY, NOT_CHECKED, TOPIC, told_tests
 from primum_verifier.core.errors import EXIT_FAILED, EXIT_USAGE, PrimumError
 from primum_verifier.core.limits import MAX_TIMESTAMP_BYTES
 from primum_verifier.record.chain import check_history
+from primum_verifier.shell.broker_address import BrokerAddress
 from primum_verifier.shell.commands.history import read_device_key
 
 _CONNECT_SECONDS = 5.0
@@ -188,7 +190,7 @@ def _certificate(layout: Layout) -> list[Finding]:
     """The client certificate, where the device has one."""
     if not layout.client.exists():
         return []
-    now, ends = SystemClock().now(), holds_until(layout)
+    now, ends = SystemClock().now(), holds_until(layout.client)
     return [
         Finding(
             "client certificate",
@@ -284,8 +286,7 @@ def _trust(provisioning: Path, layout: Layout) -> list[Finding]:
     findings += [
         _guarded(what, look) for what, look in component_checks(settings.components, layout)
     ]
-    findings.append(_broker(settings))
-    return findings
+    return [*findings, *_brokers(settings, layout)]
 
 
 def _health_unit(settings: Settings) -> list[Finding]:
@@ -354,14 +355,22 @@ def _reach(settings: Settings, repository: Repository) -> str:
     return f"{url}: {sum(len(piece) for piece in pieces)} bytes"
 
 
-def _broker(settings: Settings) -> Finding:
-    address = settings.broker
-    if address is None:
-        return Finding("broker", well=True, found="none configured; events stay on the device")
-    where = f"{address.host}:{address.port}"
+def _brokers(settings: Settings, layout: Layout) -> list[Finding]:
+    if settings.broker is None:
+        return [Finding("broker", well=True, found="none configured; events stay on the device")]
+    files = TlsFiles(settings.broker_ca, layout.client)
+    return [_broker(address, files) for address in settings.broker.parsed]
+
+
+def _broker(address: BrokerAddress, files: TlsFiles) -> Finding:
+    where = (address.host, address.port)
     try:
-        with socket.create_connection((address.host, address.port), timeout=_CONNECT_SECONDS):
-            return Finding("broker", well=True, found=f"{where} accepts connections")
+        with socket.create_connection(where, timeout=_CONNECT_SECONDS) as plain:
+            spoken = "accepts connections"
+            if address.tls:
+                with make_context(files).wrap_socket(plain, server_hostname=address.host) as secure:
+                    spoken = f"speaks {secure.version()}, and is whom the device believes"
+            return Finding("broker", well=True, found=f"{address.uri} {spoken}")
     except OSError as error:
         remedy = "Start it, or correct [broker] in agent.toml; updates go on without it."
-        return Finding("broker", well=False, found=f"{where}: {error}", remedy=remedy)
+        return Finding("broker", well=False, found=f"{address.uri}: {error}", remedy=remedy)

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from primum_agent.agent_choice import uncount
-from primum_agent.broker import Message, PahoBroker
+from primum_agent.broker import Message
+from primum_agent.broker_tls import TlsFiles
 from primum_agent.clock import SystemClock
 from primum_agent.commands.shared import (
     add_provisioning,
@@ -38,6 +39,7 @@ from primum_agent.health import status_message, topic
 from primum_agent.identity import check_identity
 from primum_agent.layout import Layout
 from primum_agent.narrating import Narrator, busy_line, last_line
+from primum_agent.paho_broker import PahoBroker
 from primum_agent.remembered import last_poll
 from primum_agent.reporter import Reporter
 from primum_agent.service import ServiceManager
@@ -136,20 +138,27 @@ def tell_the_end(
 
 
 def _reporter(settings: Settings, layout: Layout, wake: Callable[[], None]) -> Reporter | None:
-    address = settings.broker
-    if address is None:
+    broker = settings.broker
+    if broker is None:
         return None
     device = settings.device_id
     will = Message(
-        topic=topic(address.fleet, device, "status"),
+        topic=topic(broker.fleet, device, "status"),
         payload=status_message(device_id=device, presence="offline", state=None),
         retain=True,
     )
     return Reporter(
-        broker=PahoBroker(address=address, client_id=device, will=will, wake=wake),
+        broker=PahoBroker(
+            addresses=broker.parsed,
+            tls=TlsFiles(settings.broker_ca, layout.client),
+            client_id=device,
+            will=will,
+            listens=topic(broker.fleet, device, "request"),
+            wake=wake,
+        ),
         sensors=SystemSensors(layout.root, sources_of(settings)),
         clock=SystemClock(),
-        fleet=address.fleet,
+        fleet=broker.fleet,
         device_id=device,
         health_seconds=settings.timing.health_seconds,
     )

@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         "selfTest": tested,
         "shadow": told_shadow(layout, state),
         "clock": str(SystemClock().quality()),
-        "clientCertificate": told(holds_until(layout), now=SystemClock().now()) or None,
+        "clientCertificate": told(holds_until(layout.client), now=SystemClock().now()) or None,
         "problems": [
             {"topic": item.topic, "what": item.what, "times": item.times, "since": item.first}
             for item in problems
@@ -143,7 +143,8 @@ def _for_people(content: dict[str, Any]) -> str:
             lines["health window"] = f"{live['healthWindowSeconds']:g} s left"
         if "broker" in live:
             why = f": {live['broker']['why']}" if live["broker"]["why"] else ""
-            lines["broker"] = f"{live['broker']['link']}{why}"
+            at = f" {live['broker']['address']}" if live["broker"]["link"] == "up" else ""
+            lines["broker"] = f"{live['broker']['link']}{at}{why}"
     return pairs({**lines, **_troubles(content)})
 
 

@@ -156,7 +156,7 @@ class Story:
             *("--udi", "04012345678901"),
             *("--engineering-url", f"http://127.0.0.1:{self._ports['engineering']}/"),
             *("--clinical-url", f"http://127.0.0.1:{self._ports['clinical']}/"),
-            *("--broker", f"127.0.0.1:{self._stage.broker.port}"),
+            *("--broker", f"mqtt://127.0.0.1:{self._stage.broker.port}"),
             *("--poll-seconds", str(_POLL_SECONDS), "--output", f"{device}/provisioning"),
             quiet=False,
         )

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 app = new_app("Provisioning: which device this is and where it was supplied.")
 
-_MAX_PORT = 65_535
 _COUNTRY = 2
 """Letters of a country's code (ISO 3166-1 alpha-2)."""
 
@@ -77,7 +76,10 @@ def provision(
     udi: Annotated[str, typer.Option(help="UDI-DI of the device.")],
     engineering_url: Annotated[str, typer.Option(help="Where devices find engineering.")],
     clinical_url: Annotated[str, typer.Option(help="Where devices find clinical.")],
-    broker: Annotated[str, typer.Option(metavar="HOST:PORT", help="MQTT 5 broker.")],
+    broker: Annotated[
+        list[str],
+        typer.Option(metavar="mqtts://HOST[:PORT]", help="MQTT 5 broker; repeat it, in order."),
+    ],
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the device.")],
     hardware_revision: Annotated[str, typer.Option(help="Revision of the hardware.")] = "1",
     model_number: Annotated[str | None, typer.Option(help="Model of the device.")] = None,
@@ -108,6 +110,10 @@ def provision(
         bool, typer.Option("--takes-drills", help="It takes part in exercises of notices.")
     ] = False,
     stage: Annotated[Stage, typer.Option(help="Stage that the device serves.")] = Stage.PRODUCTION,
+    broker_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="PEM: whom to believe about brokers; else the system."),
+    ] = None,
     number: Annotated[int, typer.Option(help="Number of the context; higher when it moves.")] = 1,
     life: Annotated[str, typer.Option(help="How long the context counts.")] = "730d",
     fleet: Annotated[str, typer.Option(help="Fleet that it reports to.")] = "demo",
@@ -126,16 +132,18 @@ def provision(
         --as station-1 --as station-2 --enrolment enrolment.json \
         --component pvc-classifier --jurisdiction DE --site site-a --care-setting home \
         --udi 04012345678901 --engineering-url http://127.0.0.1:8001/ \
-        --clinical-url http://127.0.0.1:8002/ --broker 127.0.0.1:18830 \
+        --clinical-url http://127.0.0.1:8002/ --broker mqtt://127.0.0.1:18830 \
         --output provisioning
     """
     from primum_repo_tools import devices
     from primum_repo_tools.moments import now_utc, parse_life
     from primum_repo_tools.settings import checked_settings
     from primum_verifier.core.device import PlacementFacts
+    from primum_verifier.shell.broker_address import parse_broker
 
     now = now_utc()
-    host, port = _broker(broker)
+    brokers = tuple(parse_broker(text, where="--broker").uri for text in broker)
+    authorities = None if broker_ca is None else devices.read_broker_ca(broker_ca)
     _country(jurisdiction)
     roots = {
         name: devices.read_root(folder, authority=name, now=now)
@@ -187,8 +195,8 @@ def provision(
         engineering_url=engineering_url,
         clinical_url=clinical_url,
         site_url=site_url,
-        broker_host=host,
-        broker_port=port,
+        brokers=brokers,
+        broker_ca=authorities is not None,
         fleet=fleet,
         poll_seconds=poll_seconds,
         poll_jitter=poll_jitter,
@@ -221,6 +229,7 @@ def provision(
         roots=pinned,
         trust_map=trust_map,
         settings=settings,
+        broker_ca=authorities,
     )
     device_id = context.factory.device_id
     tell(
@@ -255,20 +264,3 @@ def _country(text: str) -> None:
             expected="two capital letters, such as DE",
             remedy="Give the country of supply by its code in ISO 3166-1 alpha-2.",
         )
-
-
-def _broker(text: str) -> tuple[str, int]:
-    from primum_verifier.core.errors import UsageError
-    from primum_verifier.core.reasons import Reason
-
-    host, _, port = text.rpartition(":")
-    clean = host.replace(".", "").replace("-", "").replace(":", "").strip("[]").isalnum()
-    if not clean or not port.isdecimal() or not 0 < int(port) <= _MAX_PORT:
-        raise UsageError(
-            "This is no address of a broker.",
-            reason=Reason.USAGE,
-            found=text[:200],
-            expected="HOST:PORT, such as 127.0.0.1:18830",
-            remedy="Give host and port with --broker.",
-        )
-    return host, int(port)

@@ -25,6 +25,7 @@ from primum_verifier.core.document import (
 from primum_verifier.core.limits import KIB, MAX_NAME
 from primum_verifier.core.reasons import Reason
 from primum_verifier.record.event import Clock, DeviceUri
+from primum_verifier.record.request import Word
 from primum_verifier.record.words import LifecycleState
 
 MAX_HEALTH_BYTES = 64 * KIB
@@ -73,6 +74,13 @@ class WhatRuns(Document):
         return self
 
 
+class Requests(Document):
+    """How much was asked of the device since its agent started, and how much of it was refused."""
+
+    taken: Count
+    refused: Count
+
+
 class HealthData(WhatRuns):
     """What runs, on which agent, how the device feels, and what it has not yet sent.
 
@@ -84,6 +92,7 @@ class HealthData(WhatRuns):
     readings: Readings
     events_waiting: Count
     boot_count: Count
+    requests: Requests
     reports_dropped: Count = 0
     problems: Annotated[tuple[_Told, ...], Field(max_length=MAX_PROBLEMS)]
 
@@ -103,14 +112,16 @@ class HealthReport(OpenDocument):
 class StatusReport(OpenDocument):
     """The retained status of a device: whether it is there, and what runs.
 
-    What runs is absent while the device cannot read its own journal.  It says no time: it is sent
-    again only when it says something else.
+    What runs is absent while the device cannot read its own journal, and ``word``, which a request
+    has to repeat, where it is gone.  It says no time: it is sent again only when it says something
+    else.
     """
 
     device_id: Slug
     presence: Literal["online", "offline"]
     agent_version: Version
     reasons: Annotated[tuple[Reason, ...], Field(max_length=len(Reason))]
+    word: Word | None = None
     mode: Literal["safe", "clinical", "investigational"] | None = None
     state: LifecycleState | None = None
     component: Slug | None = None

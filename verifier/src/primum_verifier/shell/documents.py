@@ -45,6 +45,7 @@ from primum_verifier.record.event import EVENT_MEDIA_TYPE, ProvenanceEvent
 from primum_verifier.record.health import MAX_HEALTH_BYTES, HealthReport, StatusReport
 from primum_verifier.record.monitoring import MonitoringSpecification
 from primum_verifier.record.receipt import RECEIPT_PAYLOAD_TYPE, ChainReceipt
+from primum_verifier.record.request import MAX_REQUEST_BYTES, DeviceRequest
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 GENERATION = "v0.1"
@@ -157,6 +158,7 @@ DOCUMENTS = (
         media_type=EVENT_MEDIA_TYPE,
         max_bytes=MAX_HEALTH_BYTES,
     ),
+    Published(name="device-request", model=DeviceRequest, max_bytes=MAX_REQUEST_BYTES),
     Published(name="status-report", model=StatusReport, max_bytes=MAX_HEALTH_BYTES),
 )
 """All of them, in the order in which a release meets them."""

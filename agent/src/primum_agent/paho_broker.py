@@ -1,0 +1,273 @@
+"""MQTT 5 by paho, over TLS, to the first of several brokers that takes the connection.
+
+The connection runs in a thread of its own, and its callbacks do nothing but put into a queue:
+an exception in one of them ends the connection, and that is told like any other end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from primum_agent.broker import (
+    MAX_IN_FLIGHT,
+    Acknowledged,
+    Arrived,
+    Connected,
+    Disconnected,
+    Message,
+    Occurrence,
+)
+from primum_agent.broker_tls import MAX_PACKET_BYTES, TlsFiles, make_context, why_not_taken
+from primum_verifier.shell.broker_address import BrokerAddress
+
+KEEP_ALIVE_SECONDS = 60
+SESSION_SECONDS = 24 * 3600
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 15.0
+"""How long a broker may take from the connection to its first answer."""
+
+SHORT_SECONDS = 300.0
+"""A connection that ended sooner was not a good one: the next broker is tried first."""
+
+MAX_ARRIVALS = 60
+"""Messages that a broker may send within a minute; with more of them it is left."""
+
+_ARRIVAL_SECONDS = 60.0
+_LOOP_SECONDS = 30.0
+_GOODBYE_SECONDS = 1.0
+_SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
+
+
+class PahoBroker:
+    """One connection at a time; when to try again is the reporter's to say.
+
+    Args:
+        addresses: the brokers, the one that is tried first at the front.
+        tls: the files that a connection is made with.
+        client_id: the device's id; two devices of one id throw each other out.
+        will: what the broker says when the device falls silent.
+        listens: the topic on which the device may be asked.
+        wake: called from the network thread when :meth:`poll` has something.
+    """
+
+    def __init__(
+        self,
+        *,
+        addresses: tuple[BrokerAddress, ...],
+        tls: TlsFiles,
+        client_id: str,
+        will: Message,
+        listens: str,
+        wake: Callable[[], None],
+    ) -> None:
+        self._addresses = addresses
+        self._tls = tls
+        self._client_id = client_id
+        self._will = will
+        self._listens = listens
+        self._wake = wake
+        self._queue: queue.SimpleQueue[Occurrence] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._client = self._new_client()
+        self._at = addresses[0]
+        self._first = 0
+        self._answered = False
+        self._refused = ""
+        self._arrivals: deque[float] = deque(maxlen=MAX_ARRIVALS)
+
+    def connect(self) -> None:
+        """See :class:`primum_agent.broker.Broker`."""
+        if self._thread is not None:
+            # It has said that it ends; it does so within a moment.
+            self._thread.join(timeout=1.0)
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._thread.start()
+
+    def publish(self, message: Message) -> int | None:
+        """See :class:`primum_agent.broker.Broker`."""
+        try:
+            info = self._client.publish(
+                message.topic, message.payload, qos=1, retain=message.retain
+            )
+        except (ValueError, OSError):
+            return None
+        return info.mid if info.rc == _SUCCESS else None
+
+    def poll(self) -> list[Occurrence]:
+        """See :class:`primum_agent.broker.Broker`."""
+        found: list[Occurrence] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._queue.get_nowait())
+        return found
+
+    def close(self, last: Message | None) -> None:
+        """See :class:`primum_agent.broker.Broker`."""
+        self._stopping.set()
+        if self._client.is_connected():
+            if last is not None:
+                with contextlib.suppress(ValueError, RuntimeError, OSError):
+                    info = self._client.publish(last.topic, last.payload, qos=1, retain=True)
+                    info.wait_for_publish(timeout=_GOODBYE_SECONDS)
+            self._client.disconnect()
+        if self._thread is not None:
+            # One that still tries to connect is not waited for: it ends with the process.
+            self._thread.join(timeout=_GOODBYE_SECONDS)
+
+    # The network thread
+
+    def _run(self) -> None:
+        """Converse with the first broker that answers; say why it ended, or why none did."""
+        whys = []
+        for number in range(len(self._addresses)):
+            at = (self._first + number) % len(self._addresses)
+            began = time.monotonic()
+            why = self._talk_to(self._addresses[at])
+            whys.append(f"{self._at.uri}: {why}")
+            if self._answered or self._stopping.is_set():
+                good = time.monotonic() - began > SHORT_SECONDS
+                self._first = 0 if good else (at + 1) % len(self._addresses)
+                whys = whys[-1:]
+                break
+        self._put(Disconnected(why="; ".join(whys)))
+
+    def _talk_to(self, address: BrokerAddress) -> str:
+        self._at, self._answered, self._refused = address, False, ""
+        self._arrivals.clear()
+        try:
+            why = self._converse(address)
+        except (OSError, ValueError) as error:
+            why = str(error) or type(error).__name__
+        if not self._answered and not self._refused and address.tls:
+            why = f"{why}; {why_not_taken(self._tls)}"
+        return self._refused or why
+
+    def _converse(self, address: BrokerAddress) -> str:
+        # A new client each time: what an earlier one still holds is offered again from the
+        # journal, and a message that a broker cannot stand must not loop for ever.
+        client = self._new_client()
+        version = self._tls.client_version()
+        if address.tls:
+            client.tls_set_context(make_context(self._tls))
+        self._client = client
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = SESSION_SECONDS
+        properties.MaximumPacketSize = MAX_PACKET_BYTES
+        result = client.connect(
+            address.host,
+            address.port,
+            keepalive=KEEP_ALIVE_SECONDS,
+            clean_start=False,
+            properties=properties,
+        )
+        answer_by = time.monotonic() + ANSWER_SECONDS
+        while result == _SUCCESS:
+            wait = _LOOP_SECONDS if self._answered else answer_by - time.monotonic()
+            if wait <= 0:
+                return f"no answer within {ANSWER_SECONDS:.0f} s"
+            result = client.loop(timeout=wait)
+            if self._stopping.is_set() and not client.is_connected():
+                return "closed"
+            if self._answered and self._tls.client_version() != version and address.tls:
+                self._leave(client)
+                return "another certificate of this device is in force"
+        return str(paho.error_string(result))
+
+    @staticmethod
+    def _leave(client: paho.Client) -> None:
+        """Say goodbye until it is sent: a broker that is not told takes the device for dead."""
+        client.disconnect()
+        until = time.monotonic() + _GOODBYE_SECONDS
+        while client.loop(timeout=_GOODBYE_SECONDS / 10) == _SUCCESS:
+            if time.monotonic() > until:
+                return
+
+    def _new_client(self) -> paho.Client:
+        # Both named explicitly: the defaults are MQTT 3.1.1, under which a refused publish is
+        # acknowledged as a success.
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=paho.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_SECONDS
+        client.will_set(self._will.topic, self._will.payload, qos=1, retain=self._will.retain)
+        client.on_connect = self._on_connect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        # With this set, who publishes only queues and wakes the network thread.  Otherwise the
+        # library writes at once, from whatever thread, into a TLS connection that the network
+        # thread is reading: its records come out broken ("bad record mac"), now and then.
+        client.on_socket_register_write = _leave_writing_to_the_loop
+        return client
+
+    def _put(self, occurrence: Occurrence) -> None:
+        self._queue.put(occurrence)
+        with contextlib.suppress(OSError):
+            self._wake()
+
+    def _on_connect(
+        self,
+        client: paho.Client,
+        _userdata: Any,  # noqa: ANN401 - the library's signature
+        _flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            # The library ends the connection itself.
+            self._refused = str(reason)
+            return
+        self._answered = True
+        client.subscribe(self._listens, qos=1)
+        granted = getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT)
+        self._put(
+            Connected(
+                address=self._at.uri,
+                in_flight=min(MAX_IN_FLIGHT, granted),
+                max_bytes=getattr(properties, "MaximumPacketSize", None),
+            )
+        )
+
+    def _on_publish(
+        self,
+        _client: paho.Client,
+        _userdata: Any,  # noqa: ANN401 - the library's signature
+        ticket: int,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self._put(Acknowledged(ticket=ticket, refused=str(reason) if reason.is_failure else ""))
+
+    def _on_message(
+        self,
+        _client: paho.Client,
+        _userdata: Any,  # noqa: ANN401 - the library's signature
+        message: paho.MQTTMessage,
+    ) -> None:
+        now = time.monotonic()
+        if len(self._arrivals) == MAX_ARRIVALS and now - self._arrivals[0] < _ARRIVAL_SECONDS:
+            text = f"the broker sent {MAX_ARRIVALS} messages within a minute"
+            raise OSError(text)
+        self._arrivals.append(now)
+        if not message.retain and message.topic == self._listens:
+            self._put(Arrived(payload=bytes(message.payload)))
+
+
+def _leave_writing_to_the_loop(*_: object) -> None:
+    """The loop is woken by the library itself."""
