@@ -85,6 +85,7 @@ class HealthData(WhatRuns):
     """What runs, on which agent, how the device feels, and what it has not yet sent.
 
     ``reportsDropped`` counts earlier reports that made room for newer ones and were never sent.
+    An agent of an earlier version says nothing of ``requests``.
     """
 
     agent_version: Version
@@ -92,7 +93,7 @@ class HealthData(WhatRuns):
     readings: Readings
     events_waiting: Count
     boot_count: Count
-    requests: Requests
+    requests: Requests | None = None
     reports_dropped: Count = 0
     problems: Annotated[tuple[_Told, ...], Field(max_length=MAX_PROBLEMS)]
 
