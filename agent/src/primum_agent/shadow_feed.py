@@ -30,7 +30,7 @@ from pathlib import Path
 from primum_agent.children import SUPERVISOR
 from primum_agent.deciding import Decision
 from primum_agent.layout import Layout
-from primum_agent.shadow_run import ShadowRun, shadow_beside
+from primum_agent.shadow_run import ShadowLook, ShadowRun
 from primum_agent.shadow_wire import MAX_BODY, Handed, frame_of
 from primum_verifier.core.limits import MIB
 from primum_verifier.proof.confinement import Confinement
@@ -83,6 +83,10 @@ class ShadowFeed:
     _watched: bool = False
     _rest: float = _FIRST_REST
     _not_before: float = 0.0
+    _look: ShadowLook = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._look = ShadowLook(self.layout)
 
     @property
     def runs(self) -> bool:
@@ -105,7 +109,7 @@ class ShadowFeed:
             decision: what it decided.
             cohorts: what the application named.
         """
-        run = shadow_beside(self.layout)
+        run = self._look.now()
         if run is None or run.beside != release or decision is None:
             return
         self._wanted = True
@@ -136,7 +140,7 @@ class ShadowFeed:
             self._not_before, self._rest = now + self._rest, min(2 * self._rest, _LONGEST_REST)
         if not self._wanted and self._process is None:
             return
-        run = shadow_beside(self.layout)
+        run = self._look.now()
         if run is None or (self._run is not None and run != self._run):
             self.stop(grace=0.0)
             self._rest, self._not_before, self._wanted, self.dropped = _FIRST_REST, now, False, 0

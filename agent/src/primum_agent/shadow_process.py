@@ -29,7 +29,7 @@ from primum_agent.deciding import decision_of
 from primum_agent.layout import Layout
 from primum_agent.lowest_priority import stand_back
 from primum_agent.shadow_counts import ShadowCounts, identity_of, read_counts, write_counts
-from primum_agent.shadow_run import ShadowRun, shadow_beside
+from primum_agent.shadow_run import ShadowLook, ShadowRun, shadow_beside
 from primum_agent.shadow_wire import EndedError, Handed, Receiver
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, FailedError, PrimumError
@@ -83,6 +83,10 @@ class ShadowProcess:
     _unanswered: int = field(default=0, init=False)
     _saved: float = field(default=0.0, init=False)
     _seen: float = field(default=0.0, init=False)
+    _look: ShadowLook = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._look = ShadowLook(self.layout)
 
     def serve(self, receiver: Receiver) -> None:
         """Compare what comes until it may not run any more, or nobody hands it anything.
@@ -107,7 +111,7 @@ class ShadowProcess:
 
     def may_run(self) -> bool:
         """Whether it is what may be run in shadow now, beside what is in use now."""
-        return shadow_beside(self.layout) == self.run and not self.run.is_over(self.clock.now())
+        return self._look.now() == self.run and not self.run.is_over(self.clock.now())
 
     def take(self, handed: Handed) -> None:
         """Compute one input and count how the two compare.

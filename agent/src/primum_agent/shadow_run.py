@@ -99,6 +99,37 @@ def shadow_beside(layout: Layout) -> ShadowRun | None:
     return run if standing.get("release") == run.beside else None
 
 
+class ShadowLook:
+    """The same question, asked before every input: both files are read again where one changed.
+
+    They are only ever replaced whole, so another content is another file.
+
+    Args:
+        layout: the state folder's names.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._seen: tuple[object, ...] | None = None
+        self._found: ShadowRun | None = None
+
+    def now(self) -> ShadowRun | None:
+        """See :func:`shadow_beside`."""
+        seen = (_mark_of(self._layout.shadow), _mark_of(self._layout.standing))
+        if seen != self._seen:
+            self._found = shadow_beside(self._layout)
+            self._seen = seen
+        return self._found
+
+
+def _mark_of(path: Path) -> tuple[int, int, int, int] | None:
+    try:
+        known = path.stat()
+    except OSError:
+        return None
+    return known.st_ino, known.st_mtime_ns, known.st_ctime_ns, known.st_size
+
+
 def write_shadow(layout: Layout, run: ShadowRun) -> None:
     """Let it be run, if the file does not say so already.
 
