@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from tests.unit.agent.field import AGENT
 from tests.unit.agent.field_documents import FEATURES, WEIGHTS
@@ -71,14 +72,14 @@ def served(field: Any) -> Iterator[Callable[[], Session]]:
         assert not list(field.layout.run.glob("runner-*")), "nothing is left behind"
 
 
-def processes_of_runners() -> int:
-    found = subprocess.run(
-        ["pgrep", "-fc", "primum_verifier.shell.runner_child"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return int(found.stdout or 0)
+def models() -> list[psutil.Process]:
+    """Confined models below this test; what others run on the machine does not count."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "primum_verifier.shell.runner_child" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def test_a_case_is_computed_confined_and_stamped(in_the_field: Any, attempt_now: Attempt) -> None:
@@ -109,7 +110,8 @@ def test_a_session_keeps_its_release_and_the_next_gets_the_new_one(
         old, beside = session(), session()
         assert old.ask(do="open")["stamp"]["version"] == "1.0.0"
         assert beside.ask(do="open")["ok"]
-        assert processes_of_runners() == 1, "one confined model serves all who opened it"
+        first = models()
+        assert len(first) == 1, "one confined model serves all who opened it"
         in_the_field.release("1.1.0", counter=2)
         assert attempt_now() == 0
         assert old.ask(do="compute", inputs=QUESTION)["stamp"]["version"] == "1.0.0"
@@ -118,9 +120,10 @@ def test_a_session_keeps_its_release_and_the_next_gets_the_new_one(
         assert new.ask(do="compute", inputs=QUESTION)["stamp"]["version"] == "1.1.0"
         for one in (old, beside):
             one.close()
-        wait_for(lambda: processes_of_runners() == 1)
+        wait_for(lambda: len(models()) == 1)
+        second = models()
         assert new.ask(do="compute", inputs=QUESTION)["ok"]
-    assert processes_of_runners() == 0
+    assert not [model for model in (*first, *second) if model.is_running()]
 
 
 def test_in_safe_mode_no_session_computes_any_more(in_the_field: Any, attempt_now: Attempt) -> None:
@@ -147,7 +150,7 @@ def test_a_damaged_model_is_not_loaded(in_the_field: Any, attempt_now: Attempt) 
         file.write(b"x")
     with served(in_the_field) as session:
         assert session().ask(do="open")["reason"] == "artifact.digest"
-        assert processes_of_runners() == 0
+        assert models() == []
 
 
 @pytest.mark.parametrize(
