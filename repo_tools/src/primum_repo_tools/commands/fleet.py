@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +25,7 @@ from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 
 if TYPE_CHECKING:
+    from primum_repo_tools.fleet.receipts import Receiver
     from primum_repo_tools.fleet.store import FleetStore
     from primum_repo_tools.fleet.subscriber import BrokerAddress
 
@@ -98,11 +101,10 @@ def enroll(
         for item in found
     ]
     if not dry_run:
-        store = _store(database, fleet)
-        for item, line in zip(found, told, strict=True):
-            taken = store.enroll(item.name, item.key, now=now_utc(), another_key=another_key)
-            line["taken"] = taken.events + taken.heads + taken.reports
-        store.database.close()
+        with _store(database, fleet) as store:
+            for item, line in zip(found, told, strict=True):
+                taken = store.enroll(item.name, item.key, now=now_utc(), another_key=another_key)
+                line["taken"] = taken.events + taken.heads + taken.reports
     tell(
         {"fleet": fleet, "enrolled": told, "dryRun": dry_run},
         table(
@@ -172,20 +174,19 @@ def ingest(
     receiver = None
     if key_file is not None:
         receiver = Receiver(load_key(key_file, secrets=secrets_from(passphrase_file)))
-    store = _store(database, fleet, receiver=receiver)
-    store.database.be_the_only(f"{fleet}/{name}")
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _frame: stopped.append(got))
-    ingester = Ingester(
-        store,
-        Subscriber(address, fleet=fleet, name=name),
-        say=lambda line: typer.echo(line, err=True),
-        until_idle=until_idle,
-        stopping=lambda: bool(stopped),
-    )
-    ingester.run()
-    store.database.close()
+    with _store(database, fleet, receiver=receiver) as store:
+        store.database.be_the_only(f"{fleet}/{name}")
+        ingester = Ingester(
+            store,
+            Subscriber(address, fleet=fleet, name=name),
+            say=lambda line: typer.echo(line, err=True),
+            until_idle=until_idle,
+            stopping=lambda: bool(stopped),
+        )
+        ingester.run()
     total = ingester.total
     told = {
         "fleet": fleet,
@@ -220,9 +221,8 @@ def status(
     from primum_repo_tools.fleet.views import fleet_status
     from primum_repo_tools.moments import now_utc
 
-    opened = _opened(database, fleet)
-    found = fleet_status(opened.database, fleet=fleet, now=now_utc())
-    opened.database.close()
+    with _opened(database, fleet) as store:
+        found = fleet_status(store.database, fleet=fleet, now=now_utc())
     parts: list[Any] = [_devices(found["devices"])]
     if found["alarms"]:
         parts.append(_alarms(found["alarms"]))
@@ -255,9 +255,8 @@ def device(
     from primum_repo_tools.fleet.views import device_view
     from primum_repo_tools.moments import now_utc
 
-    opened = _opened(database, fleet)
-    found = device_view(opened.database, fleet=fleet, name=name, last=last, now=now_utc())
-    opened.database.close()
+    with _opened(database, fleet) as store:
+        found = device_view(store.database, fleet=fleet, name=name, last=last, now=now_utc())
     rows = [
         (
             event["sequence"],
@@ -301,21 +300,20 @@ def export(
     from primum_repo_tools.files import write_durably
     from primum_repo_tools.fleet.views import history
 
-    opened = _opened(database, fleet)
     count = 0
 
-    def lines() -> Any:  # noqa: ANN401 - a generator of lines
+    def lines() -> Iterator[bytes]:
         nonlocal count
-        for line in history(opened.database, fleet=fleet, name=device, unproven=unproven):
-            count += 1
-            yield line + b"\n"
+        with _opened(database, fleet) as store:
+            for line in history(store.database, fleet=fleet, name=device, unproven=unproven):
+                count += 1
+                yield line + b"\n"
 
     if dry_run:
         for _ in lines():
             continue
     else:
         write_durably(file, lines())
-    opened.database.close()
     tell(
         {"device": device, "file": str(file), "lines": count, "dryRun": dry_run},
         f"{count} lines {'would be' if dry_run else 'are'} in {file}.",
@@ -324,16 +322,23 @@ def export(
     )
 
 
-def _store(database: str, fleet: str, *, receiver: Any = None) -> FleetStore:  # noqa: ANN401
+@contextmanager
+def _store(database: str, fleet: str, *, receiver: Receiver | None = None) -> Iterator[FleetStore]:
+    """The store of a fleet, let go of when the block ends."""
     from primum_repo_tools.fleet.database import open_database
     from primum_repo_tools.fleet.store import FleetStore
 
     _segment("--fleet", fleet)
-    return FleetStore(open_database(database), fleet=fleet, receiver=receiver)
+    opened = open_database(database)
+    try:
+        yield FleetStore(opened, fleet=fleet, receiver=receiver)
+    finally:
+        opened.close()
 
 
-def _opened(database: str, fleet: str) -> FleetStore:
-    """A database that is there already: who only looks makes none."""
+@contextmanager
+def _opened(database: str, fleet: str) -> Iterator[FleetStore]:
+    """One that is there already: who only looks makes none."""
     path = Path(database.removeprefix("sqlite:///"))
     if database.startswith("sqlite:///") and not path.is_file():
         raise UsageError(
@@ -342,7 +347,8 @@ def _opened(database: str, fleet: str) -> FleetStore:
             where=str(path),
             remedy="Name it with --database; `primum-repo fleet enroll` makes one.",
         )
-    return _store(database, fleet)
+    with _store(database, fleet) as store:
+        yield store
 
 
 def _segment(option: str, value: str) -> None:

@@ -118,10 +118,14 @@ class SqliteDatabase:
         self._held: list[int] = []
         with self._narrowed():
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+        try:
             # A power cut loses no transaction that was acknowledged, and readers wait for nobody.
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute("PRAGMA foreign_keys = ON")
+            for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                with self._narrowed():
+                    self._connection.execute(f"PRAGMA {setting}")
+        except PrimumError:
+            self.close()
+            raise
 
     @contextmanager
     def writing(self) -> Iterator[Session]:

@@ -15,12 +15,16 @@ from typing import Any
 from primum_verifier.core.document import parse_document, read_json, sha256_hex
 from primum_verifier.core.envelope import HEAD_PAYLOAD_TYPE, open_envelope
 from primum_verifier.core.errors import RefusedError
+from primum_verifier.core.limits import KIB
 from primum_verifier.core.reasons import Reason
 from primum_verifier.record.chain import MAX_EVENT_BYTES, ChainHead
 from primum_verifier.record.health import MAX_HEALTH_BYTES, HealthReport, StatusReport
 from primum_verifier.record.key_change import KeyChange, read_key_change
 
 MAX_SEQUENCE = 2**53
+MAX_PACKET_BYTES = MAX_EVENT_BYTES + 4 * KIB
+"""The largest packet that a broker is asked for: an event with its topic and properties."""
+
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 _URN = re.compile(r"urn:uuid:[0-9a-f-]{36}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -7,7 +7,7 @@ whatever order they came in, so that it can be computed anew.
 
 from __future__ import annotations
 
-from primum_repo_tools.fleet.database import PostgresDatabase, SqliteDatabase
+from primum_repo_tools.fleet.database import PostgresDatabase, Session, SqliteDatabase
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 
@@ -130,19 +130,18 @@ def prepare(database: AnyDatabase) -> None:
     Raises:
         UsageError: they are of another generation.
     """
-    with database.writing() as session:
-        if isinstance(database, PostgresDatabase):
+    with database.reading() as session:
+        found = _generation(database, session)
+    if found is None:
+        with database.writing() as session:
             # Two that start at once: one makes the tables, the other finds them.
             session.enter(alone=True)
-            there = session.rows("SELECT to_regclass('fleet_generation') IS NOT NULL")[0][0]
-        else:
-            there = session.rows("SELECT 1 FROM sqlite_master WHERE name = 'fleet_generation'")
-        if not there:
-            for statement in TABLES:
-                session.do(statement.format(**database.types))
-            session.do("INSERT INTO fleet_generation (number) VALUES (?)", GENERATION)
-            return
-        ((found,),) = session.rows("SELECT number FROM fleet_generation")
+            found = _generation(database, session)
+            if found is None:
+                for statement in TABLES:
+                    session.do(statement.format(**database.types))
+                session.do("INSERT INTO fleet_generation (number) VALUES (?)", GENERATION)
+                return
     if found != GENERATION:
         raise UsageError(
             "The database is of another generation.",
@@ -152,3 +151,17 @@ def prepare(database: AnyDatabase) -> None:
             expected=str(GENERATION),
             remedy="Use the version of primum-repo that made it.",
         )
+
+
+def _generation(database: AnyDatabase, session: Session) -> int | None:
+    """Of the tables that are there; None where there are none."""
+    there = session.rows(
+        "SELECT 1 FROM information_schema.tables WHERE table_name = 'fleet_generation'"
+        " AND table_schema = current_schema()"
+        if isinstance(database, PostgresDatabase)
+        else "SELECT 1 FROM sqlite_master WHERE name = 'fleet_generation'"
+    )
+    if not there:
+        return None
+    ((number,),) = session.rows("SELECT number FROM fleet_generation")
+    return int(number)

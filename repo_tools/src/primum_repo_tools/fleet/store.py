@@ -22,9 +22,7 @@ from primum_repo_tools.fleet.schema import AnyDatabase, prepare
 from primum_repo_tools.moments import plain
 from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.errors import RefusedError
-from primum_verifier.core.limits import KIB
 from primum_verifier.core.reasons import Reason
-from primum_verifier.record.chain import MAX_EVENT_BYTES
 
 MAX_WHY = 300
 """Characters of the last reason that a refusal shows."""
@@ -308,10 +306,6 @@ class FleetStore:
                 now,
                 whys[-1],
             )
-
-
-MAX_PACKET_BYTES = MAX_EVENT_BYTES + 4 * KIB
-"""The largest packet that a broker is asked for: an event with its topic and properties."""
 
 
 def _another_key(name: str, known: Sequence[str], key: PublicKey) -> RefusedError:

@@ -8,6 +8,7 @@ while a batch is being stored, and the broker sends no more than :data:`IN_FLIGH
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterable
@@ -22,8 +23,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from primum_repo_tools.fleet.messages import End
-from primum_repo_tools.fleet.store import MAX_PACKET_BYTES
+from primum_repo_tools.fleet.messages import MAX_PACKET_BYTES, End
 from primum_verifier.core.errors import BusyError, FailedError, UsageError
 from primum_verifier.core.reasons import Reason
 
@@ -32,6 +32,10 @@ IN_FLIGHT = 1000
 
 SESSION_SECONDS = 30 * 24 * 3600
 """How long the broker keeps what comes while a receiver is away."""
+
+RECEIVE_BUFFER = 256 * 1024
+"""Bytes that the system takes in ahead: the library reads a hundred times so much before it asks
+whether to go on with a packet."""
 
 KEEP_ALIVE_SECONDS = 60
 ANSWER_SECONDS = 20.0
@@ -100,6 +104,7 @@ class Subscriber:
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self._client.on_socket_open = self._on_socket_open
         if address.ca is not None:
             self._set_tls(address)
 
@@ -197,17 +202,18 @@ class Subscriber:
             )
 
     def _set_tls(self, address: BrokerAddress) -> None:
-        context = ssl.create_default_context(cafile=address.ca)
-        if address.certificate is not None:
-            try:
+        try:
+            context = ssl.create_default_context(cafile=address.ca)
+            if address.certificate is not None:
                 context.load_cert_chain(address.certificate, address.certificate_key)
-            except OSError as error:
-                raise UsageError(
-                    "The certificate cannot be used.",
-                    reason=Reason.USAGE,
-                    where=str(address.certificate),
-                    found=str(error),
-                ) from error
+        except OSError as error:
+            raise UsageError(
+                "A certificate or its key cannot be used.",
+                reason=Reason.USAGE,
+                where=", ".join(str(path) for path in (address.ca, address.certificate) if path),
+                found=str(error),
+                expected="files in PEM",
+            ) from error
         self._client.tls_set_context(context)
 
     def _unreachable(self, found: str) -> FailedError:
@@ -218,6 +224,14 @@ class Subscriber:
             found=found,
             remedy="Nothing is lost: what was not acknowledged comes again.",
         )
+
+    @staticmethod
+    def _on_socket_open(
+        _client: paho.Client,
+        _userdata: Any,  # noqa: ANN401 - the library's signature
+        opened: Any,  # noqa: ANN401 - a socket, or one that wears TLS
+    ) -> None:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     def _on_connect(
         self,

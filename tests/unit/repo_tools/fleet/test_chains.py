@@ -376,8 +376,19 @@ def test_the_order_and_number_of_messages_change_nothing(
     assert _ingested(tmp_path_factory.mktemp("order"), batches) == expected
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_both_databases_come_to_the_same(fleet: Fleet, tmp_path: Path, seed: int) -> None:
+    order = [*STORY, *STORY]
+    random.Random(seed).shuffle(order)
+    fleet.store.enroll("wearable-001", STORY_KEY, now=AT)
+    for place in range(0, len(order), 7):
+        fleet.take(*order[place : place + 7])
+    alarms = fleet_status(fleet.store.database, fleet="demo", now=AT)["alarms"]
+    assert (fleet.content(), alarms) == _ingested(tmp_path, [STORY])
+
+
 def _ingested(folder: Path, batches: list[list[Message]]) -> object:
-    fleet = Fleet(f"sqlite:///{folder / 'fleet.db'}")
+    fleet = Fleet(f"sqlite:///{folder / 'expected.db'}")
     fleet.store.enroll("wearable-001", STORY_KEY, now=AT)
     for batch in batches:
         fleet.take(*batch)
