@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -243,6 +244,45 @@ def test_the_quarantine_is_bounded(fleet: Fleet, monkeypatch: pytest.MonkeyPatch
     assert len(fleet.content()["quarantine"]) == 5
     (refused,) = fleet_status(fleet.store.database, fleet="demo", now=AT)["refused"]
     assert (refused["device"], refused["reason"], refused["times"]) == (None, "trust.limit", 13)
+
+
+def test_the_bytes_in_quarantine_are_bounded(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("primum_repo_tools.fleet.quarantine.MAX_BYTES", 2000)
+    taken = fleet.take(*Device().life(20))
+    assert 0 < taken.quarantined < 10
+    assert sum(len(row[-1]) for row in fleet.content()["quarantine"]) <= 2000
+
+
+def test_heads_by_keys_that_only_a_lie_names_are_bounded(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may publish names a key of his own, and signs heads without end."""
+    monkeypatch.setattr("primum_repo_tools.fleet.chain_store.MAX_IDLE_HEADS", 3)
+    device = Device()
+    fleet.enroll(device)
+    fleet.take(*device.life(1))
+    liar = device.fork()
+    event, _ = liar.change_key()
+    fleet.take(event)
+    heads = [liar.head(signedAt=f"2026-06-01T12:00:0{n}Z") for n in range(6)]
+    for head in heads:
+        fleet.take(head)
+    assert len(fleet.content()["heads"]) == 1 + 3
+    assert fleet.take(device.event(), device.head()).heads == 1, "the device's own has room"
+
+
+def test_two_events_of_one_id_are_an_alarm(fleet: Fleet) -> None:
+    device = Device()
+    fleet.enroll(device)
+    first = device.event()
+    device.event()
+    name = json.loads(first.payload)["id"]
+    again = json.loads(device.events[1]) | {"id": name}
+    device.events[1] = json.dumps(again).encode()
+    fleet.take(first, Message(device.name, End.PROVENANCE, device.events[1]))
+    (alarm,) = view(fleet, device)["alarms"]
+    assert (alarm["kind"], alarm["isClone"]) == ("two-events-of-one-id", False)
+    assert [item["sequence"] for item in alarm["events"]] == [1, 2]
 
 
 def test_events_that_nobody_proves_are_bounded(
