@@ -246,6 +246,13 @@ def test_the_quarantine_is_bounded(fleet: Fleet, monkeypatch: pytest.MonkeyPatch
     assert (refused["device"], refused["reason"], refused["times"]) == (None, "trust.limit", 13)
 
 
+def test_one_name_cannot_fill_the_quarantine(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("primum_repo_tools.fleet.quarantine.MAX_MESSAGES_OF_ONE", 3)
+    assert fleet.take(*Device("loud").life(9)).quarantined == 3
+    assert fleet.take(*Device("quiet").life(2)).quarantined == 3
+    assert len(fleet.content()["quarantine"]) == 6
+
+
 def test_the_bytes_in_quarantine_are_bounded(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("primum_repo_tools.fleet.quarantine.MAX_BYTES", 2000)
     taken = fleet.take(*Device().life(20))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from tests.unit.repo_tools.fleet.devices import Device
 from tests.unit.repo_tools.fleet.receivers import end, primum_repo, publishing, start
 
 from primum_device_sim.broker import BrokerHandle
+from primum_repo_tools.fleet.ingesting import Ingester
 from primum_repo_tools.fleet.messages import End, Message
+from primum_repo_tools.fleet.subscriber import Arrived, BrokerAddress, Subscriber
 from primum_repo_tools.fleet.views import fleet_status
 from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.limits import MIB
@@ -118,6 +120,38 @@ def test_a_receiver_killed_again_and_again_ends_with_each_event_once(
         line for device in devices for line in device.events
     )
     assert fleet.content()["contradictions"] == []
+
+
+class Watched(Subscriber):
+    """The real connection; before it acknowledges, another process's view is looked at."""
+
+    missing: int = 0
+    seen: int = 0
+    fleet: Fleet
+
+    def acknowledge(self, messages: Iterable[Arrived]) -> None:
+        given = list(messages)
+        stored = {bytes(row[-1]) for row in self.fleet.content()["events"]}
+        self.missing += sum(item.payload not in stored for item in given)
+        self.seen += len(given)
+        super().acknowledge(given)
+
+
+def test_nothing_is_acknowledged_that_another_process_cannot_see_stored(
+    broker: BrokerHandle, fleet: Fleet, another: Callable[[], Fleet]
+) -> None:
+    """Killed between the two, a receiver that acknowledged first would lose what it was given."""
+    device = Device()
+    fleet.enroll(device)
+    subscribe(fleet, broker)
+    with publishing(broker.port) as publisher:
+        publisher.send(device.event() for _ in range(50))
+    subscriber = Watched(
+        BrokerAddress(host="127.0.0.1", port=broker.port), fleet="demo", name="one"
+    )
+    subscriber.fleet = another()
+    Ingester(fleet.store, subscriber, say=print, until_idle=0.2).run()
+    assert (subscriber.seen, subscriber.missing) == (50, 0)
 
 
 def test_two_receivers_share_the_load_and_come_to_one_result(
