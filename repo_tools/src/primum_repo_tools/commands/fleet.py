@@ -298,7 +298,7 @@ def export(
       primum-repo fleet export --device wearable-001 --database sqlite:///fleet.db history.jsonl
     """
     from primum_repo_tools.files import write_durably
-    from primum_repo_tools.fleet.views import history
+    from primum_repo_tools.fleet.exporting import history
 
     count = 0
 

@@ -59,6 +59,8 @@ TABLES = (
     """CREATE INDEX events_not_joined ON events (device, sequence) WHERE joined = 0""",
     """CREATE INDEX events_that_change_keys ON events (device)
         WHERE kind = 'primum.device.key.changed'""",
+    """CREATE INDEX events_that_refuse_trust ON events (device)
+        WHERE kind = 'primum.device.trust.refused'""",
     """CREATE TABLE heads (
         device {int} NOT NULL REFERENCES devices (number),
         sequence {int} NOT NULL,

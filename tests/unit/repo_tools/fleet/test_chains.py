@@ -13,8 +13,9 @@ from securesystemslib.signer import CryptoSigner
 from tests.unit.repo_tools.fleet.conftest import AT, Fleet
 from tests.unit.repo_tools.fleet.devices import Device, generation
 
+from primum_repo_tools.fleet.exporting import history
 from primum_repo_tools.fleet.messages import End, Message
-from primum_repo_tools.fleet.views import device_view, fleet_status, history
+from primum_repo_tools.fleet.views import device_view, fleet_status
 from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.errors import RefusedError
