@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from primum_agent.application import SafeMode, ask_agent, open_active
 from primum_agent.clock import FakeClock
+from primum_agent.commands.reinstate import run as order
 from primum_agent.desk import ask
 from primum_agent.events import Entry, EventKind
 from primum_agent.stopping import stop
@@ -116,24 +118,46 @@ def test_a_person_ends_it_and_what_waited_for_it_is_activated(
 
 
 def test_without_any_server_the_held_release_comes_back(
-    committed: Any, attempt_now: Attempt, eventually: Eventually
+    committed: Any, attempt_now: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Taking away can harm too: a bedside without a network gets its function back."""
+    """Taking away can harm too: a bedside without a network gets its function back.
+
+    No supervisor runs that would say that nobody is served: its first poll might find the release
+    waiting for the end of the stop.
+    """
+    monkeypatch.setattr("primum_agent.reinstating.is_idle", lambda *_: True)
     committed.engineering.web.rename(committed.folder / "gone")
     stop_it(committed)
     attempt_now("resume")
     assert committed.standing()["mode"] == "safe"
-    with committed.running():
-        eventually(lambda: ask(committed.layout.socket, {"do": "status"}))
-        done = reinstate(committed, "--json", *ORDER)
-        assert done.returncode == DONE, done.stderr
-        assert json.loads(done.stdout)["name"] == "pvc-classifier 1.0.0"
-        assert committed.opened().version == "1.0.0"
-        assert committed.opened().reasons == ("fallback.used",)
+    options = argparse.Namespace(
+        by=ORDER[1],
+        why=ORDER[3],
+        provisioning=committed.provisioning,
+        state=committed.state,
+        json=True,
+    )
+    assert order(options) == DONE
+    assert committed.opened().version == "1.0.0"
+    assert committed.opened().reasons == ("fallback.used",)
     name = f"{committed.releases['1.0.0']}.way-back.dsse.json"
     signed = sha256_hex((committed.layout.self_tests / name).read_bytes())
     back = committed.event("update.rolling-back")["data"]["detail"]
     assert back["statement"] == {"sha256": signed}
+
+
+def test_without_any_server_what_waits_for_the_end_of_a_stop_comes_back(
+    committed: Any, attempt_now: Attempt, eventually: Eventually
+) -> None:
+    committed.engineering.web.rename(committed.folder / "gone")
+    stop_it(committed)
+    attempt_now("resume")
+    with committed.running():
+        eventually(lambda: "update.waiting" in committed.kinds())
+        done = reinstate(committed, "--json", *ORDER)
+        assert done.returncode == DONE, done.stderr
+        assert json.loads(done.stdout) == {"ok": True, "name": None, "polls": True}
+        assert eventually(committed.opened).version == "1.0.0"
 
 
 def test_no_release_that_a_signed_order_suspends_comes_back_with_the_end_of_a_stop(
