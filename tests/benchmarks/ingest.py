@@ -33,9 +33,10 @@ from primum_repo_tools.fleet.ingesting import Ingester
 from primum_repo_tools.fleet.messages import Message
 from primum_repo_tools.fleet.receipts import Receiver
 from primum_repo_tools.fleet.store import FleetStore
-from primum_repo_tools.fleet.subscriber import BrokerAddress, Subscriber
+from primum_repo_tools.fleet.subscriber import Access, Subscriber
 from primum_repo_tools.keys import Secrets, create_key, load_key
 from primum_repo_tools.moments import now_utc
+from primum_verifier.shell.broker_address import BrokerAddress
 
 _ROUNDS = 3
 _EVENTS_OF_A_HEAD = 20
@@ -76,7 +77,11 @@ def _received(port: int, store: FleetStore, *, expected: int) -> float:
     began = time.perf_counter()
     ingester = Ingester(
         store,
-        Subscriber(BrokerAddress(host="127.0.0.1", port=port), fleet="demo", name="benchmark"),
+        Subscriber(
+            Access(broker=BrokerAddress("127.0.0.1", port, tls=False)),
+            fleet="demo",
+            name="benchmark",
+        ),
         say=print,
         until_idle=0.01 if not expected else None,
     )

@@ -27,7 +27,7 @@ from primum_verifier.core.reasons import Reason
 if TYPE_CHECKING:
     from primum_repo_tools.fleet.receipts import Receiver
     from primum_repo_tools.fleet.store import FleetStore
-    from primum_repo_tools.fleet.subscriber import BrokerAddress
+    from primum_repo_tools.fleet.subscriber import Access
 
 app = new_app("The receiving end: what devices report, verified, stored and countersigned.")
 
@@ -120,7 +120,7 @@ def enroll(
 @command(app)
 def ingest(
     *,
-    broker: Annotated[str, typer.Option(metavar="HOST:PORT", help="MQTT 5 broker.")],
+    broker: Annotated[str, typer.Option(metavar="mqtts://HOST[:PORT]", help="MQTT 5 broker.")],
     database: DatabaseAddress = _FILE,
     fleet: Fleet = "demo",
     name: Annotated[
@@ -131,7 +131,8 @@ def ingest(
         typer.Option("--key", metavar="FILE", help="Private key with which it countersigns."),
     ] = None,
     ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Who vouches for the broker: TLS.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Who vouches for the broker; else the system."),
     ] = None,
     certificate: Annotated[
         Path | None, typer.Option(metavar="FILE", help="This receiver's own certificate.")
@@ -152,7 +153,7 @@ def ingest(
     the next start. Several receivers, each with a --name of its own, share the work.
 
     Example:
-      primum-repo fleet ingest --broker 127.0.0.1:1883 --database sqlite:///fleet.db \
+      primum-repo fleet ingest --broker mqtt://127.0.0.1:1883 --database sqlite:///fleet.db \
         --fleet demo --key receiver.pem
     """
     from primum_repo_tools.fleet.receipts import Receiver
@@ -169,7 +170,7 @@ def ingest(
             remedy="Install primum-repo-tools[fleet].",
         ) from error
 
-    address = _address(broker, ca=ca, certificate=certificate, certificate_key=certificate_key)
+    access = _access(broker, ca=ca, certificate=certificate, certificate_key=certificate_key)
     _segment("--name", name)
     receiver = None
     if key_file is not None:
@@ -181,7 +182,7 @@ def ingest(
         store.database.be_the_only(f"{fleet}/{name}")
         ingester = Ingester(
             store,
-            Subscriber(address, fleet=fleet, name=name),
+            Subscriber(access, fleet=fleet, name=name),
             say=lambda line: typer.echo(line, err=True),
             until_idle=until_idle,
             stopping=lambda: bool(stopped),
@@ -364,24 +365,20 @@ def _segment(option: str, value: str) -> None:
         )
 
 
-def _address(text: str, **files: Path | None) -> BrokerAddress:
-    from primum_repo_tools.fleet.subscriber import BrokerAddress
+def _access(text: str, **files: Path | None) -> Access:
+    from primum_repo_tools.fleet.subscriber import Access
+    from primum_verifier.shell.broker_address import parse_broker
 
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port[:6]) < 65_536:  # noqa: PLR2004 - ports end there
+    address = parse_broker(text, where="--broker")
+    if not address.tls and any(files.values()):
         raise UsageError(
-            "This is no address of a broker.",
+            "Certificates are for TLS.",
             reason=Reason.USAGE,
+            where="--broker",
             found=text[:100],
-            expected="HOST:PORT, such as 127.0.0.1:1883",
+            expected="mqtts://HOST[:PORT]",
         )
-    if files["certificate"] is not None and files["ca"] is None:
-        raise UsageError(
-            "A certificate is for TLS, and TLS needs to know whom to believe.",
-            reason=Reason.USAGE,
-            expected="--ca FILE besides --certificate",
-        )
-    return BrokerAddress(host=host, port=int(port), **files)
+    return Access(broker=address, **files)
 
 
 def _devices(devices: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a table

@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from primum_repo_tools.fleet.messages import MAX_PACKET_BYTES, End
 from primum_verifier.core.errors import BusyError, FailedError, UsageError
 from primum_verifier.core.reasons import Reason
+from primum_verifier.shell.broker_address import BrokerAddress
 
 IN_FLIGHT = 1000
 """Messages that the broker may send ahead of their acknowledgement."""
@@ -46,19 +47,17 @@ _TAKEN_OVER = 0x8E
 
 
 @dataclass(frozen=True, kw_only=True)
-class BrokerAddress:
+class Access:
     """Where the broker is, and how it and the receiver know each other.
 
     Attributes:
-        host: its name or address.
-        port: its port.
-        ca: certificates of those who vouch for the broker; None for no TLS.
+        broker: its address.
+        ca: certificates of those who vouch for the broker; None for those the system believes.
         certificate: the receiver's own, with its key; None where the broker asks for none.
         certificate_key: the key of the certificate.
     """
 
-    host: str
-    port: int
+    broker: BrokerAddress
     ca: Path | None = None
     certificate: Path | None = None
     certificate_key: Path | None = None
@@ -78,13 +77,13 @@ class Subscriber:
     """See the module.
 
     Args:
-        address: the broker.
+        access: the broker.
         fleet: whose devices are listened to.
         name: the receiver's own, the same at each start; no two at once have the same.
     """
 
-    def __init__(self, address: BrokerAddress, *, fleet: str, name: str) -> None:
-        self._address = address
+    def __init__(self, access: Access, *, fleet: str, name: str) -> None:
+        self._address = access.broker
         self._fleet = fleet
         self._name = name
         self._arrived: list[Arrived] = []
@@ -105,8 +104,8 @@ class Subscriber:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
         self._client.on_socket_open = self._on_socket_open
-        if address.ca is not None:
-            self._set_tls(address)
+        if access.broker.tls:
+            self._set_tls(access)
 
     def connect(self) -> None:
         """Connect and subscribe.
@@ -201,16 +200,16 @@ class Subscriber:
                 f" and at most {MAX_PACKET_BYTES} were asked for"
             )
 
-    def _set_tls(self, address: BrokerAddress) -> None:
+    def _set_tls(self, access: Access) -> None:
         try:
-            context = ssl.create_default_context(cafile=address.ca)
-            if address.certificate is not None:
-                context.load_cert_chain(address.certificate, address.certificate_key)
+            context = ssl.create_default_context(cafile=access.ca)
+            if access.certificate is not None:
+                context.load_cert_chain(access.certificate, access.certificate_key)
         except OSError as error:
             raise UsageError(
                 "A certificate or its key cannot be used.",
                 reason=Reason.USAGE,
-                where=", ".join(str(path) for path in (address.ca, address.certificate) if path),
+                where=", ".join(str(path) for path in (access.ca, access.certificate) if path),
                 found=str(error),
                 expected="files in PEM",
             ) from error
@@ -220,7 +219,7 @@ class Subscriber:
         return FailedError(
             "The broker cannot be used.",
             reason=Reason.BROKER_UNREACHABLE,
-            where=f"{self._address.host}:{self._address.port}",
+            where=self._address.uri,
             found=found,
             remedy="Nothing is lost: what was not acknowledged comes again.",
         )

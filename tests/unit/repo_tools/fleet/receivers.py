@@ -32,9 +32,11 @@ def primum_repo(*words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def start(address: str, port: int, *words: object, name: str = "one") -> subprocess.Popen[str]:
+def start(
+    address: str, port: int, *words: object, name: str = "one", scheme: str = "mqtt"
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, "ingest", "--broker", f"127.0.0.1:{port}", "--database", address,
+        [*COMMAND, "ingest", "--broker", f"{scheme}://127.0.0.1:{port}", "--database", address,
          "--name", name, "--json", *map(str, words)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PRIMUM_PASSPHRASE": PASSPHRASE},

@@ -157,11 +157,12 @@ def test_an_export_that_is_only_tried_writes_nothing(
         (("status", "--database", "postgresql://a:secret@127.0.0.1:1/x"), 3,
          "transport.unreachable"),
         (("ingest", "--broker", "nowhere"), 2, "usage"),
-        (("ingest", "--broker", "h:99999"), 2, "usage"),
-        (("ingest", "--broker", "h:1883", "--certificate", "c.pem"), 2, "usage"),
-        (("ingest", "--broker", "h:1883", "--name", "a/b"), 2, "usage"),
-        (("ingest", "--broker", "h:1883", "--fleet", "a/+"), 2, "usage"),
-        (("ingest", "--broker", "127.0.0.1:1", "--ca", "missing.pem"), 2, "usage"),
+        (("ingest", "--broker", "mqtt://broker.example.org"), 2, "usage"),
+        (("ingest", "--broker", "mqtts://h:99999"), 2, "usage"),
+        (("ingest", "--broker", "mqtt://127.0.0.1", "--certificate", "c.pem"), 2, "usage"),
+        (("ingest", "--broker", "mqtts://h", "--name", "a/b"), 2, "usage"),
+        (("ingest", "--broker", "mqtts://h", "--fleet", "a/+"), 2, "usage"),
+        (("ingest", "--broker", "mqtts://127.0.0.1:1", "--ca", "missing.pem"), 2, "usage"),
     ],
 )  # fmt: skip
 def test_a_wrong_call_is_told_by_one_reason(

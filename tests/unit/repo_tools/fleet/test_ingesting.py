@@ -15,10 +15,11 @@ from tests.unit.repo_tools.fleet.receivers import end, primum_repo, publishing, 
 from primum_device_sim.broker import BrokerHandle
 from primum_repo_tools.fleet.ingesting import Ingester
 from primum_repo_tools.fleet.messages import End, Message
-from primum_repo_tools.fleet.subscriber import Arrived, BrokerAddress, Subscriber
+from primum_repo_tools.fleet.subscriber import Access, Arrived, Subscriber
 from primum_repo_tools.fleet.views import fleet_status
 from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.limits import MIB
+from primum_verifier.shell.broker_address import BrokerAddress
 from primum_verifier.shell.cli import main as verify
 
 Eventually = Callable[..., Any]
@@ -47,7 +48,7 @@ def refused(fleet: Fleet) -> dict[str, int]:
 
 def subscribe(fleet: Fleet, broker: BrokerHandle) -> None:
     """From here on the broker keeps what is said for the receiver ``one``."""
-    address = ("--broker", f"127.0.0.1:{broker.port}", "--database", fleet.address)
+    address = ("--broker", f"mqtt://127.0.0.1:{broker.port}", "--database", fleet.address)
     told = primum_repo("ingest", *address, "--name", "one", "--until-idle", 0.1)
     assert told.returncode == 0, told.stderr
 
@@ -112,7 +113,7 @@ def test_a_receiver_killed_again_and_again_ends_with_each_event_once(
             cut_short += held(fleet) < sum(len(device.events) for device in devices)
             publisher.finish(under_way)
     assert cut_short, "killed at least once in the middle"
-    ask = ("--broker", f"127.0.0.1:{broker.port}", "--database", fleet.address)
+    ask = ("--broker", f"mqtt://127.0.0.1:{broker.port}", "--database", fleet.address)
     assert primum_repo("ingest", *ask, "--name", "one", "--until-idle", 0.5).returncode == 0
     assert set(proven(fleet).values()) == {750}
     rows = fleet.content()["events"]
@@ -147,7 +148,7 @@ def test_nothing_is_acknowledged_that_another_process_cannot_see_stored(
     with publishing(broker.port) as publisher:
         publisher.send(device.event() for _ in range(50))
     subscriber = Watched(
-        BrokerAddress(host="127.0.0.1", port=broker.port), fleet="demo", name="one"
+        Access(broker=BrokerAddress("127.0.0.1", broker.port, tls=False)), fleet="demo", name="one"
     )
     subscriber.fleet = another()
     Ingester(fleet.store, subscriber, say=print, until_idle=0.2).run()
@@ -203,7 +204,7 @@ def test_a_second_receiver_of_one_name_ends_and_the_first_goes_on(
     first = start(fleet.address, broker.port)
     eventually(lambda: "as primum-demo-one" in broker.log.read_text(errors="replace"))
     second = primum_repo(
-        "ingest", "--broker", f"127.0.0.1:{broker.port}", "--database", fleet.address,
+        "ingest", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--database", fleet.address,
         "--name", "one", "--json",
     )  # fmt: skip
     assert second.returncode == 4
@@ -278,7 +279,7 @@ def test_what_was_said_while_the_receiver_was_away_is_taken_at_its_next_start(
 ) -> None:
     device = Device()
     fleet.enroll(device)
-    ask = ("--broker", f"127.0.0.1:{broker.port}", "--database", fleet.address)
+    ask = ("--broker", f"mqtt://127.0.0.1:{broker.port}", "--database", fleet.address)
     once = ("ingest", *ask, "--until-idle", 0.3, "--json")
     assert primum_repo(*once).returncode == 0
     with publishing(broker.port) as publisher:
@@ -292,7 +293,9 @@ def test_what_was_said_while_the_receiver_was_away_is_taken_at_its_next_start(
 
 
 def test_a_broker_that_is_not_there_is_told_at_once(fleet: Fleet) -> None:
-    told = primum_repo("ingest", "--broker", "127.0.0.1:1", "--database", fleet.address, "--json")
+    told = primum_repo(
+        "ingest", "--broker", "mqtt://127.0.0.1:1", "--database", fleet.address, "--json"
+    )
     assert told.returncode == 3
     assert json.loads(told.stderr)["error"]["reason"] == "broker.unreachable"
 

@@ -20,8 +20,9 @@ from tests.unit.repo_tools.fleet.receivers import end, start
 
 from primum_device_sim.broker import running_broker
 from primum_repo_tools.fleet.messages import MAX_PACKET_BYTES
-from primum_repo_tools.fleet.subscriber import BrokerAddress, Subscriber
+from primum_repo_tools.fleet.subscriber import Access, Subscriber
 from primum_verifier.core.errors import FailedError
+from primum_verifier.shell.broker_address import BrokerAddress
 
 Eventually = Callable[..., Any]
 CONNACK = bytes.fromhex("2003000000")
@@ -59,7 +60,9 @@ def hostile() -> Any:
 
 def listen(port: int) -> None:
     """A receiver's connection for up to a minute."""
-    subscriber = Subscriber(BrokerAddress(host="127.0.0.1", port=port), fleet="demo", name="one")
+    subscriber = Subscriber(
+        Access(broker=BrokerAddress("127.0.0.1", port, tls=False)), fleet="demo", name="one"
+    )
     subscriber.connect()
     for _ in range(60):
         subscriber.collect(at_most=10, wait=1.0)
@@ -140,11 +143,11 @@ def test_a_receiver_and_a_broker_know_each_other_by_certificates(
     with running_broker(broker_executable, tmp_path / "broker", extra_settings=settings) as broker:
         own = ("--certificate", tmp_path / "receiver.pem", "--certificate-key",
                tmp_path / "receiver.key")  # fmt: skip
-        known = start(database, port, "--ca", tmp_path / "ca.pem", *own)
+        known = start(database, port, "--ca", tmp_path / "ca.pem", *own, scheme="mqtts")
         eventually(lambda: "as primum-demo-one" in broker.log.read_text(errors="replace"))
         assert end(known)["refused"] == {}
         for words in (("--ca", tmp_path / "receiver.pem", *own), ("--ca", tmp_path / "ca.pem")):
-            stranger = start(database, port, *words)
+            stranger = start(database, port, *words, scheme="mqtts")
             _, told = stranger.communicate(timeout=30)
             assert stranger.returncode == 3
             assert "broker.unreachable" in told
