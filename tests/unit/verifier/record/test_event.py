@@ -54,6 +54,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a source that is a path": (with_members(source="urn:primum:device:../x"), "source"),
     "a number without its zeros": (with_members(sequence="412"), "sequence"),
     "digits of another alphabet": (with_members(sequence="0" * 17 + "\u0664" * 3), "sequence"),
+    "a summary of a shadow without one": (
+        with_members(type="primum.device.shadow.summary"),
+        "shadow stands with",
+    ),
     "number nought": (with_members(sequence="0" * 20), "numbered from 1"),
     "a moment without a zone": (with_members(time="2026-06-01T02:14:09"), "time"),
     "a journal that begins in the middle": (beginning("journal.begun", 2), "begins with number 1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.unit.verifier.record.test_monitoring import WHOLE, read
 
+from primum_verifier.core.eligibility import Eligibility
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.record.shadow import (
     Compared,
@@ -25,6 +27,8 @@ from primum_verifier.record.shadow import (
 )
 from primum_verifier.record.shadow_summary import ShadowSummary
 
+EXAMPLES = Path(__file__).parents[4] / "docs" / "examples"
+EXAMPLE = json.loads((EXAMPLES / "eligibility-statement.json").read_text("utf-8"))
 LEAST = 11
 WORDS: list[Decided] = ["positive", "negative", "no decision"]
 SHAPE = ShadowShape(
@@ -178,3 +182,48 @@ def test_the_signed_bins_are_numbers_with_open_ends() -> None:
     tally.add(Compared(outcome=ShadowOutcome.AGREED, difference=0.25, latency_ms=4.999))
     assert tally.differences == [0, 0, 0, 0, 1]
     assert tally.latencies[0] == 1
+    tally.add(Compared(outcome=ShadowOutcome.UNDECIDED))
+    assert (tally.flips, tally.comparisons) == (1, 2)
+    assert tally.groups_of("age-band") == spec.shadow_groups["age-band"]
+
+
+def test_without_signed_bins_there_is_no_shape() -> None:
+    assert (
+        read({name: part for name, part in WHOLE.items() if name != "shadow"}).shadow_shape is None
+    )
+
+
+def test_counters_of_another_specification_are_not_counted_on() -> None:
+    """A file that was kept under other bins, or that somebody changed."""
+    kept = ShadowTally(SHAPE).as_dict()
+    other = ShadowShape(differences=(0.5,), latencies=SHAPE.latencies, groups=SHAPE.groups)
+    for content, shape in ((kept, other), (kept | {"dropped": -1}, SHAPE), ([], SHAPE)):
+        with pytest.raises(ValueError, match="not those of the signed specification"):
+            ShadowTally.from_dict(content, shape)
+
+
+USE = EXAMPLE["predicate"]["use"]
+STUDY = {
+    "protocolId": "P-1",
+    "approvalRef": "EC-7",
+    "until": "2027-01-01T00:00:00Z",
+    "sites": ["x"],
+}
+FIRST = {"minHours": 48, "minComparisons": 1000, "maxFlipShare": "0.01"}
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ({"decision": "shadow-only", "use": USE | {"mode": "shadow", "shadowFirst": FIRST},
+          "study": STUDY},
+         "what is for shadow only is never used after it"),
+        ({"use": USE | {"shadowFirst": FIRST}, "monitoringSpecification": None},
+         "shadow first needs the specification"),
+    ],
+)  # fmt: skip
+def test_a_time_in_shadow_that_cannot_be_counted_or_that_leads_nowhere_is_refused(
+    members: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Eligibility.model_validate_json(json.dumps(EXAMPLE["predicate"] | members))

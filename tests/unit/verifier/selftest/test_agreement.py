@@ -84,7 +84,11 @@ def test_a_worse_answer_never_agrees_where_a_better_one_did_not(
     reference: float, tolerance: Tolerance, one: float, other: float
 ) -> None:
     """Of two answers on the same side of the reference the nearer one fares no worse."""
-    better, worse = sorted((one, other), key=lambda value: abs(value - reference))
+    # What is no number is as far away as can be.
+    better, worse = sorted(
+        (one, other),
+        key=lambda value: math.inf if math.isnan(value) else abs(value - reference),
+    )
     same_side = (better - reference >= 0) == (worse - reference >= 0)
     if math.isfinite(reference) and (same_side or math.isnan(worse) or math.isinf(worse)):
         assert agrees(better, reference, tolerance) or not agrees(worse, reference, tolerance)
