@@ -15,6 +15,8 @@ SECONDS = 12.0
 """When no new point is begun; on a busy machine that is after fewer."""
 AT_LEAST = 2
 
+TRIES = 4
+
 
 @pytest.fixture(scope="module")
 def update(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Known]:
@@ -62,9 +64,13 @@ def test_a_disk_that_fails_as_the_application_is_told_of_the_switch(
         ][-1]
         for kind in ("eio-once", "eio")
     )
-    world.begin()
     kind = KINDS["eio-once"]
-    run = world.run(calls=kind.calls, fault=kind.fault, role=once.role, number=once.number)
+    # A run may make a call fewer than the one in which they were counted: then it is begun again.
+    for _ in range(TRIES):
+        world.begin()
+        run = world.run(calls=kind.calls, fault=kind.fault, role=once.role, number=once.number)
+        if run.traced.hit:
+            break
     assert run.traced.hit, "it failed"
     journal = world.journal()
     state = journal.state()
@@ -74,9 +80,12 @@ def test_a_disk_that_fails_as_the_application_is_told_of_the_switch(
     assert (state.in_use.version, state.in_use.proven) == ("1.1.0", True), run.output
     assert state.resumptions == 0
     assert len(activated) == 2, "of 1.0.0 and of 1.1.0, once"
-    outcome = try_point(world, lasting)
+    for _ in range(TRIES):
+        outcome = try_point(world, lasting)
+        assert outcome.faults == []
+        if outcome.hit:
+            break
     assert outcome.hit
-    assert outcome.faults == []
 
 
 def test_every_place_comes_before_any_place_again() -> None:
