@@ -168,13 +168,15 @@ class Asked:
         if journal is None or not self.patience.takes(request.wish, now=now):
             self.patience.refused += 1
             return None
-        self.patience.taken += 1
         detail: dict[str, object] = {"do": str(request.wish)}
         if request.wish is Wish.JOURNAL:
             detail["from"] = request.begin
-            self.again = Sent(request.begin - 1, is_head=True)
+        # What could not be recorded is not done.
         journal.record(Entry(kind=EventKind.REQUEST_TAKEN, result="accepted", detail=detail))
+        self.patience.taken += 1
         self.word = self.make_word()
+        if request.wish is Wish.JOURNAL:
+            self.again = Sent(request.begin - 1, is_head=True)
         if request.wish is Wish.POLL:
             self.poll_now()
         return request.wish

@@ -29,8 +29,10 @@ from primum_agent.broker_requests import (
 from primum_agent.clock import FakeClock
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
+from primum_agent.layout import Layout
 from primum_agent.reporter import Reporter
 from primum_agent.sensors import FakeSensors
+from primum_verifier.core.errors import FailedError
 from primum_verifier.record.chain import check_history
 
 Eventually = Callable[..., Any]
@@ -227,6 +229,19 @@ def test_without_a_journal_nothing_is_taken(
     reporter.work(journal, now=0.0)
     arrive(reporter, broker, None, now=1.0, word=word(broker))
     assert polls == []
+
+
+def test_what_cannot_be_recorded_is_not_done(
+    layout: Layout, journal: Journal, clock: FakeClock
+) -> None:
+    """The journal as one who may only read it: every record of it fails."""
+    reader = Journal.open_to_read(layout, clock=clock, device_id=DEVICE)
+    asked_of = Asked(word=WORD)
+    with pytest.raises(FailedError):
+        asked_of.hear(reader, ask(do="journal"), now=0.0)
+    reader.close()
+    assert (asked_of.again, asked_of.word, asked_of.patience.taken) == (None, WORD, 0)
+    assert asked(journal) == []
 
 
 def test_what_was_taken_is_sent_again_whole_and_stays_taken(
