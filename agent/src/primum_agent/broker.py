@@ -51,11 +51,19 @@ Occurrence = Connected | Disconnected | Acknowledged | Arrived
 
 @dataclass(frozen=True)
 class Message:
-    """One message; ``retain`` lets the broker show it to those who come later."""
+    """One message.
+
+    Attributes:
+        topic: where it goes.
+        payload: its bytes.
+        retain: whether the broker shows it to those who come later.
+        lasts: seconds after which the broker need not hand it on; None for never.
+    """
 
     topic: str
     payload: bytes
     retain: bool = False
+    lasts: float | None = None
 
 
 class Broker(Protocol):

@@ -8,11 +8,12 @@ is further ahead, or of another major generation, is left alone and never writte
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
-NEWEST: Final = 2
+NEWEST: Final = 3
 """The generation that this agent writes."""
 
 MAJOR: Final = 1000
@@ -44,9 +45,14 @@ CREATE TABLE telemetry (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, line BLOB NOT NULL) STRICT
 """
 
+_AGE_OF_TELEMETRY = """
+ALTER TABLE telemetry ADD COLUMN kept_at REAL
+"""
+
 STEPS: Final[Mapping[int, tuple[int, str]]] = {
     0: (1, _FIRST),
     1: (2, _CHECKPOINTS_AND_TELEMETRY),
+    2: (3, _AGE_OF_TELEMETRY),
 }
 """For each generation that can be brought forward: the next one, and the statements that lead
 there."""
@@ -90,10 +96,25 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def stand_in_for_missing_tables(connection: sqlite3.Connection) -> None:
-    """For looking only: let the tables that an older database lacks be empty ones in memory."""
+    """For looking only: let the tables that an older database lacks be empty ones in memory.
+
+    A column that it lacks is empty in a view of that name.
+    """
     generation = generation_of(connection)
     connection.execute("PRAGMA temp_store = MEMORY")
     while generation and generation in STEPS:
         generation, statements = STEPS[generation]
         for statement in statements.strip().split(";\n"):
-            connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+            connection.execute(_stands_in(connection, statement))
+
+
+def _stands_in(connection: sqlite3.Connection, statement: str) -> str:
+    """The statement that does the same in memory."""
+    added = re.fullmatch(r"ALTER TABLE (\w+) ADD COLUMN (\w+) .*", statement)
+    if added is None:
+        return statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1)
+    table, column = added.groups()
+    asked = connection.execute("SELECT 1 FROM temp.sqlite_master WHERE name = ?", (table,))
+    if asked.fetchone() is not None:
+        return statement
+    return f"CREATE TEMP VIEW {table} AS SELECT *, NULL AS {column} FROM main.{table}"  # noqa: S608 - our own names

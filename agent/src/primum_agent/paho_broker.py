@@ -7,6 +7,7 @@ an exception in one of them ends the connection, and that is told like any other
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
 import time
@@ -99,9 +100,16 @@ class PahoBroker:
 
     def publish(self, message: Message) -> int | None:
         """See :class:`primum_agent.broker.Broker`."""
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if message.lasts is not None:
+            properties.MessageExpiryInterval = max(1, math.ceil(message.lasts))
         try:
             info = self._client.publish(
-                message.topic, message.payload, qos=1, retain=message.retain
+                message.topic,
+                message.payload,
+                qos=1,
+                retain=message.retain,
+                properties=properties,
             )
         except (ValueError, OSError):
             return None

@@ -1,9 +1,9 @@
 """The reporter: sends what the journal holds, and marks what was acknowledged.
 
-The journal is the outbox, for provenance first and then for telemetry.  A line is offered only
-while the broker is connected, few at a time, and is marked only when the broker answered for it
-with a success.  What was offered and never answered is offered again after the next connection:
-the event's id makes duplicates harmless.
+The journal is the outbox: events go first, then heads, then reports by their class.  A line is
+offered only while the broker is connected, few at a time, and is marked only when the broker
+answered for it with a success.  What was offered and never answered is offered again after the
+next connection: the event's id makes duplicates harmless.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from primum_agent.clock import Clock
 from primum_agent.health import health_message, status_message, topic
 from primum_agent.journal import Journal
 from primum_agent.journal_schema import DamagedJournalError
+from primum_agent.report_classes import HEALTH
 from primum_agent.sensors import Sensors
 from primum_agent.timing import backed_off, jittered
 from primum_verifier.core.errors import PrimumError
@@ -71,12 +72,13 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True)
 class _Offer:
-    """A line that waits in the journal, and the end of the topic that it goes to."""
+    """A line that waits in the journal, the end of the topic that it goes to, and how long."""
 
     lane: Lane
     number: int
     end: str
     line: bytes
+    lasts: float | None = None
 
 
 @dataclass
@@ -257,8 +259,11 @@ class Reporter:
         self.why = f"the broker refuses messages: {why}"
         self.paused_until = now + jittered(REFUSED_SECONDS, jitter=_JITTER, draw=self.draw())
 
-    def _publish(self, end: str, payload: bytes, *, retain: bool = False) -> int | None:
-        return self.broker.publish(Message(self._topic(end), payload, retain=retain))
+    def _publish(
+        self, end: str, payload: bytes, *, retain: bool = False, lasts: float | None = None
+    ) -> int | None:
+        message = Message(self._topic(end), payload, retain=retain, lasts=lasts)
+        return self.broker.publish(message)
 
     def _tell_status(self, journal: Journal | None) -> None:
         state = None if journal is None else journal.state()
@@ -296,7 +301,7 @@ class Reporter:
             raise
         except PrimumError:
             # A disk that takes no report must not keep the reporter from sending provenance.
-            self._publish("health", payload)
+            self._publish("health", payload, lasts=HEALTH.lasts)
 
     def _offer(self, journal: Journal, *, now: float) -> None:
         """Offer the oldest lines, as many as may be under way: events, heads, then telemetry."""
@@ -334,7 +339,7 @@ class Reporter:
             return True
         if not self._under_way:
             self.last_answer = now
-        ticket = self._publish(item.end, item.line)
+        ticket = self._publish(item.end, item.line, lasts=item.lasts)
         if ticket is None:
             return False
         self._under_way[ticket] = (item.lane, item.number)
@@ -345,7 +350,9 @@ class Reporter:
         """The oldest lines of a lane."""
         if lane is Lane.TELEMETRY:
             reports = journal.waiting_telemetry(limit)
-            return [_Offer(lane, item.number, item.kind, item.line) for item in reports]
+            return [
+                _Offer(lane, item.number, item.kind, item.line, lasts=item.left) for item in reports
+            ]
         if lane is Lane.EVENT:
             rows, end = journal.waiting_events(limit), "provenance"
         else:

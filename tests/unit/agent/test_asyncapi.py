@@ -12,6 +12,7 @@ import pytest
 from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.test_reporting_for_real import Subscriber
 
+from primum_agent.report_classes import CLASSES, class_of
 from primum_device_sim.broker import BrokerHandle
 from primum_verifier.shell.documents import document_named
 
@@ -53,6 +54,19 @@ def test_every_file_is_named_and_every_channel_has_its_operation() -> None:
     assert {path.name for path in FOLDER.iterdir()} == named
     channels = {item["channel"]["$ref"] for item in DESCRIPTION["operations"].values()}
     assert channels == {f"#/channels/{name}" for name in DESCRIPTION["channels"]}
+
+
+def test_how_long_a_report_lasts_is_what_is_described() -> None:
+    described = {
+        operation["channel"]["$ref"].rpartition("/")[2]: binding["messageExpiryInterval"]
+        for operation in DESCRIPTION["operations"].values()
+        if "messageExpiryInterval" in (binding := operation["bindings"]["mqtt"])
+    }
+    assert described
+    assert all(class_of(kind).kind == kind for kind in described)
+    assert described == {kind: class_of(kind).lasts for kind in described}
+    channels = set(DESCRIPTION["channels"])
+    assert {one.kind for one in CLASSES} & channels == set(described)
 
 
 def test_what_a_device_really_sends_and_is_asked_is_what_is_described(

@@ -139,6 +139,21 @@ def test_an_older_database_can_be_looked_at_without_being_changed(first_generati
     assert first_generation.journal.read_bytes() == before
 
 
+def test_reports_of_an_older_agent_can_be_looked_at_without_being_changed(layout: Layout) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_migrations, "STEPS", {0: STEPS[0], 1: STEPS[1]})
+        patch.setattr(journal_migrations, "NEWEST", 2)
+        journal = Journal.open(layout, clock=FakeClock(), device_id=DEVICE)
+        journal.record(Entry(kind=EventKind.JOURNAL_BEGUN))
+        journal._connection.execute("INSERT INTO telemetry (kind, line) VALUES ('health', x'61')")
+        journal.close()
+    before = layout.journal.read_bytes()
+    journal = Journal.open_to_read(layout, clock=FakeClock())
+    assert [row.line for row in journal.waiting_telemetry(5)] == [b"a"]
+    journal.close()
+    assert layout.journal.read_bytes() == before
+
+
 _MIGRATES = """
 import os, signal, sqlite3, sys
 from pathlib import Path
@@ -176,6 +191,18 @@ def test_a_cut_in_the_middle_of_a_migration_leaves_the_generation_before(
     assert generation_of(journal._connection) == NEWEST
     assert journal.last_sequence() == 4
     journal.check(whole=True)
+    journal.close()
+
+
+def test_a_cut_in_a_later_step_keeps_the_steps_before(first_generation: Layout) -> None:
+    words = [sys.executable, "-c", _MIGRATES, str(first_generation.journal), "ALTER TABLE"]
+    assert subprocess.run(words, check=False, timeout=60).returncode == -signal.SIGKILL
+    left = tables(first_generation)
+    assert "checkpoints" in left
+    assert "kept_at" not in left["telemetry"]
+    journal = reopen(first_generation)
+    assert generation_of(journal._connection) == NEWEST
+    assert journal.last_sequence() == 4
     journal.close()
 
 

@@ -179,7 +179,7 @@ def test_a_full_journal_of_unsent_reports_holds_new_updates_and_takes_what_must_
     """Nothing acknowledged for very long: telemetry goes first, provenance never."""
     bounds = JournalBounds(max_bytes=1 << 20, telemetry_bytes=1 << 18)
     journal = opened(layout, clock, bounds)
-    journal.keep_telemetry(kind="health", line=b"h" * 100_000)
+    journal.keep_telemetry(kind="monitor", line=b"h" * 50_000)
     assert not is_held_by_full_journal(journal)
     append(journal, 80, detail={"x": "y" * 15_000})
     assert is_held_by_full_journal(journal)

@@ -12,6 +12,7 @@ from primum_agent.broker import FakeBroker, Message
 from primum_agent.clock import FakeClock
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
+from primum_agent.report_classes import HEALTH, MONITOR
 from primum_agent.reporter import ANSWER_SECONDS, REFUSED_SECONDS, Link, Reporter
 from primum_agent.sensors import FakeSensors
 from primum_agent.system_sensors import SystemSensors
@@ -199,6 +200,27 @@ def test_a_report_that_the_broker_refused_or_never_answered_waits(
     drain(reporter, journal, now=100.0, turns=1)
     drain(reporter, journal, now=5000.0)
     assert journal.waiting_telemetry(10) == []
+
+
+def test_each_class_has_its_turn_and_its_time_and_provenance_neither_end_nor_bound(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    """Kept in the wrong order, and sent in the right one."""
+    broker.up = False
+    reporter.work(journal, now=0.0)
+    journal.keep_telemetry(kind="monitor", line=b"sums")
+    journal.add_head(sequence=1, line=b'{"head": 1}', key="")
+    journal.record(Entry(kind=EventKind.ATTEMPT_FAILED, detail={"long": "x" * 200_000}))
+    broker.up = True
+    drain(reporter, journal, now=50.0)
+    told = [(item.topic.rpartition("/")[2], item.lasts) for item in broker.messages]
+    assert [end for end, _ in told] == [
+        "status", "provenance", "provenance", "head", "monitor", "health",
+    ]  # fmt: skip
+    assert {end: lasts for end, lasts in told if lasts} == {
+        "monitor": MONITOR.lasts,
+        "health": HEALTH.lasts,
+    }
 
 
 def test_a_flapping_connection_writes_no_report_each_time(

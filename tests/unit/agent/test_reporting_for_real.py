@@ -11,6 +11,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from primum_agent.report_classes import HEALTH
 from primum_device_sim.broker import BrokerHandle, running_broker
 from primum_verifier.record.chain import check_history
 
@@ -22,17 +23,22 @@ class Subscriber:
 
     def __init__(self, port: int) -> None:
         self.messages: list[tuple[str, bytes]] = []
+        self.lasts: dict[str, set[int | None]] = {}
         self.ready = False
         self.client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id="subscriber", protocol=paho.MQTTv5
         )
-        self.client.on_message = lambda _, __, message: self.messages.append(
-            (message.topic.rpartition("/")[2], bytes(message.payload))
-        )
+        self.client.on_message = lambda _, __, message: self._take(message)
         self.client.on_subscribe = self._subscribed
         self.client.on_connect = lambda client, *_: client.subscribe("primum/demo/#", qos=1)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
+
+    def _take(self, message: paho.MQTTMessage) -> None:
+        end = message.topic.rpartition("/")[2]
+        left = getattr(message.properties, "MessageExpiryInterval", None)
+        self.lasts.setdefault(end, set()).add(left)
+        self.messages.append((end, bytes(message.payload)))
 
     def _subscribed(self, *_: object) -> None:
         self.ready = True
@@ -68,6 +74,9 @@ def test_a_subscriber_holds_the_whole_proven_history(
         eventually(lambda: subscriber.of("provenance") == _lines(field))
         eventually(lambda: "online" in subscriber.presence())
         assert subscriber.of("health")
+        assert subscriber.lasts.pop("health") <= {HEALTH.lasts, HEALTH.lasts - 1}
+        assert set(subscriber.lasts) == {"status", "provenance", "head"}
+        assert set().union(*subscriber.lasts.values()) == {None}, "what is proven does not expire"
     eventually(lambda: subscriber.presence()[-1] == "offline")
     history = [payload for topic, payload in subscriber.messages if topic in {"provenance", "head"}]
     report = check_history(history, device_key=field.device_key)
