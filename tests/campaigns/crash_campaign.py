@@ -1,6 +1,7 @@
 """``make campaign-crash``: kills a device, or fails its disk, at each call that changes a file.
 
-Ten minutes (SECONDS=…) over all subjects, or one (TARGET=update|rollback|withdrawal|collection).
+Ten minutes (SECONDS=…) over all subjects, or one
+(TARGET=update|rollback|withdrawal|collection|set).
 The points are tried in an order drawn from SEED=…; what every start makes anew comes last.  What
 was tried on this very code is not tried again until AGAIN=1: the campaign goes on where it
 stopped.  ``--point NAME`` tries one point, as it is named in a finding.
@@ -36,12 +37,12 @@ from tests.campaigns.crash_points import (
     try_point,
 )
 from tests.campaigns.crash_tracer import cannot
-from tests.campaigns.crash_worlds import TARGETS, World
+from tests.campaigns.crash_worlds import WITH_SETS, World
 
 KEPT = CACHE / "crash"
 EXIT_DONE, EXIT_FOUND, EXIT_USAGE = 0, 1, 2
 SECONDS = 600.0
-_ROW = "{:12} {:10} {:>7} {:>8} {:>6} {:>8}"
+_ROW = "{:12} {:10} {:>7} {:>8} {:>6} {:>8} {:>11}"
 
 _worlds: dict[str, World] = {}
 """Of one worker process: each subject's world is built once."""
@@ -70,6 +71,12 @@ def in_turns(points: Iterable[Point], *, seed: int) -> list[Point]:
         group.sort(key=rank.__getitem__)
     turns = zip_longest(*(group for _, group in sorted(groups.items())))
     return [point for point in chain.from_iterable(turns) if point is not None]
+
+
+def places(points: Iterable[Point]) -> Counter[tuple[str, str]]:
+    """How many places there are in each kind of each subject."""
+    found = {(point.subject, point.kind, point.place) for point in points}
+    return Counter((subject, kind) for subject, kind, _ in found)
 
 
 # In a worker
@@ -150,15 +157,18 @@ class Campaign:
         """The closing table; an exit code."""
         known = {point.name: point for point in self._points}
         tried = [item for name, item in self._tried.outcomes.items() if name in known]
+        places_known = places(self._points)
+        places_met = places(known[item.name] for item in tried if item.hit)
         say("")
-        say(_ROW.format("subject", "kind", "points", "bricked", "known", "not met"))
+        say(_ROW.format("subject", "kind", "points", "bricked", "known", "not met", "places"))
         for subject, kind in dict.fromkeys((item.subject, item.kind) for item in self._points):
             mine = [item for item in tried if item.name.startswith(f"{subject}:{kind}:")]
             met = [item for item in mine if item.hit]
             count = sum((item.subject, item.kind) == (subject, kind) for item in self._points)
             bricked = sum(bool(item.faults) for item in met)
             missed = len(mine) - len(met)
-            say(_ROW.format(subject, kind, len(met), bricked, count, missed))
+            places_here = f"{places_met[subject, kind]}/{places_known[subject, kind]}"
+            say(_ROW.format(subject, kind, len(met), bricked, count, missed, places_here))
         met = [item for item in tried if item.hit]
         bricked = sum(bool(item.faults) for item in met)
         share = 100 * len(met) / len(known) if known else 0.0
@@ -167,6 +177,7 @@ class Campaign:
             f" {len(self._bad_instants)} without what may run"
         )
         say(f"{len(met)} points, {bricked} bricked; {len(known)} known, {share:.1f} % reached")
+        say(f"{places_met.total()} of {places_known.total()} places reached")
         say_recovery(met)
         say(f"seed {self._seed}; `make campaign-crash` goes on from here, AGAIN=1 begins anew")
         return EXIT_FOUND if bricked or self._bad_instants else EXIT_DONE
@@ -190,7 +201,7 @@ def one_point(name: str) -> int:
     return EXIT_FOUND if outcome.faults else EXIT_DONE
 
 
-def main(words: Sequence[str] | None = None, names: Mapping[str, Sequence[str]] = TARGETS) -> int:
+def main(words: Sequence[str] | None = None, names: Mapping[str, Sequence[str]] = WITH_SETS) -> int:
     """Run the campaign as the command line asks."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0], prog="crash")
     parser.add_argument("--seconds", type=float, default=SECONDS)

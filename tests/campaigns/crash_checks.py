@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
+from tests.campaigns import crash_sets
 from tests.campaigns.crash_tracer import KILL
 from tests.campaigns.crash_worlds import Device, Run, Subject, opened
 
@@ -133,7 +134,9 @@ def converged(
     if used is not None and not used.proven:
         yield f"{runs} never proved health"
     yield from _agreed(layout, state)
-    yield from _left_behind(layout, state, stored)
+    if world.subject.is_set:
+        yield from crash_sets.other_than(layout, version)
+    yield from _left_behind(world, state, stored)
 
 
 def fingerprint(world: Device) -> str:
@@ -183,10 +186,16 @@ def stored(world: Device) -> set[str]:
     return _names(world.layout.store / "sha256")
 
 
-def _left_behind(layout: Layout, state: DeviceState, stored: AbstractSet[str]) -> Iterator[str]:
+def _left_behind(world: Device, state: DeviceState, stored: AbstractSet[str]) -> Iterator[str]:
+    layout = world.layout
+    components = crash_sets.NAMES if world.subject.is_set else frozenset()
     known = {str(item.number) for item in state.generations}
     found = [
-        *(name for name in _names(layout.root) - _OWN_NAMES if not name.startswith("journal.db-")),
+        *(
+            name
+            for name in _names(layout.root) - _OWN_NAMES - ({"components"} if components else set())
+            if not name.startswith("journal.db-")
+        ),
         *(f"run/{name}" for name in _names(layout.run) - _RUN_NAMES),
         *(
             f"self-tests/{name}"
@@ -201,7 +210,7 @@ def _left_behind(layout: Layout, state: DeviceState, stored: AbstractSet[str]) -
     for number in known:
         folder = layout.generations / number
         files = {item.path for item in FolderStore(layout).items_of(int(number))}
-        own = {"generation.json", "manifest.json", *files}
+        own = {"generation.json", "manifest.json", *files, *components}
         found += [
             f"generations/{number}/{name}"
             for name in _names(folder)

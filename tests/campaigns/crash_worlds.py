@@ -1,4 +1,4 @@
-"""What is cut: five acts of a device, each from a state that the real agent itself came to.
+"""What is cut: seven acts of a device, each from a state that the real agent itself came to.
 
 A world is built once; every point begins from a copy of its state.  The device's next good input,
 a release that comes after all this, lies ready beside the input that is cut.
@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from tests.campaigns import crash_sets
 from tests.campaigns.crash_tracer import Plan, Traced
 from tests.unit.agent.field import AGENT, Field
 from tests.unit.agent.field_documents import DEVICE
@@ -48,14 +50,23 @@ class Subject:
         may_be_safe: whether it may be in safe mode meanwhile.
         ends_with: the version that is active once it is over; None is safe mode.
         proves: whether the application proves health meanwhile, or only opens what is active.
+        is_set: whether its releases bring components beside the model.
     """
 
     name: str
-    build: Callable[[Field], None]
+    build: Callable[[Subject, Field], None]
     may_run: frozenset[str]
     may_be_safe: bool = False
     ends_with: str | None
     proves: bool = True
+    is_set: bool = False
+
+    def release(self, field: Field, version: str, *, counter: int, **given: Any) -> None:
+        """Publish a release of the kind that this act is about."""
+        if self.is_set:
+            crash_sets.release_set(field, version, counter=counter, **given)
+        else:
+            field.release(version, counter=counter, **given)
 
 
 class Application:
@@ -104,23 +115,23 @@ def opened(state: Path) -> ActiveRelease | None:
     return found if isinstance(found, ActiveRelease) else None
 
 
-def _committed(field: Field, *versions: str) -> None:
+def _committed(subject: Subject, field: Field, *versions: str) -> None:
     for version in versions:
-        field.release(version, counter=int(version.split(".")[1]) + 1)
+        subject.release(field, version, counter=int(version.split(".")[1]) + 1)
         with Application(field.state, proves=True).running():
             done = field.once()
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _update(field: Field) -> None:
-    _committed(field, "1.0.0")
-    field.release("1.1.0", counter=2)
+def _update(subject: Subject, field: Field) -> None:
+    _committed(subject, field, "1.0.0")
+    subject.release(field, "1.1.0", counter=2)
 
 
-def _rollback(field: Field) -> None:
+def _rollback(subject: Subject, field: Field) -> None:
     """Provisional, opened by an application that will not prove health in its second."""
-    _committed(field, "1.0.0")
-    field.release("1.1.0", counter=2, health_window=1, max_attempts=1)
+    _committed(subject, field, "1.0.0")
+    subject.release(field, "1.1.0", counter=2, health_window=1, max_attempts=1)
     with (
         field.running() as process,
         Application(field.state, proves=False).running(),
@@ -139,19 +150,19 @@ def _counter(field: Field) -> str:
         return ""
 
 
-def _withdrawal(field: Field) -> None:
-    _committed(field, "1.0.0", "1.1.0")
+def _withdrawal(subject: Subject, field: Field) -> None:
+    _committed(subject, field, "1.0.0", "1.1.0")
     field.withdraw("1.1.0")
 
 
-def _safe_mode(field: Field) -> None:
-    _committed(field, "1.0.0")
+def _safe_mode(subject: Subject, field: Field) -> None:
+    _committed(subject, field, "1.0.0")
     field.withdraw("1.0.0")
 
 
-def _collection(field: Field) -> None:
+def _collection(subject: Subject, field: Field) -> None:
     """One proven generation more than is kept to go back."""
-    _committed(field, "1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0")
+    _committed(subject, field, "1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0")
 
 
 SUBJECTS = {
@@ -191,6 +202,22 @@ SUBJECTS = {
             may_run=frozenset({"1.4.0"}),
             ends_with="1.4.0",
         ),
+        Subject(
+            name="set",
+            build=_update,
+            may_run=frozenset({"1.0.0", "1.1.0"}),
+            ends_with="1.1.0",
+            is_set=True,
+        ),
+        Subject(
+            name="set-back",
+            build=_rollback,
+            may_run=frozenset({"1.0.0", "1.1.0"}),
+            may_be_safe=True,
+            ends_with="1.0.0",
+            proves=False,
+            is_set=True,
+        ),
     )
 }
 TARGETS = {
@@ -200,6 +227,8 @@ TARGETS = {
     "collection": ("collection",),
 }
 """What a person may ask for: a withdrawal has two ends."""
+WITH_SETS = {**TARGETS, "set": ("set", "set-back")}
+"""Where the device may have a component with a medium of its own."""
 
 
 @dataclass(frozen=True)
@@ -309,16 +338,21 @@ class World(Device):
 
     def __init__(self, folder: Path, subject: Subject) -> None:
         field = Field(folder)
+        if subject.is_set:
+            crash_sets.fit(field)
         field.enroll()
-        subject.build(field)
+        subject.build(subject, field)
         self.kept = folder / "kept"
         self.kept.mkdir()
+        self._outside = crash_sets.pump_of(folder)
+        if subject.is_set:
+            _copy(self._outside, self.kept / "outside")
         later = folder / "next"
         names = ("engineering", "clinical")
         for name in names:
             _copy(folder / name, self.kept / name)
         _copy(field.state, self.kept / "state")
-        field.release(NEXT, counter=99)
+        subject.release(field, NEXT, counter=99)
         later.mkdir()
         for name in names:
             (folder / name).rename(later / name)
@@ -339,9 +373,12 @@ class World(Device):
         )
 
     def begin(self) -> None:
-        """Put the device back to where the act begins."""
+        """Put the device, and what belongs to it, back to where the act begins."""
         shutil.rmtree(self.layout.root)
         _copy(self.kept / "state", self.layout.root)
+        if self.subject.is_set:
+            shutil.rmtree(self._outside)
+            _copy(self.kept / "outside", self._outside)
 
 
 def _traced(plan: Plan, at_each: Callable[[str], None] | None) -> Traced:

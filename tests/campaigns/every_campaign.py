@@ -68,7 +68,7 @@ class Long:
 
 
 CAMPAIGNS = (
-    Long(name="crash", share=3, figures=r"^\d+ points, .*", seeded=True),
+    Long(name="crash", share=3, figures=r"^\d+ (?:points,|of \d+ places) .*", seeded=True),
     Long(name="power", share=3, figures=r"^\d+ points, .*", seeded=True),
     Long(name="life", share=1, figures=r"^\d+ lives, .*", seeded=True),
     Long(name="models", share=1, figures=r"^\d+ mutants, .*", seeded=True),
