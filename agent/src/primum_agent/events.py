@@ -72,6 +72,9 @@ class EventKind(StrEnum):
     SHADOW_BEGUN = "shadow.begun"
     SHADOW_SUMMARY = "shadow.summary"
     SHADOW_ENDED = "shadow.ended"
+    MONITOR_ALARMED = "monitor.alarmed"
+    MONITOR_QUIET = "monitor.quiet"
+    FEEDBACK_GIVEN = "feedback.given"
     STORE_COLLECTED = "store.collected"
     KEY_FAILED = "key.failed"
     KEY_WORKS = "key.works"
@@ -104,6 +107,8 @@ class Entry:
         change: members that :func:`primum_agent.device_state.fold` adds to the present state.
         detail: what people want to see; never folded.
         shadow: the counts of a release in shadow, for a summary of them; never folded.
+        monitor: what a monitor found; never folded.
+        feedback: how a person classified a remark; never folded.
         happened: when it happened, if that was earlier than the recording.
     """
 
@@ -116,6 +121,8 @@ class Entry:
     change: Mapping[str, object] = field(default_factory=dict)
     detail: Mapping[str, object] = field(default_factory=dict)
     shadow: Mapping[str, object] = field(default_factory=dict)
+    monitor: Mapping[str, object] = field(default_factory=dict)
+    feedback: Mapping[str, object] = field(default_factory=dict)
     happened: datetime | None = None
 
 

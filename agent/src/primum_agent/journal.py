@@ -250,6 +250,8 @@ class Journal(JournalForgetting, JournalFloors):
             "change": dict(entry.change),
             "detail": dict(entry.detail),
             "shadow": dict(entry.shadow),
+            "monitor": dict(entry.monitor),
+            "feedback": dict(entry.feedback),
         }
         data |= {name: value for name, value in parts.items() if value}
         # The event is folded as it will be read again, so that a replay cannot differ.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
+from primum_verifier.record.monitor_plan import read_plan
 from primum_verifier.record.monitoring import MonitoringSpecification
 from primum_verifier.record.words import MonitorAction
 
@@ -23,7 +24,7 @@ WHOLE: dict[str, Any] = json.loads((EXAMPLES / "monitoring-specification.json").
 SPECIFICATION = {name: value for name, value in WHOLE.items() if name != "shadow"}
 """What is counted of a shadow is test_shadow's."""
 
-SCORE, RHYTHM, QUALITY, ALERTS = range(4)
+SCORE, RHYTHM, QUALITY, ALERTS, TIMES = range(5)
 
 
 def read(content: dict[str, Any]) -> MonitoringSpecification:
@@ -94,9 +95,13 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda content: content["suppression"].update(complementary="none"),
         "Input should be 'withhold-a-second-cell'",
     ),
-    "a restriction for which no hazard was weighed": (
+    "a limit of a day for which no hazard was weighed": (
         alarm(QUALITY, 1, hazardRef=None),
         "needs a hazardRef",
+    ),
+    "an order that no device can carry out": (
+        alarm(SCORE, 1, action="restrict", hazardRef="HZ-1"),
+        "Input should be 'log'",
     ),
     "a suspension for which no hazard was weighed": (
         alarm(ALERTS, 0, hazardRef=None),
@@ -122,13 +127,59 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "more windows for a nearer limit": (alarm(SCORE, 0, windowsInARow=3), "each alarm is farther"),
     "a farther limit that lifts what was ordered": (
-        alarm(QUALITY, 0, action="suspend-request", hazardRef="HZ-1"),
+        alarm(SCORE, 0, action="suspend-request", hazardRef="HZ-1"),
         "asks for less than a nearer one",
     ),
-    "no slack": (channel(QUALITY, slack="0"), "slack and decisionInterval are above 0"),
+    "no slack": (channel(QUALITY, slack="0"), "every limit are above 0"),
+    "days that are all alike": (
+        reference(QUALITY, standardDeviation="0"),
+        "every limit are above 0",
+    ),
     "no decision interval": (
         alarm(ALERTS, 0, decisionInterval="0.00"),
-        "slack and decisionInterval are above 0",
+        "every limit are above 0",
+    ),
+    "a run length that nobody reckoned": (
+        alarm(ALERTS, 0, inControlDays=None),
+        "decisionInterval and inControlDays stand together",
+    ),
+    "an alarm of a rate without a limit": (
+        alarm(QUALITY, 1, dayLimit=None),
+        "a decisionInterval or a dayLimit",
+    ),
+    "an alarm of a rate with two limits": (
+        alarm(QUALITY, 0, dayLimit="0.4"),
+        "a decisionInterval or a dayLimit",
+    ),
+    "a run length that this slack and interval do not have": (
+        alarm(QUALITY, 0, inControlDays=1100),
+        "is silent for inControlDays",
+    ),
+    "a run length of one side for a CUSUM of two": (
+        alarm(ALERTS, 0, inControlDays=930),
+        "is silent for inControlDays",
+    ),
+    "a limit of a day below what is expected": (
+        alarm(QUALITY, 1, dayLimit="0.064"),
+        "a dayLimit is above what is expected",
+    ),
+    "a day of which nothing is asked": (channel(QUALITY, leastPerDay=0), "greater than or equal"),
+    "a sketch that is wrong by half": (
+        channel(TIMES, relativeAccuracy="0.3"),
+        "relativeAccuracy is from",
+    ),
+    "a sketch that is exact": (channel(TIMES, relativeAccuracy="0.001"), "relativeAccuracy is"),
+    "times from nothing": (channel(TIMES, leastMs="0"), "leastMs is above 0"),
+    "times from above to below": (channel(TIMES, leastMs="70000"), "leastMs is above 0"),
+    "a sketch without end": (
+        channel(TIMES, relativeAccuracy="0.005", leastMs="0.0001"),
+        "counters of one sketch",
+    ),
+    "a median that alarms at the fastest": (alarm(TIMES, 0, quantile="0.4"), "a quantile of times"),
+    "the slowest answer of all": (alarm(TIMES, 0, quantile="1"), "a quantile of times"),
+    "a limit that no time can pass": (
+        alarm(TIMES, 0, limitMs="60000"),
+        "limitMs is between",
     ),
     "a share of more than all": (reference(QUALITY, rate="1.01"), "a share is at most 1"),
     "one channel twice": (channel(RHYTHM, id="score"), "one channel stands twice"),
@@ -176,11 +227,16 @@ RIGHT: dict[str, Callable[[dict[str, Any]], object]] = {
     "as it stands": lambda content: content,
     "a window of a day": lambda content: content.update(windowHours=24),
     "an alarm rate above one": reference(ALERTS, rate="30"),
-    "a share of all": reference(QUALITY, rate="1"),
+    "a share of all": lambda content: content["channels"][QUALITY].update(
+        reference={**content["channels"][QUALITY]["reference"], "rate": "1"},
+        alarms=content["channels"][QUALITY]["alarms"][:1],
+    ),
     "the same limit for longer": alarm(SCORE, 1, chiSquareQuantile="16.8119", windowsInARow=2),
     "a farther limit as often": alarm(SCORE, 1, windowsInARow=1),
     "a channel that is only counted": channel(SCORE, alarms=[]),
     "a rate that is only counted": channel(ALERTS, alarms=[]),
+    "times that are only counted": channel(TIMES, alarms=[]),
+    "a day's limit that is nearer than a sum": alarm(QUALITY, 1, dayLimit="0.1"),
     "one edge, two open ends": lambda content: content["channels"][SCORE].update(
         edges=["-0.5"],
         reference={**content["channels"][SCORE]["reference"], "proportions": ["0.5", "0.5"]},
@@ -211,10 +267,10 @@ def counted(count: int) -> Callable[[dict[str, Any]], object]:
 
 
 def alarms(count: int) -> Callable[[dict[str, Any]], object]:
-    """So many alarms of a distribution, and of a rate, each farther than the one before."""
+    """So many alarms of each kind, each farther than the one before."""
 
     def change(content: dict[str, Any]) -> None:
-        for number in (SCORE, ALERTS):
+        for number in (SCORE, ALERTS, TIMES):
             first = content["channels"][number]["alarms"][0]
             content["channels"][number]["alarms"] = [
                 {**first, "id": f"a{number}-{place}", "windowsInARow": place + 1}
@@ -274,12 +330,15 @@ def test_a_bound_is_where_it_is_said_to_be(name: str) -> None:
 
 
 def test_the_counters_are_those_of_everyone_and_of_each_group() -> None:
-    assert read(SPECIFICATION).cells == (7 + 7 + 2 + 2) * (1 + 3)
+    found = read(SPECIFICATION)
+    assert found.cells == (7 + 7 + 2 + 2) * (1 + 3) + 134
+    plan = read_plan(json.dumps(SPECIFICATION).encode())
+    assert plan.cells == found.cells, "the light reader counts as the strict one does"
 
 
 def test_only_what_takes_function_away_needs_a_hazard() -> None:
     reducing = [action for action in MonitorAction if action.reduces_function]
-    assert reducing == [MonitorAction.RESTRICT, MonitorAction.SUSPEND_REQUEST]
+    assert reducing == [MonitorAction.SUSPEND_REQUEST]
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=20))

@@ -15,6 +15,7 @@ from tests.unit.verifier.record.test_monitoring import WHOLE, read
 
 from primum_verifier.core.eligibility import Eligibility
 from primum_verifier.core.errors import RefusedError
+from primum_verifier.record.cells import withheld
 from primum_verifier.record.shadow import (
     Compared,
     Decided,
@@ -23,7 +24,6 @@ from primum_verifier.record.shadow import (
     ShadowTally,
     outcome_of,
     told_cells,
-    withheld,
 )
 from primum_verifier.record.shadow_summary import ShadowSummary
 

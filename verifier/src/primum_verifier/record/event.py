@@ -33,6 +33,8 @@ from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.limits import MAX_LIST, MAX_NAME
 from primum_verifier.core.reasons import Reason
 from primum_verifier.record.chain import FIRST_PREVIOUS, MAX_EVENT_BYTES
+from primum_verifier.record.feedback import Feedback
+from primum_verifier.record.monitor_finding import MonitorFinding
 from primum_verifier.record.shadow_summary import ShadowSummary
 from primum_verifier.record.words import (
     BEGINNINGS,
@@ -191,6 +193,8 @@ class EventData(Document):
     active_manifest: Sha256 | None = None
     eligibility: EligibilityInUse | None = None
     shadow: ShadowSummary | None = None
+    monitor: MonitorFinding | None = None
+    feedback: Feedback | None = None
 
     @model_validator(mode="after")
     def _a_step_is_whole(self) -> Self:
@@ -223,8 +227,13 @@ class ProvenanceEvent(OpenDocument):
             raise ValueError("events are numbered from 1")
         if (self.type in BEGINNINGS) != (self.data.prev_event_hash == FIRST_PREVIOUS):
             raise ValueError("only the first event of a journal names none before it")
-        if (self.type == EventKind.SHADOW_SUMMARY) != (self.data.shadow is not None):
-            raise ValueError("shadow stands with a summary of it, and only there")
+        for name, part, kinds in (
+            ("shadow", self.data.shadow, {EventKind.SHADOW_SUMMARY}),
+            ("monitor", self.data.monitor, {EventKind.MONITOR_ALARMED, EventKind.MONITOR_QUIET}),
+            ("feedback", self.data.feedback, {EventKind.FEEDBACK_GIVEN}),
+        ):
+            if (self.type in kinds) != (part is not None):
+                raise ValueError(f"{name} stands with its own events, and only there")
         begins = self.number == 1
         if (self.type == EventKind.JOURNAL_BEGUN and not begins) or (
             begins and self.type not in BEGINNINGS

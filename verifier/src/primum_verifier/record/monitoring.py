@@ -10,12 +10,17 @@ statistics of its own and two readers find the same bins.
   ends are open, so no value falls outside; k edges make k + 1 bins and k + 1 proportions.  What is
   missing or no number is in no bin; a rate channel counts it.
 * Its statistic is the population stability index over the window, and it alarms above
-  ``(1/n + 1/m) * chiSquareQuantile``, with n the device's count and m the reference's: the index
-  grows as samples get fewer, so a fixed limit would be blind or would cry wolf.
+  ``(1/n + 1/m + overdispersion) * chiSquareQuantile``, with n the device's count and m the
+  reference's: the index grows as samples get fewer, so a fixed limit would be blind or would cry
+  wolf.  A window that expects fewer than twenty in a bin says nothing.
 * A release in *shadow* is counted beside what is in use: whether the two decide alike, how far
   their scores lie apart and how long it took, in bins with open ends as above.
 * A *rate* is followed day by day by a two-sided or one-sided CUSUM with the reference rate, the
-  slack k and the decision interval h of each alarm (Page, 1954).
+  slack k and the decision interval h of each alarm (Page, 1954), or by a limit for one day.
+* A *latency* is a sketch of times, whose quantiles have limits.
+
+A window and a day are time in which the agent ran, by a clock that nobody sets.  For a rate
+``windowsInARow`` are days.
 
 Acting on drift alone may only take function away, and a cohort that merely looks unusual must not
 lose its monitoring: what reduces function names the hazard that was weighed (ISO 14971, 7.1).
@@ -25,27 +30,22 @@ Nothing leaves the device below the smallest cell, and never for less than a day
 from __future__ import annotations
 
 from decimal import Decimal as Exact
-from enum import StrEnum
-from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from primum_verifier.core.document import (
     Document,
-    Name,
     OpenDocument,
-    Positive,
-    ResourceDescriptor,
     SchemaVersion,
     Slug,
     Text,
     Time,
     Urn,
 )
+from primum_verifier.record.monitoring_channels import Amount, Channel
 from primum_verifier.record.shadow import ShadowShape
-from primum_verifier.record.words import MonitorAction
 
 MIN_WINDOW_HOURS = 24
 """Aggregates finer than a day would tell when a person sleeps, and who it is."""
@@ -56,9 +56,6 @@ MIN_CELL_COUNT = 11
 
 MAX_CELL_COUNT = 1000
 MAX_CHANNELS = 64
-MAX_EDGES = 256
-"""Inner edges of one distribution; more bins than this a window cannot fill."""
-
 MAX_COHORT_KEYS = 8
 MAX_GROUPS = 32
 """Groups of one cohort key; each group repeats every bin, and thins out every cell."""
@@ -68,172 +65,6 @@ MAX_CELLS = 8192
 
 MAX_SHADOW_EDGES = 32
 """Inner edges of what is counted of a release in shadow."""
-
-MAX_ALARMS = 4
-MAX_WINDOWS = 90
-
-_PLAIN = r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,20})?"
-"""A plain decimal: no exponent, no leading zero, ASCII digits, so that each number is short."""
-
-Number = Annotated[str, StringConstraints(pattern=f"^-?{_PLAIN}$")]
-"""A decimal number as text."""
-
-Amount = Annotated[str, StringConstraints(pattern=f"^{_PLAIN}$")]
-"""A decimal number that is not negative, as text."""
-
-Share = Annotated[str, StringConstraints(pattern=r"^(0\.[0-9]{1,20}|1)$")]
-"""A share of a whole, from 0 to 1, as text."""
-
-
-class Distribution(StrEnum):
-    """What a distribution is of."""
-
-    INPUT = "input"
-    OUTPUT_SCORE = "output-score"
-    SIGNAL_QUALITY = "signal-quality"
-
-
-class Rate(StrEnum):
-    """What is counted day by day."""
-
-    ALERTS_PER_PATIENT_DAY = "alerts-per-patient-day"
-    MISSING_SHARE = "missing-share"
-    LOW_QUALITY_SHARE = "low-quality-share"
-    OVERRIDE_SHARE = "override-share"
-
-
-class Direction(StrEnum):
-    """Which way a rate must drift to alarm."""
-
-    UP = "up"
-    DOWN = "down"
-    BOTH = "both"
-
-
-class Alarm(Document):
-    """What the device does, once the limit was passed in so many windows in a row."""
-
-    id: Slug
-    action: MonitorAction
-    hazard_ref: Name | None = None
-    windows_in_a_row: Annotated[int, Field(ge=1, le=MAX_WINDOWS)]
-
-    @model_validator(mode="after")
-    def _taking_away_names_its_hazard(self) -> Self:
-        if self.action.reduces_function and self.hazard_ref is None:
-            raise ValueError("an action that reduces function needs a hazardRef")
-        return self
-
-
-class DistributionAlarm(Alarm):
-    """An alarm of a distribution: how rare without drift, and the chi-square quantile for that.
-
-    The quantile has the number of bins less one as its degrees of freedom, and stands here so
-    that no device computes it.
-    """
-
-    probability: Share
-    chi_square_quantile: Amount
-
-
-class RateAlarm(Alarm):
-    """An alarm of a rate: the decision interval of its CUSUM, in the unit of the rate."""
-
-    decision_interval: Amount
-
-
-class Reference(Document):
-    """What is expected: from how much data, and by which record it was made."""
-
-    n: Positive
-    made_by: ResourceDescriptor
-
-
-class BinReference(Reference):
-    """The expected share of each bin; together they are exactly one, and none is empty."""
-
-    proportions: Annotated[tuple[Share, ...], Field(min_length=2, max_length=MAX_EDGES + 1)]
-
-    @model_validator(mode="after")
-    def _they_are_one_whole(self) -> Self:
-        shares = [Fraction(share) for share in self.proportions]
-        if sum(shares) != 1:
-            raise ValueError("the proportions do not add up to exactly 1")
-        if min(shares) == 0:
-            # One single count in a bin that is never expected would be an endless index.
-            raise ValueError("a bin that is never expected cannot be compared; join it to another")
-        return self
-
-
-class RateReference(Reference):
-    """The expected rate, over ``n`` patient-days."""
-
-    rate: Amount
-
-
-class DistributionChannel(Document):
-    """One distribution, its bins, what is expected, and what follows from drift."""
-
-    kind: Literal["distribution"]
-    id: Slug
-    measures: Distribution
-    source: Name
-    unit: Name
-    edges: Annotated[tuple[Number, ...], Field(min_length=1, max_length=MAX_EDGES)]
-    reference: BinReference
-    alarms: Annotated[tuple[DistributionAlarm, ...], Field(max_length=MAX_ALARMS)]
-
-    @property
-    def cells(self) -> int:
-        """How many counters the channel needs for one group of patients."""
-        return len(self.edges) + 1
-
-    @model_validator(mode="after")
-    def _bins_and_limits_fit(self) -> Self:
-        edges = [Exact(edge) for edge in self.edges]
-        if any(later <= earlier for earlier, later in pairwise(edges)):
-            raise ValueError("the edges do not strictly rise")
-        if len(self.reference.proportions) != self.cells:
-            raise ValueError("there is not one proportion for each bin: the ends are open")
-        for alarm in self.alarms:
-            # Above nine tenths the quantile lies above the mean, which is the degrees of freedom.
-            if not Exact("0.9") <= Exact(alarm.probability) < 1:
-                raise ValueError("an alarm's probability is from 0.9 to below 1")
-            if Exact(alarm.chi_square_quantile) <= len(self.edges):
-                raise ValueError("chiSquareQuantile is not above its degrees of freedom")
-        _in_order(self.alarms, [Exact(alarm.chi_square_quantile) for alarm in self.alarms])
-        return self
-
-
-class RateChannel(Document):
-    """One daily rate, what is expected, and what follows from drift."""
-
-    kind: Literal["rate"]
-    id: Slug
-    measures: Rate
-    direction: Direction
-    slack: Amount
-    reference: RateReference
-    alarms: Annotated[tuple[RateAlarm, ...], Field(max_length=MAX_ALARMS)]
-
-    @property
-    def cells(self) -> int:
-        """How many counters the channel needs for one group of patients: events, and days."""
-        return 2
-
-    @model_validator(mode="after")
-    def _limits_fit(self) -> Self:
-        limits = [Exact(alarm.decision_interval) for alarm in self.alarms]
-        if min([Exact(self.slack), *limits]) == 0:
-            raise ValueError("slack and decisionInterval are above 0: else noise alone alarms")
-        is_share = self.measures is not Rate.ALERTS_PER_PATIENT_DAY
-        if is_share and Exact(self.reference.rate) > 1:
-            raise ValueError("a share is at most 1")
-        _in_order(self.alarms, limits)
-        return self
-
-
-Channel = Annotated[DistributionChannel | RateChannel, Field(discriminator="kind")]
 
 
 class CohortKey(Document):
@@ -297,9 +128,15 @@ class MonitoringSpecification(OpenDocument):
 
     @property
     def cells(self) -> int:
-        """How many counters a device keeps: every channel for all, and for each group."""
+        """How many counters a device keeps: every channel for all, and for each group.
+
+        Times of answers are those of the device and are broken down by nobody.
+        """
         groups = sum(len(cohort.groups) for cohort in self.cohorts)
-        return sum(channel.cells for channel in self.channels) * (1 + groups)
+        return sum(
+            channel.cells * (1 if channel.kind == "latency" else 1 + groups)
+            for channel in self.channels
+        )
 
     @property
     def shadow_groups(self) -> dict[str, tuple[str, ...]]:
@@ -334,13 +171,3 @@ class MonitoringSpecification(OpenDocument):
         if self.cells > MAX_CELLS:
             raise ValueError(f"{self.cells} counters are more than {MAX_CELLS}")
         return self
-
-
-def _in_order(alarms: tuple[Alarm, ...], limits: list[Exact]) -> None:
-    """A farther alarm never asks for less: else passing it would lift what was ordered."""
-    steps = zip(limits, (alarm.windows_in_a_row for alarm in alarms), strict=True)
-    for earlier, later in pairwise(steps):
-        if later == earlier or later[0] < earlier[0] or later[1] < earlier[1]:
-            raise ValueError("each alarm is farther than the one before: in its limit or windows")
-    if any(later.action.rank < earlier.action.rank for earlier, later in pairwise(alarms)):
-        raise ValueError("a farther alarm asks for less than a nearer one")

@@ -20,14 +20,12 @@ Standard library only: commands that only look at counters may import this modul
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-MAX_COUNT = 2**53
-"""No counter grows beyond what every reader of JSON holds exactly."""
+from primum_verifier.record.cells import bin_of, is_shaped_like, withheld
 
 
 class ShadowOutcome(StrEnum):
@@ -128,10 +126,12 @@ class ShadowTally:
     def add(self, compared: Compared) -> None:
         """Count one comparison."""
         self.outcomes[compared.outcome] += 1
-        if compared.difference is not None and math.isfinite(compared.difference):
-            self.differences[bisect_right(self._shape.differences, compared.difference)] += 1
-        if compared.latency_ms is not None:
-            self.latencies[bisect_right(self._shape.latencies, compared.latency_ms)] += 1
+        difference = compared.difference
+        apart = difference if difference is not None and math.isfinite(difference) else None
+        if (far := bin_of(self._shape.differences, apart)) is not None:
+            self.differences[far] += 1
+        if (took := bin_of(self._shape.latencies, compared.latency_ms)) is not None:
+            self.latencies[took] += 1
         agreed = compared.outcome is ShadowOutcome.AGREED
         for key, cells in (self.agreed if agreed else self.flipped).items():
             groups = self._shape.groups[key]
@@ -159,30 +159,13 @@ class ShadowTally:
         """
         made = cls(shape)
         wanted = made.as_dict()
-        if not isinstance(content, dict) or not _is_shaped_like(content, wanted):
+        if not isinstance(content, dict) or not is_shaped_like(content, wanted):
             raise ValueError("the counters are not those of the signed specification")
         made.outcomes = {name: content["outcomes"][name] for name in ShadowOutcome}
         made.differences, made.latencies = content["differences"], content["latencies"]
         made.agreed, made.flipped = content["agreed"], content["flipped"]
         made.unanswered, made.dropped = content["unanswered"], content["dropped"]
         return made
-
-
-def _is_shaped_like(found: object, wanted: object) -> bool:
-    """Whether two trees have the same members and lengths, and ``found`` holds only counts."""
-    if isinstance(wanted, dict):
-        return (
-            isinstance(found, dict)
-            and found.keys() == wanted.keys()
-            and all(_is_shaped_like(found[name], wanted[name]) for name in wanted)
-        )
-    if isinstance(wanted, list):
-        return (
-            isinstance(found, list)
-            and len(found) == len(wanted)
-            and all(_is_shaped_like(one, other) for one, other in zip(found, wanted, strict=True))
-        )
-    return type(found) is int and 0 <= found <= MAX_COUNT
 
 
 def told_cells(tally: ShadowTally, *, least: int) -> dict[str, Any]:
@@ -216,20 +199,3 @@ def told_cells(tally: ShadowTally, *, least: int) -> dict[str, Any]:
         "unanswered": tally.unanswered,
         "dropped": tally.dropped,
     }
-
-
-def withheld(cells: Sequence[int], least: int, *, hide_sum: bool = False) -> list[int | None]:
-    """One family of cells with None for each that is not told.
-
-    Args:
-        cells: the counts.
-        least: the smallest that is told.
-        hide_sum: whether their sum would tell something that is withheld elsewhere.
-    """
-    told: list[int | None] = [count if count >= least else None for count in cells]
-    gone = told.count(None)
-    if gone == 1 or (hide_sum and gone == 0):
-        rest = sorted((count, place) for place, count in enumerate(told) if count is not None)
-        for _, place in rest[: 2 - gone]:
-            told[place] = None
-    return told

@@ -10,13 +10,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from primum_verifier.core.document import Count, Document, Positive, Sha256, Slug
+from primum_verifier.record.cells import MAX_COUNT
 from primum_verifier.record.monitoring import (
     MAX_COHORT_KEYS,
     MAX_GROUPS,
     MAX_SHADOW_EDGES,
     MIN_CELL_COUNT,
 )
-from primum_verifier.record.shadow import MAX_COUNT, ShadowOutcome
+from primum_verifier.record.shadow import ShadowOutcome
 
 Cell = Annotated[int, Field(ge=MIN_CELL_COUNT, le=MAX_COUNT)] | None
 """A count, or null where it is withheld."""

@@ -54,6 +54,9 @@ class EventKind(StrEnum):
     SHADOW_BEGUN = "primum.device.shadow.begun"
     SHADOW_SUMMARY = "primum.device.shadow.summary"
     SHADOW_ENDED = "primum.device.shadow.ended"
+    MONITOR_ALARMED = "primum.device.monitor.alarmed"
+    MONITOR_QUIET = "primum.device.monitor.quiet"
+    FEEDBACK_GIVEN = "primum.device.feedback.given"
     STORE_COLLECTED = "primum.device.store.collected"
     KEY_FAILED = "primum.device.key.failed"
     KEY_WORKS = "primum.device.key.works"
@@ -104,14 +107,48 @@ class LifecycleState(StrEnum):
 
 
 class MonitorAction(OrderedWord):
-    """What a device does by itself when a monitor alarms; drift alone only ever takes away."""
+    """What a device does by itself when a monitor alarms; drift alone only ever takes away.
+
+    There is nothing between telling and stopping: a device has no operating point that it could
+    choose by itself, and an order that it cannot carry out is better refused than passed over.
+    """
 
     LOG = "log"
     NOTIFY = "notify"
-    RESTRICT = "restrict"
     SUSPEND_REQUEST = "suspend-request"
 
     @property
     def reduces_function(self) -> bool:
         """Whether a patient loses something by it, so that a hazard must have been weighed."""
-        return self.rank >= MonitorAction.RESTRICT.rank
+        return self.rank >= MonitorAction.SUSPEND_REQUEST.rank
+
+
+class FeedbackRole(StrEnum):
+    """Who remarks something at the device; never a name."""
+
+    CLINICIAN = "clinician"
+    TECHNICIAN = "technician"
+    PATIENT = "patient"
+
+
+class FeedbackCategory(StrEnum):
+    """What a remark is about."""
+
+    WRONG_RESULT = "wrong-result"
+    MISSED_FINDING = "missed-finding"
+    ALARM_BURDEN = "alarm-burden"
+    USABILITY = "usability"
+    DISPLAY = "display"
+    OTHER = "other"
+
+
+class FeedbackSeverity(OrderedWord):
+    """How bad it is: the question from which it follows what has to be reported to whom.
+
+    MDR 2017/745, Art. 87; 21 CFR 803.3.
+    """
+
+    NO_HARM = "no-harm"
+    COULD_HARM = "could-harm"
+    HARM = "harm"
+    SERIOUS_HARM = "serious-harm"

@@ -43,6 +43,7 @@ from primum_verifier.record.chain import MAX_EVENT_BYTES, ChainHead
 from primum_verifier.record.checkpoint import CHECKPOINT_PAYLOAD_TYPE, ChainCheckpoint
 from primum_verifier.record.event import EVENT_MEDIA_TYPE, ProvenanceEvent
 from primum_verifier.record.health import MAX_HEALTH_BYTES, HealthReport, StatusReport
+from primum_verifier.record.monitor_report import MAX_MONITOR_BYTES, MonitorReport
 from primum_verifier.record.monitoring import MonitoringSpecification
 from primum_verifier.record.receipt import RECEIPT_PAYLOAD_TYPE, ChainReceipt
 from primum_verifier.record.request import MAX_REQUEST_BYTES, DeviceRequest
@@ -157,6 +158,12 @@ DOCUMENTS = (
         model=HealthReport,
         media_type=EVENT_MEDIA_TYPE,
         max_bytes=MAX_HEALTH_BYTES,
+    ),
+    Published(
+        name="monitor-report",
+        model=MonitorReport,
+        media_type=EVENT_MEDIA_TYPE,
+        max_bytes=MAX_MONITOR_BYTES,
     ),
     Published(name="device-request", model=DeviceRequest, max_bytes=MAX_REQUEST_BYTES),
     Published(name="status-report", model=StatusReport, max_bytes=MAX_HEALTH_BYTES),
