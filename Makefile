@@ -9,7 +9,7 @@ SETUP := sh packaging/bootstrap/python.sh packaging/bootstrap
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment broker token rauc postgresql demo test coverage lint check fix pins clean
+.PHONY: help environment broker softhsm tpm rauc postgresql demo test coverage lint check fix pins clean
 .PHONY: package package-tree
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
 .PHONY: campaign campaign-power campaign-life campaign-models campaign-operators
@@ -23,8 +23,11 @@ environment: ## the environment: pinned third parties and the four parts, in .ve
 broker: ## a mosquitto for demo and tests: the installed one, else unpacked into .cache
 	@$(SETUP)/broker.py
 
-token: ## a token in software for the tests: the installed SoftHSM, else unpacked into .cache
+softhsm: ## a token in software for the tests: the installed SoftHSM, else unpacked into .cache
 	@$(SETUP)/softhsm.py
+
+tpm: ## a TPM 2 in software for the tests: the installed swtpm, else unpacked into .cache
+	@$(SETUP)/tpm.py
 
 rauc: ## an updater of operating systems for the tests: the installed RAUC, else unpacked into .cache
 	@$(SETUP)/rauc.py
@@ -35,7 +38,7 @@ postgresql: ## a database server for the tests: the installed PostgreSQL, else u
 demo: environment broker ## one device, one ECG model, the whole promise; two minutes
 	@$(BIN)/primum-sim demo
 
-test: environment broker token rauc postgresql ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
+test: environment broker softhsm tpm rauc postgresql ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
 	@$(BIN)/pytest -n 2 --dist loadfile $(if $(LEAVE_OUT),--ignore $(LEAVE_OUT))
 
 coverage: environment ## every branch of what judges, run by the verifier's own tests

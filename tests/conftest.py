@@ -1,9 +1,9 @@
 """What a machine may lack, in one place: a broker, a token, RAUC, PostgreSQL and the recordings.
 
 A test that asks for the fixture ``broker`` or ``broker_executable`` is marked ``broker``; one that
-asks for ``softhsm`` is marked ``token``, and one that asks for ``rauc``, ``postgresql`` or
-``recordings`` like that. Where the machine lacks it, the test is skipped with the reason. At the
-end the run says how many tests ``PRIMUM_DATA`` enabled.
+asks for ``softhsm`` or ``tpm_programs`` is marked ``token``, and one that asks for ``rauc``,
+``postgresql`` or ``recordings`` like that. Where the machine lacks it, the test is skipped with the
+reason. At the end the run says how many tests ``PRIMUM_DATA`` enabled.
 """
 
 import os
@@ -27,6 +27,7 @@ MARKS_OF_FIXTURES = {
     "broker": "broker",
     "broker_executable": "broker",
     "softhsm": "token",
+    "tpm_programs": "token",
     "rauc": "rauc",
     "postgresql": "postgresql",
     "recordings": "recordings",
@@ -80,7 +81,16 @@ def softhsm() -> Path:
     try:
         return Path((_CACHE / "softhsm" / "path").read_text().strip())
     except OSError:
-        pytest.skip("needs SoftHSM, a token in software: make token")
+        pytest.skip("needs SoftHSM, a token in software: make softhsm")
+
+
+@pytest.fixture(scope="session")
+def tpm_programs() -> Path:
+    """The folder with a TPM 2 in software and its module below it, laid out like ``/``."""
+    try:
+        return Path((_CACHE / "tpm" / "path").read_text().strip())
+    except OSError:
+        pytest.skip("needs a TPM in software: make tpm")
 
 
 @pytest.fixture(scope="session")

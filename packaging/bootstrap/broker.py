@@ -234,12 +234,12 @@ def prepare_apt(folder: Path) -> None:
     own.write_text(text, encoding="utf-8")
 
 
-def unpack_packages(folder: Path, package: str = "mosquitto") -> None:
-    """Fetches a package and the libraries this system lacks, and unpacks them.
+def unpack_packages(folder: Path, *packages: str) -> None:
+    """Fetches packages and the libraries this system lacks, and unpacks them.
 
     Args:
         folder: gets them below ``root``.
-        package: the distribution's name of it.
+        packages: the distribution's names of them.
 
     Raises:
         SetupError: when the distribution's packages cannot be had.
@@ -252,15 +252,14 @@ def unpack_packages(folder: Path, package: str = "mosquitto") -> None:
         # One unreachable source among several is common; whether it matters shows next.
         unreached = error
     try:
-        command = ["apt-get", "-s", "-q", "--no-install-recommends", "install", package]
+        command = ["apt-get", "-s", "-q", "--no-install-recommends", "install", *packages]
         plan = run(command, folder)
     except SetupError as error:
         raise unreached or error from error
     names = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
     wanted = [name for name in names if not NEVER_UNPACKED.fullmatch(name)]
-    if package not in wanted:
-        # Installed, yet not usable as found: its own package is what there is to unpack.
-        wanted.append(package)
+    # One that is installed, yet not usable as found, is itself what there is to unpack.
+    wanted += [package for package in packages if package not in wanted]
     run(["apt-get", "-q", "download", *wanted], folder)
     for file in sorted(folder.glob("*.deb")):
         run(["dpkg-deb", "-x", str(file), str(folder / "root")], folder)
@@ -313,7 +312,7 @@ def unpack() -> Path:
         shutil.rmtree(left_over, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="mosquitto.new-", dir=CACHE))
     try:
-        unpack_packages(folder)
+        unpack_packages(folder, "mosquitto")
         write_wrapper(folder)
         if not speaks_mqtt5(folder / "mosquitto"):
             raise SetupError("the distribution's mosquitto does not start here")

@@ -117,7 +117,10 @@ def make_token_key(address: TokenAddress, *, kind: TokenKeyType, refused: Path) 
             store=True,
             mechanism=mechanism,
             capabilities=pkcs11.MechanismFlag.SIGN | pkcs11.MechanismFlag.VERIFY,
+            # No key on a curve encrypts; a TPM's module does not even take it said that it may not.
+            public_template={attribute.ENCRYPT: pkcs11.constants.DEFAULT},
             private_template={
+                attribute.DECRYPT: pkcs11.constants.DEFAULT,
                 attribute.PRIVATE: True,
                 attribute.SENSITIVE: True,
                 attribute.EXTRACTABLE: False,
@@ -264,7 +267,13 @@ _GONE = (
     "The token went away, or does not work.",
     "Put the token back, or start its driver; the agent tries again.",
 )
+_OTHER_KIND = (
+    Reason.KEY_UNUSABLE,
+    "The token does not make or use this kind of key.",
+    "Take a kind that it has: --key-type p256 is the one that every TPM has.",
+)
 _MEANINGS: dict[str, tuple[Reason, str, str]] = {
+    **dict.fromkeys(("MechanismInvalid", "CurveNotSupported", "DomainParamsInvalid"), _OTHER_KIND),
     **dict.fromkeys(
         (
             "PinIncorrect",

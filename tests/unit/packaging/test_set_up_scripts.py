@@ -166,7 +166,7 @@ def look_for_rauc(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
     """
     scripts = tmp_path / "checkout" / "packaging" / "bootstrap"
     scripts.mkdir(parents=True)
-    for name in ("rauc.py", "broker.py"):
+    for name in ("rauc.py", "unpacked.py", "broker.py"):
         shutil.copy(CHECKOUT / "packaging" / "bootstrap" / name, scripts)
 
     def look(**variables: str) -> subprocess.CompletedProcess[str]:
@@ -251,7 +251,7 @@ def test_a_rauc_whose_packages_cannot_be_had_leaves_nothing_behind(
 def test_a_postgresql_that_is_named_and_does_not_start_is_refused(tmp_path: Path) -> None:
     scripts = tmp_path / "checkout" / "packaging" / "bootstrap"
     scripts.mkdir(parents=True)
-    for name in ("postgresql.py", "broker.py"):
+    for name in ("postgresql.py", "unpacked.py", "broker.py"):
         shutil.copy(CHECKOUT / "packaging" / "bootstrap" / name, scripts)
     done = subprocess.run(
         [sys.executable, "-I", scripts / "postgresql.py"],
