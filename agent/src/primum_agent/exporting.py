@@ -15,10 +15,11 @@ from pathlib import Path
 from primum_agent.attesting import statements
 from primum_agent.clock import SystemClock
 from primum_agent.durable import disk_errors, make_folder, write_file
+from primum_agent.events import Recorded
 from primum_agent.identity import journal_owner
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
-from primum_agent.sign_head import sign_head
+from primum_agent.sign_head import head_over, sign_head
 from primum_agent.signer import open_device_key
 from primum_verifier.core.errors import FailedError, PrimumError, UsageError
 from primum_verifier.core.reasons import Reason
@@ -45,26 +46,40 @@ class Exported:
     proven: bool
 
 
-def sign_to_the_end(layout: Layout) -> None:
+def sign_to_the_end(layout: Layout) -> bytes | None:
     """Let a head cover the newest event, where the device's key can be used from here.
 
     Where it cannot (another user, a copy of the folder) the export still says how far it is
     proven.
+
+    Returns:
+        A head over that event that was signed just now, for the export alone: it says that
+        nothing has followed until now, which a head of long ago does not.
     """
     clock = SystemClock()
     device_id = journal_owner(layout)
     if device_id is None:
-        return
+        return None
     with contextlib.suppress(PrimumError):
         journal = Journal.open(layout, clock=clock, device_id=device_id)
         try:
-            sign_head(journal, signer=open_device_key(layout), device_id=device_id, clock=clock)
+            signer = open_device_key(layout)
+            sign_head(journal, signer=signer, device_id=device_id, clock=clock)
+            sequence, found = journal.head()
+            newest = Recorded(sequence, b"", found)
+            return head_over(newest, signer=signer, device_id=device_id, clock=clock)
         finally:
             journal.close()
+    return None
 
 
-def write_history(journal: Journal, path: Path) -> int:
+def write_history(journal: Journal, path: Path, *, seal: bytes | None) -> int:
     """Write the history as JSON lines, read while it is written; how many lines.
+
+    Args:
+        journal: the open journal.
+        path: the file.
+        seal: a head that stands in no journal; None for none.
 
     Raises:
         FailedError: ``resource.storage`` or ``state.read-only``; what was there stands.
@@ -76,6 +91,9 @@ def write_history(journal: Journal, path: Path) -> int:
         for line in journal.history():
             count += 1
             yield line + b"\n"
+        if seal is not None:
+            count += 1
+            yield seal + b"\n"
 
     write_file(path, lines(), mode=_MODE)
     return count
@@ -109,7 +127,7 @@ def export(layout: Layout, medium: Path, *, context: Path | None) -> Exported:
         FailedError: ``resource.storage`` or ``state.read-only``; nothing is half written.
     """
     check_medium(medium)
-    sign_to_the_end(layout)
+    seal = sign_to_the_end(layout)
     device_id = journal_owner(layout)
     if device_id is None:
         raise FailedError(
@@ -134,7 +152,7 @@ def export(layout: Layout, medium: Path, *, context: Path | None) -> Exported:
     journal = Journal.open_to_read(layout, clock=SystemClock(), device_id=device_id)
     try:
         # The history last: a folder that has one is a whole export.
-        lines = write_history(journal, folder / EXPORTED_HISTORY)
+        lines = write_history(journal, folder / EXPORTED_HISTORY, seal=seal)
         proven = journal.last_head() >= journal.last_sequence()
     finally:
         journal.close()

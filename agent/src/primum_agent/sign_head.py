@@ -57,6 +57,7 @@ def head_over(event: Recorded, *, signer: Signer, device_id: str, clock: Clock) 
             "sequence": event.sequence,
             "eventHash": event.hash,
             "signedAt": plain_time(clock.now()),
+            "clockQuality": str(clock.quality()),
         }
     )
     return signer.envelope(payload, payload_type=HEAD_PAYLOAD_TYPE)

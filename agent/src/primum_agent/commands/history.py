@@ -53,10 +53,10 @@ def _export(layout: Layout, options: argparse.Namespace) -> int:
     # Signing brings the cryptography that looking alone does without.
     from primum_agent.exporting import sign_to_the_end, write_history  # noqa: PLC0415
 
-    sign_to_the_end(layout)
+    seal = sign_to_the_end(layout)
     journal = journal_to_read(layout)
     try:
-        lines = write_history(journal, options.export.resolve())
+        lines = write_history(journal, options.export.resolve(), seal=seal)
     finally:
         journal.close()
     if options.json:

@@ -9,7 +9,7 @@ from primum_repo_tools.fleet.schema import AnyDatabase
 
 
 def history(database: AnyDatabase, *, fleet: str, name: str, unproven: bool) -> Iterator[bytes]:
-    """The lines of a device's history as `primum-verify history` reads them.
+    """A device's events, heads and receipts as `primum-verify history` reads them, line by line.
 
     Args:
         database: where it is.
@@ -42,6 +42,11 @@ def history(database: AnyDatabase, *, fleet: str, name: str, unproven: bool) -> 
             "SELECT sequence, line FROM heads WHERE device = ? AND counts = 1"
             " ORDER BY sequence, digest",
             number,
+        ):
+            if unproven or sequence <= last:
+                yield bytes(line)
+        for sequence, line in session.rows(
+            "SELECT sequence, line FROM receipts WHERE device = ? ORDER BY sequence, hash", number
         ):
             if unproven or sequence <= last:
                 yield bytes(line)

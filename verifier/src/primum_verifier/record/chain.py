@@ -12,6 +12,9 @@ about the events before those: what no head signs there is unsigned.
 A device's key may change (:mod:`primum_verifier.record.key_change`): up to the event that tells of
 it the former key signs heads, from the next event on the new one.  A checkpoint may be signed by
 the key in force at its event, or by a later one: it is signed when the device prunes.
+
+Receipts of a receiver (:mod:`primum_verifier.record.receipt`) may stand among the lines.  They
+prove nothing of the device but that it once reported more, or something else, than what is here.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ from primum_verifier.core.limits import KIB
 from primum_verifier.core.reasons import Reason
 from primum_verifier.record.checkpoint import CHECKPOINT_PAYLOAD_TYPE, ChainCheckpoint
 from primum_verifier.record.key_change import KeyChange, KeysInForce, another_key, read_key_change
+from primum_verifier.record.receipt import RECEIPT_PAYLOAD_TYPE, ChainReceipt, read_receipt
+from primum_verifier.record.words import ClockQuality
 
 FIRST_PREVIOUS = "0" * 64
 """What the first event of a chain names as the one before it."""
@@ -49,13 +54,18 @@ MAX_EVENT_BYTES = 256 * KIB
 
 
 class ChainHead(Document):
-    """What the device's key signs: the digest of the newest event, and its place."""
+    """What the device's key signs: the digest of the newest event, and its place.
+
+    ``clockQuality`` says how far ``signedAt`` may be believed; an agent of an earlier version does
+    not say it.
+    """
 
     type: Literal["urn:primum:chain-head:v0.1"]
     device_id: Slug
     sequence: Annotated[Count, Field()]
     event_hash: Sha256
     signed_at: Time
+    clock_quality: ClockQuality | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,10 @@ class HistoryReport:
         unsigned: the ends of joined runs that no head signs, before a gap or at the very end.
         key_changes: the changes of the device's key, each signed by the key before it; those up
             to the key that the device is known by are proven by the chain.
+        receipts: how many receipts were signed by a known receiver and agree with the events.
+        received_to: the newest event here that one of them covers.
+        unknown_receipts: how many were signed by no receiver that was named; nothing is concluded
+            from them.
     """
 
     events: int
@@ -126,6 +140,9 @@ class HistoryReport:
     pruned: tuple[Pruned, ...] = ()
     key_changes: tuple[KeyChange, ...] = ()
     unsigned: tuple[Unsigned, ...] = ()
+    receipts: int = 0
+    received_to: int = 0
+    unknown_receipts: int = 0
 
     @property
     def whole(self) -> bool:
@@ -133,43 +150,99 @@ class HistoryReport:
         return not self.gaps and self.events > 0 and not self.unsigned
 
 
+@dataclass(frozen=True)
+class SignedHead:
+    """A head that the device signed, and where that can be looked up.
+
+    Attributes:
+        head: what was signed.
+        key_id: the key that signed it.
+        digest: of the exact bytes of the envelope.
+    """
+
+    head: ChainHead
+    key_id: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class SignedReceipt:
+    """A receipt that a known receiver signed; see :class:`SignedHead`."""
+
+    receipt: ChainReceipt
+    key_id: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class History:
+    """What is signed in a history, and what that proves.
+
+    Attributes:
+        report: what the lines prove.
+        heads: every head that the device's key signed, whether or not its event is here; those
+            that only a key before the known one signed are left out.
+        checkpoints: likewise, those that agree with the events here.
+        receipts: those of known receivers, agreeing or not.
+    """
+
+    report: HistoryReport
+    heads: tuple[SignedHead, ...]
+    checkpoints: tuple[ChainCheckpoint, ...]
+    receipts: tuple[SignedReceipt, ...]
+
+
 @dataclass
 class _Chain:
     hashes: dict[int, str] = field(default_factory=dict)
     previous: dict[int, str] = field(default_factory=dict)
-    heads: list[ChainHead] = field(default_factory=list)
+    heads: list[SignedHead] = field(default_factory=list)
     checkpoints: list[ChainCheckpoint] = field(default_factory=list)
     changes: dict[int, KeyChange] = field(default_factory=dict)
     signed: list[tuple[str, str, bytes]] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    devices: set[str] = field(default_factory=set)
     duplicates: int = 0
+    unknown_receipts: int = 0
 
 
-def check_history(lines: Iterable[bytes], *, device_key: PublicKey) -> HistoryReport:
-    """Check the events, heads and checkpoints of one device.
+def check_history(
+    lines: Iterable[bytes], *, device_key: PublicKey, receivers: Sequence[PublicKey] = ()
+) -> HistoryReport:
+    """What the lines of one device prove: see :func:`read_history`."""
+    return read_history(lines, device_key=device_key, receivers=receivers).report
+
+
+def read_history(
+    lines: Iterable[bytes], *, device_key: PublicKey, receivers: Sequence[PublicKey] = ()
+) -> History:
+    """Check the events, heads, checkpoints and receipts of one device.
 
     Args:
         lines: the lines of the history, each without its line end.
         device_key: the public key that the device is known by: any that it ever signed with.
+        receivers: the public keys of the receivers that are believed.
 
     Returns:
-        What is proven, and every gap by name.
+        What is proven, every gap by name, and what is signed.
 
     Raises:
-        RefusedError: ``document.invalid`` for a line that is no event, head or checkpoint,
-            ``trust.signature`` for a head or checkpoint that another key signed, or a changed
-            key that the key before it did not sign for.
+        RefusedError: ``document.invalid`` for a line that is no event, head, checkpoint or
+            receipt, ``trust.signature`` for a head or checkpoint that another key signed, a
+            changed key that the key before it did not sign for, or another device's receipt.
     """
     chain = _Chain()
     for number, line in enumerate(lines, start=1):
         if line.strip():
             _take(chain, line, where=f"line {number}")
     key_changes = _open_signed(chain, KeysInForce(tuple(chain.changes.values()), known=device_key))
+    receipts = _open_receipts(chain, receivers)
     sequences = sorted(chain.hashes)
     pruned = _walk(chain, sequences)
     heads, checkpoints = _agreeing_heads(chain), _agreeing_checkpoints(chain)
     proven = [head.sequence for head in heads] + [item.sequence for item in checkpoints]
-    return HistoryReport(
+    received = _agreeing_receipts(chain, receipts)
+    report = HistoryReport(
         events=len(sequences),
         first=sequences[0] if sequences else 0,
         last=sequences[-1] if sequences else 0,
@@ -181,7 +254,11 @@ def check_history(lines: Iterable[bytes], *, device_key: PublicKey) -> HistoryRe
         pruned=pruned,
         key_changes=key_changes,
         unsigned=_unsigned(chain, sequences, signed=proven),
+        receipts=len(received),
+        received_to=max(received, default=0),
+        unknown_receipts=chain.unknown_receipts,
     )
+    return History(report, tuple(chain.heads), tuple(checkpoints), receipts)
 
 
 def _unsigned(
@@ -248,9 +325,9 @@ def _between_changes(chain: _Chain, earlier: int, later: int) -> bool:
 def _take(chain: _Chain, line: bytes, *, where: str) -> None:
     content = read_json(line, where=where, max_bytes=MAX_EVENT_BYTES)
     if isinstance(content, dict) and "payloadType" in content:
-        is_checkpoint = content["payloadType"] == CHECKPOINT_PAYLOAD_TYPE
+        is_other = content["payloadType"] in (CHECKPOINT_PAYLOAD_TYPE, RECEIPT_PAYLOAD_TYPE)
         # Whose key counts is known once all events are.
-        kind = CHECKPOINT_PAYLOAD_TYPE if is_checkpoint else HEAD_PAYLOAD_TYPE
+        kind = content["payloadType"] if is_other else HEAD_PAYLOAD_TYPE
         chain.signed.append((where, kind, line))
         return
     try:
@@ -272,6 +349,8 @@ def _take(chain: _Chain, line: bytes, *, where: str) -> None:
         chain.gaps.append(Gap(0, 1, "the first event names one before it"))
     chain.hashes[sequence] = digest
     chain.previous[sequence] = previous
+    if isinstance(content.get("source"), str):
+        chain.devices.add(content["source"].removeprefix("urn:primum:device:"))
     change = read_key_change(content, sequence=sequence, event_hash=digest, where=where)
     if change is not None:
         chain.changes[sequence] = change
@@ -283,9 +362,11 @@ def _open_signed(chain: _Chain, keys: KeysInForce) -> tuple[KeyChange, ...]:
     What a key before the known one signed is checked and then left: who vouches for that key is
     the chain, and the chain proves its events too.
     """
-    heads: list[tuple[ChainHead, int, str]] = []
+    heads: list[tuple[SignedHead, int, str]] = []
     checkpoints: list[tuple[ChainCheckpoint, int, str]] = []
     for where, kind, line in chain.signed:
+        if kind == RECEIPT_PAYLOAD_TYPE:
+            continue
         opened = open_envelope(line, payload_type=kind, keys=keys.keys, where=where)
         signers = {keys.keys.index(key) for key in opened.signers}
         if not signers:
@@ -301,14 +382,55 @@ def _open_signed(chain: _Chain, keys: KeysInForce) -> tuple[KeyChange, ...]:
             place = keys.place(head.sequence)
             if place not in signers:
                 raise another_key(where, keys.keys[place], found="a key that is not in force here")
-            heads.append((head, place, where))
-    vouched = keys.vouched([(head.sequence, head.event_hash, place) for head, place, _ in heads])
+            signed = SignedHead(head, keys.keys[place].key_id, sha256_hex(line))
+            heads.append((signed, place, where))
+    vouched = keys.vouched(
+        [(item.head.sequence, item.head.event_hash, place) for item, place, _ in heads]
+    )
     last = keys.believed(vouched)
     for where in [where for _, place, where in (*heads, *checkpoints) if place > last]:
         raise another_key(where, keys.keys[last], found="a key that nobody before it signed for")
-    chain.heads = [head for head, place, _ in heads if not keys.is_earlier(place)]
+    chain.heads = [item for item, place, _ in heads if not keys.is_earlier(place)]
     chain.checkpoints = [item for item, place, _ in checkpoints if not keys.is_earlier(place)]
     return (*keys.changes[: keys.believed(())], *vouched)
+
+
+def _open_receipts(chain: _Chain, receivers: Sequence[PublicKey]) -> tuple[SignedReceipt, ...]:
+    """The receipts that a known receiver signed for this device."""
+    found = []
+    for where, kind, line in chain.signed:
+        if kind != RECEIPT_PAYLOAD_TYPE:
+            continue
+        receipt, signer = read_receipt(line, keys=receivers, where=where)
+        if signer is None:
+            chain.unknown_receipts += 1
+        elif chain.devices and chain.devices != {receipt.device_id}:
+            raise RefusedError(
+                "The receipt is another device's.",
+                reason=Reason.TRUST_SIGNATURE,
+                where=where,
+                found=receipt.device_id,
+                expected=" or ".join(sorted(chain.devices)[:2]),
+            )
+        else:
+            found.append(SignedReceipt(receipt, signer.key_id, sha256_hex(line)))
+    return tuple(found)
+
+
+def _agreeing_receipts(chain: _Chain, receipts: Sequence[SignedReceipt]) -> list[int]:
+    """The numbers of the events here that a receiver holds just so."""
+    agreeing = []
+    last = max(chain.hashes, default=0)
+    for receipt in (item.receipt for item in receipts):
+        place, digest = receipt.sequence, chain.hashes.get(receipt.sequence)
+        if place > last:
+            why = "a receiver countersigned an event that is not here"
+            chain.gaps.append(Gap(last, place, why))
+        elif digest == receipt.event_hash:
+            agreeing.append(place)
+        elif digest is not None:
+            chain.gaps.append(Gap(place, place, "a receiver countersigned another event"))
+    return agreeing
 
 
 def _agreeing_checkpoints(chain: _Chain) -> list[ChainCheckpoint]:
@@ -338,7 +460,7 @@ def _agreeing_checkpoints(chain: _Chain) -> list[ChainCheckpoint]:
 def _agreeing_heads(chain: _Chain) -> list[ChainHead]:
     agreeing = []
     last = max(chain.hashes, default=0)
-    for head in chain.heads:
+    for head in (item.head for item in chain.heads):
         if head.sequence > last:
             chain.gaps.append(Gap(last, head.sequence, "a signed head names an event not here"))
         digest = chain.hashes.get(head.sequence)

@@ -70,15 +70,14 @@ def open_receipt(
             such receiver signed it, or where it is another device's or fleet's.
     """
     known = tuple(keys)
-    opened = open_envelope(data, payload_type=RECEIPT_PAYLOAD_TYPE, keys=known, where=where)
-    if not opened.signers:
+    receipt, signer = read_receipt(data, keys=known, where=where)
+    if signer is None:
         raise RefusedError(
             "No receiver that is known here signed this receipt.",
             reason=Reason.TRUST_SIGNATURE,
             where=where,
             expected=" or ".join(key.key_id for key in known) or "a key of a receiver",
         )
-    receipt = parse_document(ChainReceipt, opened.payload, where=where)
     if (receipt.fleet, receipt.device_id) != (fleet, device_id):
         raise RefusedError(
             "The receipt is another device's.",
@@ -88,3 +87,16 @@ def open_receipt(
             expected=f"{fleet}/{device_id}",
         )
     return receipt
+
+
+def read_receipt(
+    data: bytes, *, keys: Iterable[PublicKey], where: str
+) -> tuple[ChainReceipt, PublicKey | None]:
+    """A receipt, whoever's it is, and the known receiver that signed it; None where none did.
+
+    Raises:
+        RefusedError: ``document.invalid`` or ``trust.signature``: it is no receipt.
+    """
+    opened = open_envelope(data, payload_type=RECEIPT_PAYLOAD_TYPE, keys=tuple(keys), where=where)
+    receipt = parse_document(ChainReceipt, opened.payload, where=where)
+    return receipt, next(iter(opened.signers), None)

@@ -27,6 +27,8 @@ COMMANDS = {
     "policy": "Show the approval policy: who may approve, and what each stage needs.",
     "trust": "Show whom a device trusts: roots, roles, keys, thresholds; check a change of it.",
     "history": "Prove that a run of events is whole, in order, and from one device.",
+    "served": "Say which release served a device at an instant, under which statement, and what "
+    "proves it.",
     "plan": "Say how a change stands to its change-control plan, rule by rule, as advice.",
     "schema": "Show what Primum's documents are called, and the JSON Schema of each.",
 }

@@ -1,11 +1,12 @@
 """Prove that a run of events is whole, in order, and from one device.
 
-FILE holds JSON lines: events, signed heads and signed checkpoints, as `primum-agent history
---export` writes them or as a subscriber of the device's topics collects them; a folder is one that
-`primum-agent export` made. Several are read as one history: with the events that a device has
-pruned since, what it still holds can be seen to join them. The key comes from the device's
+FILE holds JSON lines: events, signed heads, signed checkpoints and receipts, as `primum-agent
+history --export` writes them or as a subscriber of the device's topics collects them; a folder is
+one that `primum-agent export` made. Several are read as one history: with the events that a device
+has pruned since, what it still holds can be seen to join them. The key comes from the device's
 enrolment, from its signed context, or from a public key document; that this file is the right one
-is yours to know.
+is yours to know. Receipts of receivers that --receiver-key names are held against the events: a
+history that lacks what a receiver countersigned has a gap.
 
 Exit codes: 0 whole and every event proven, 1 refused (a gap, an unsigned end of what joins, another
 key), 2 usage.
@@ -43,12 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("files", type=Path, metavar="FILE", nargs="+")
     parser.add_argument("--device-key", type=Path, required=True, metavar="FILE")
+    add_receivers(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Check the chain and the heads, and say what they prove."""
     key = read_device_key(options.device_key)
-    report = check_history(chain.from_iterable(map(_lines, options.files)), device_key=key)
+    report = check_history(
+        chain.from_iterable(map(history_lines, options.files)),
+        device_key=key,
+        receivers=read_receivers(options),
+    )
     told = {
         "outcome": "whole" if report.whole else "refused",
         "device": key.key_id,
@@ -67,6 +73,9 @@ def run(options: argparse.Namespace) -> int:
         "keyChanges": [
             {"event": change.sequence, "key": change.key.key_id} for change in report.key_changes
         ],
+        "receipts": report.receipts,
+        "receivedTo": report.received_to,
+        "unknownReceipts": report.unknown_receipts,
         "gaps": [{"after": gap.after, "before": gap.before, "why": gap.why} for gap in report.gaps],
     }
     if options.json:
@@ -109,6 +118,10 @@ def _not_here(report: HistoryReport) -> Iterator[str]:
         )
     if report.checkpoints > len(report.pruned):
         yield f"{report.checkpoints} signed checkpoints agree with the events"
+    if report.receipts:
+        yield f"{report.receipts} receipts: a receiver holds them to {report.received_to}"
+    if report.unknown_receipts:
+        yield f"{report.unknown_receipts} receipts are by no receiver that --receiver-key names"
 
 
 def read_device_key(path: Path) -> PublicKey:
@@ -136,7 +149,33 @@ def read_device_key(path: Path) -> PublicKey:
         ) from error
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def add_receivers(parser: argparse.ArgumentParser) -> None:
+    """The option that names the receivers whose receipts are believed."""
+    parser.add_argument(
+        "--receiver-key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="public key of a receiver whose receipts are believed; repeat it",
+    )
+
+
+def read_receivers(options: argparse.Namespace) -> list[PublicKey]:
+    """The keys that were named.
+
+    Raises:
+        UsageError: there is none in a file.
+    """
+    return [read_device_key(path) for path in options.receiver_key]
+
+
+def history_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, or of the history in an exported folder, without their ends.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
     if path.is_dir():
         path /= EXPORTED_HISTORY
     try:
