@@ -16,6 +16,7 @@ from primum_repo_tools.commands import (
     fixtures,
     fleet,
     init,
+    monitoring,
     notice,
     person,
     policy,
@@ -42,6 +43,7 @@ app.add_typer(policy.app, name="policy", epilog=EXITS)
 app.add_typer(device.app, name="device", epilog=EXITS)
 app.add_typer(release.app, name="release", epilog=EXITS)
 app.add_typer(fixtures.app, name="fixtures", epilog=EXITS)
+app.add_typer(monitoring.app, name="monitoring", epilog=EXITS)
 command(app)(compare.compare)
 app.add_typer(approve.app, name="approve", epilog=EXITS)
 command(app)(publish.publish)

@@ -13,6 +13,7 @@ import typer
 from primum_repo_tools.authority_settings import PolicySettings
 from primum_repo_tools.cli import app
 from primum_repo_tools.component_plan import ComponentPlan
+from primum_repo_tools.monitoring_plan import MonitoringPlan
 from primum_repo_tools.protocol import Protocol
 from primum_repo_tools.release_plan import ReleasePlan
 from primum_repo_tools.settings import parse_settings
@@ -41,6 +42,7 @@ FILES: dict[str, type[Document]] = {
     "[[policy.requirements]]": PolicyFile,
     "release_counter": ReleasePlan,
     "[[components]]": SetFile,
+    "persons_per_window": MonitoringPlan,
     "[margins]": Protocol,
     "[failSafe]": Terms,
 }
