@@ -26,7 +26,20 @@ class Connected:
 
 @dataclass(frozen=True)
 class Disconnected:
-    """There is no connection any more, or none came about; ``why`` is for people."""
+    """There is no connection any more, or none came about.
+
+    Attributes:
+        why: for people.
+        taken_over: whether the broker says that somebody else connected under this device's id.
+    """
+
+    why: str
+    taken_over: bool = False
+
+
+@dataclass(frozen=True)
+class Deaf:
+    """The broker takes reports, and lets nothing be asked; ``why`` is its reason."""
 
     why: str
 
@@ -46,7 +59,7 @@ class Arrived:
     payload: bytes
 
 
-Occurrence = Connected | Disconnected | Acknowledged | Arrived
+Occurrence = Connected | Disconnected | Deaf | Acknowledged | Arrived
 
 
 @dataclass(frozen=True)

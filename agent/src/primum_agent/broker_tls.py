@@ -5,16 +5,14 @@ Used by the resident process: standard library only.
 
 from __future__ import annotations
 
-import errno
 import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from primum_agent.certificate_note import holds_until
-
-MAX_PACKET_BYTES = 16_384
-"""The largest packet that is taken from a broker; what it sends is an answer or a request."""
+from primum_agent.packet_watch import PacketWatch
 
 
 @dataclass(frozen=True)
@@ -39,26 +37,35 @@ class TlsFiles:
 
 
 class BoundedSocket(ssl.SSLSocket):
-    """Refuses a packet above the bound before a byte of it is waited for, or room made for it.
+    """Shows what comes to a watch, and what is asked for before a byte of it is waited for.
 
     The library asks for the whole rest of a packet at once, as its header announces it, so that
     four bytes of a hostile broker would take 256 MiB of the device.
+
+    Attributes:
+        watch: of this connection; a class of its own carries it.
     """
+
+    watch: ClassVar[PacketWatch]
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """See :meth:`ssl.SSLSocket.recv`.
 
         Raises:
-            OSError: ``EMSGSIZE``: the broker announces more than the bound.
+            OSError: see :class:`PacketWatch`.
         """
-        if buflen > MAX_PACKET_BYTES:
-            text = f"a packet of {buflen} bytes, above the bound of {MAX_PACKET_BYTES}"
-            raise OSError(errno.EMSGSIZE, text)
-        return super().recv(buflen, flags)
+        self.watch.asked_for(buflen)
+        data = super().recv(buflen, flags)
+        self.watch.saw(data)
+        return data
 
 
-def make_context(files: TlsFiles) -> ssl.SSLContext:
+def make_context(files: TlsFiles, watch: PacketWatch | None = None) -> ssl.SSLContext:
     """The terms of one connection: TLS 1.2 or newer, the broker's name and chain checked.
+
+    Args:
+        files: the files that it is made with.
+        watch: follows what the broker sends; without one, one of its own.
 
     Raises:
         OSError: a file cannot be read, or holds no certificate or key (``ssl.SSLError``).
@@ -66,7 +73,8 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
     authorities = None if files.authorities is None else str(files.authorities)
     context = ssl.create_default_context(cafile=authorities)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.sslsocket_class = BoundedSocket
+    watched = {"watch": watch or PacketWatch()}
+    context.sslsocket_class = type("WatchedSocket", (BoundedSocket,), watched)
     if files.client_version() is not None:
         context.load_cert_chain(files.client)
     return context

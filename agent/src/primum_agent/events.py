@@ -83,6 +83,7 @@ class EventKind(StrEnum):
     KEY_IN_USE = "key.in-use"
     CERTIFICATE_RENEWED = "certificate.renewed"
     REQUEST_TAKEN = "request.taken"
+    BROKER_UNSTABLE = "broker.unstable"
     RESET_BEGUN = "reset.begun"
     RESET_DONE = "reset.done"
     DECOMMISSION_BEGUN = "decommission.begun"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import math
 import queue
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -26,18 +27,21 @@ from primum_agent.broker import (
     Acknowledged,
     Arrived,
     Connected,
+    Deaf,
     Disconnected,
     Message,
     Occurrence,
 )
-from primum_agent.broker_tls import MAX_PACKET_BYTES, TlsFiles, make_context, why_not_taken
+from primum_agent.broker_proxy import ProxyAddress, ThroughProxy
+from primum_agent.broker_tls import TlsFiles, make_context, why_not_taken
+from primum_agent.packet_watch import MAX_PACKET_BYTES, PacketWatch
 from primum_verifier.shell.broker_address import BrokerAddress
 
 KEEP_ALIVE_SECONDS = 60
 SESSION_SECONDS = 24 * 3600
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
-"""How long a broker may take from the connection to its first answer."""
+"""How long a broker may take from the connection to its first answer, and to the next."""
 
 SHORT_SECONDS = 300.0
 """A connection that ended sooner was not a good one: the next broker is tried first."""
@@ -46,9 +50,12 @@ MAX_ARRIVALS = 60
 """Messages that a broker may send within a minute; with more of them it is left."""
 
 _ARRIVAL_SECONDS = 60.0
-_LOOP_SECONDS = 30.0
+LOOP_SECONDS = 30.0
 _GOODBYE_SECONDS = 1.0
 _SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
+_KEEP_ALIVE = 0x8D
+_TAKEN_OVER = 0x8E
+"""Why a connection ends (MQTT 5, 3.14.2.1): no ping was answered; another one came of this id."""
 
 
 class PahoBroker:
@@ -61,6 +68,7 @@ class PahoBroker:
         will: what the broker says when the device falls silent.
         listens: the topic on which the device may be asked.
         wake: called from the network thread when :meth:`poll` has something.
+        proxy: the way to brokers over TLS; None for straight.
     """
 
     def __init__(
@@ -72,6 +80,7 @@ class PahoBroker:
         will: Message,
         listens: str,
         wake: Callable[[], None],
+        proxy: ProxyAddress | None = None,
     ) -> None:
         self._addresses = addresses
         self._tls = tls
@@ -79,14 +88,17 @@ class PahoBroker:
         self._will = will
         self._listens = listens
         self._wake = wake
+        self._proxy = proxy
+        self._watch = PacketWatch()
         self._queue: queue.SimpleQueue[Occurrence] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._client = self._new_client()
         self._at = addresses[0]
         self._first = 0
-        self._answered = False
-        self._refused = ""
+        self._answered, self._heard = False, False
+        self._refused, self._lost = "", ""
+        self._goodbye: ReasonCode | None = None
         self._arrivals: deque[float] = deque(maxlen=MAX_ARRIVALS)
 
     def connect(self) -> None:
@@ -103,6 +115,7 @@ class PahoBroker:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if message.lasts is not None:
             properties.MessageExpiryInterval = max(1, math.ceil(message.lasts))
+        self._watch.owes()
         try:
             info = self._client.publish(
                 message.topic,
@@ -151,41 +164,59 @@ class PahoBroker:
                 self._first = 0 if good else (at + 1) % len(self._addresses)
                 whys = whys[-1:]
                 break
-        self._put(Disconnected(why="; ".join(whys)))
+        said = self._goodbye
+        taken_over = said is not None and said.value == _TAKEN_OVER
+        self._put(Disconnected(why="; ".join(whys), taken_over=taken_over))
 
     def _talk_to(self, address: BrokerAddress) -> str:
-        self._at, self._answered, self._refused = address, False, ""
+        self._at, self._answered, self._heard = address, False, False
+        self._refused, self._lost, self._goodbye = "", "", None
         self._arrivals.clear()
         try:
             why = self._converse(address)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - what the library makes of hostile bytes: of many kinds, and the end of this connection alone
             why = str(error) or type(error).__name__
-        if not self._answered and not self._refused and address.tls:
+        return self._explained(why, address)
+
+    def _explained(self, why: str, address: BrokerAddress) -> str:
+        if self._refused:
+            return self._refused
+        if self._watch.why:
+            return self._watch.why
+        if self._goodbye is not None:
+            why = f"the broker ended the connection: {self._goodbye}"
+        if not self._answered and address.tls:
             why = f"{why}; {why_not_taken(self._tls)}"
-        return self._refused or why
+        return why
 
     def _converse(self, address: BrokerAddress) -> str:
         # A new client each time: what an earlier one still holds is offered again from the
         # journal, and a message that a broker cannot stand must not loop for ever.
         client = self._new_client()
         version = self._tls.client_version()
+        self._watch = PacketWatch()
+        where = (address.host, address.port)
         if address.tls:
-            client.tls_set_context(make_context(self._tls))
+            context = make_context(self._tls, self._watch)
+            if self._proxy is not None:
+                where = (self._proxy.host, self._proxy.port)
+                through = ThroughProxy(context, proxy=self._proxy, broker=address)
+                context = cast("ssl.SSLContext", through)
+            client.tls_set_context(context)
         self._client = client
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_SECONDS
         properties.MaximumPacketSize = MAX_PACKET_BYTES
         result = client.connect(
-            address.host,
-            address.port,
-            keepalive=KEEP_ALIVE_SECONDS,
-            clean_start=False,
-            properties=properties,
+            *where, keepalive=KEEP_ALIVE_SECONDS, clean_start=False, properties=properties
         )
         answer_by = time.monotonic() + ANSWER_SECONDS
         while result == _SUCCESS:
-            wait = _LOOP_SECONDS if self._answered else answer_by - time.monotonic()
+            wait = LOOP_SECONDS if self._heard else answer_by - time.monotonic()
             if wait <= 0:
+                if self._answered:
+                    self._leave(client)
+                    return f"no answer to the subscription within {ANSWER_SECONDS:.0f} s"
                 return f"no answer within {ANSWER_SECONDS:.0f} s"
             result = client.loop(timeout=wait)
             if self._stopping.is_set() and not client.is_connected():
@@ -193,7 +224,7 @@ class PahoBroker:
             if self._answered and self._tls.client_version() != version and address.tls:
                 self._leave(client)
                 return "another certificate of this device is in force"
-        return str(paho.error_string(result))
+        return self._lost or str(paho.error_string(result))
 
     @staticmethod
     def _leave(client: paho.Client) -> None:
@@ -216,6 +247,8 @@ class PahoBroker:
         client.connect_timeout = CONNECT_SECONDS
         client.will_set(self._will.topic, self._will.payload, qos=1, retain=self._will.retain)
         client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
         client.on_message = self._on_message
         # With this set, who publishes only queues and wakes the network thread.  Otherwise the
@@ -251,6 +284,33 @@ class PahoBroker:
                 max_bytes=getattr(properties, "MaximumPacketSize", None),
             )
         )
+
+    def _on_disconnect(
+        self,
+        _client: paho.Client,
+        _userdata: Any,  # noqa: ANN401 - the library's signature
+        flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        # Whatever it proposes instead, another server above all, is not looked at.
+        if flags.is_disconnect_packet_from_server:
+            self._goodbye = reason
+        elif reason.value == _KEEP_ALIVE:
+            self._lost = "no answer to a ping"
+
+    def _on_subscribe(
+        self,
+        _client: paho.Client,
+        _userdata: Any,  # noqa: ANN401 - the library's signature
+        _ticket: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        self._heard = True
+        refused = next((str(reason) for reason in reasons if reason.is_failure), "")
+        if refused:
+            self._put(Deaf(why=refused))
 
     def _on_publish(
         self,

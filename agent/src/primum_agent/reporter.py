@@ -19,6 +19,7 @@ from primum_agent.broker import (
     Arrived,
     Broker,
     Connected,
+    Deaf,
     Disconnected,
     Message,
 )
@@ -29,6 +30,7 @@ from primum_agent.journal import Journal
 from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.report_classes import HEALTH
 from primum_agent.sensors import Sensors
+from primum_agent.taken_over import TakenOver
 from primum_agent.timing import backed_off, jittered
 from primum_verifier.core.errors import PrimumError
 
@@ -94,6 +96,7 @@ class Reporter:
         health_seconds: period of the health report.
         draw: numbers in [0, 1) for jitter.
         asked: what somebody asks of the device through the broker.
+        taken_over: how often the broker soon ended what it had accepted.
         why: why there is no connection; for ``status`` and ``doctor``.
         address: the broker that is connected, or was the last time.
     """
@@ -106,6 +109,7 @@ class Reporter:
     health_seconds: float
     draw: Callable[[], float] = random.random
     asked: Asked = field(default_factory=Asked)
+    taken_over: TakenOver = field(default_factory=TakenOver)
     link: Link = Link.DOWN
     why: str = "not tried yet"
     address: str = ""
@@ -197,23 +201,35 @@ class Reporter:
         taken: dict[Lane, list[int]] = {lane: [] for lane in Lane}
         for occurrence in self.broker.poll():
             match occurrence:
-                case Connected():
-                    self._rise(occurrence, now=now)
-                case Disconnected():
-                    self._lose(now, why=occurrence.why)
                 case Arrived():
                     if self.asked.hear(journal, occurrence.payload, now=now) is Wish.STATUS:
                         self.next_health = now
                 case Acknowledged():
                     lane, number = self._answered(occurrence, now=now)
                     taken[lane].append(number)
+                case Connected() | Deaf() | Disconnected():
+                    self._stand(occurrence, now=now)
         if journal is None:
             return
+        self.taken_over.tell(journal, now)
         if taken[Lane.EVENT] or taken[Lane.HEAD]:
             journal.acknowledge(events=taken[Lane.EVENT], heads=taken[Lane.HEAD])
-            self.failures = 0
+            if not self.taken_over.asks_for_patience(now):
+                self.failures = 0
         if taken[Lane.TELEMETRY]:
             journal.forget_telemetry(taken[Lane.TELEMETRY])
+
+    def _stand(self, occurrence: Connected | Deaf | Disconnected, *, now: float) -> None:
+        """How the connection stands has changed."""
+        match occurrence:
+            case Connected():
+                self._rise(occurrence, now=now)
+            case Deaf():
+                self.why = f"nothing can be asked through the broker: {occurrence.why}"
+            case Disconnected():
+                if occurrence.taken_over:
+                    self.taken_over.happened(now)
+                self._lose(now, why=occurrence.why)
 
     def _answered(self, answer: Acknowledged, *, now: float) -> tuple[Lane, int]:
         """What the broker answered for, where it took it."""
@@ -241,7 +257,10 @@ class Reporter:
         self._under_way.clear()
         if self.link is Link.DOWN:
             return
-        if self.link is Link.UP and now - self.risen > STABLE_SECONDS:
+        stood = self.link is Link.UP and now - self.risen > STABLE_SECONDS
+        if self.link is Link.UP:
+            self.taken_over.ended(now, after=now - self.risen, enough=STABLE_SECONDS)
+        if stood and not self.taken_over.asks_for_patience(now):
             self.failures = 0
         self.link, self.why = Link.DOWN, why
         self.next_try = now + backed_off(

@@ -14,6 +14,7 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from primum_agent.bench_settings import BenchSettings, bench_faults
+from primum_agent.broker_proxy import ProxyAddress, parse_proxy
 from primum_agent.component_settings import ComponentSettings, component_faults
 from primum_agent.gate_settings import GateSettings, gate_faults
 from primum_agent.gate_window import MAX_SPANS, parse_span
@@ -40,6 +41,7 @@ _VERSION = re.compile(
 _SERVICE = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,240}\.service")
 _DAY = 86_400
 _ADDRESSES = "agent.toml: broker.addresses"
+_PROXY = "agent.toml: broker.proxy"
 _MAX_BROKERS = 8
 
 
@@ -83,16 +85,24 @@ class BrokerSettings:
         addresses: ``mqtts://HOST[:PORT]``, tried in this order.
         ca_file: certificates of whom to believe about the brokers, PEM, in the provisioning
             folder; without one, those that the system believes.
+        proxy: the way to brokers over TLS, ``http://HOST:PORT`` or ``socks5://HOST:PORT``; empty
+            for straight.
     """
 
     fleet: str
     addresses: tuple[str, ...]
     ca_file: str = ""
+    proxy: str = ""
 
     @property
     def parsed(self) -> tuple[BrokerAddress, ...]:
         """The addresses, taken apart."""
         return tuple(parse_broker(item, where=_ADDRESSES) for item in self.addresses)
+
+    @property
+    def through(self) -> ProxyAddress | None:
+        """The proxy, taken apart."""
+        return parse_proxy(self.proxy, where=_PROXY) if self.proxy else None
 
 
 @dataclass(frozen=True)
@@ -325,6 +335,8 @@ def _check_broker(broker: BrokerSettings) -> None:
         raise _wrong("broker.addresses", f"{len(broker.addresses)}", f"1 to {_MAX_BROKERS}")
     if broker.ca_file and Path(broker.ca_file).name != broker.ca_file:
         raise _wrong("broker.ca_file", repr(broker.ca_file[:80]), "a file in the same folder")
+    if broker.through is not None and not any(one.tls for one in broker.parsed):
+        raise _wrong("broker.proxy", broker.proxy, "none: only brokers over TLS lie behind it")
 
 
 def _check_installed(installed: Mapping[str, str]) -> None:

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from primum_agent import unit_health
+from primum_agent.broker_proxy import ProxyAddress, open_tunnel
 from primum_agent.broker_tls import TlsFiles, make_context
 from primum_agent.certificate_note import SOON, holds_until, told
 from primum_agent.clock import ClockQuality, SystemClock
@@ -359,14 +360,18 @@ def _brokers(settings: Settings, layout: Layout) -> list[Finding]:
     if settings.broker is None:
         return [Finding("broker", well=True, found="none configured; events stay on the device")]
     files = TlsFiles(settings.broker_ca, layout.client)
-    return [_broker(address, files) for address in settings.broker.parsed]
+    through = settings.broker.through
+    return [_broker(address, files, through) for address in settings.broker.parsed]
 
 
-def _broker(address: BrokerAddress, files: TlsFiles) -> Finding:
-    where = (address.host, address.port)
+def _broker(address: BrokerAddress, files: TlsFiles, through: ProxyAddress | None) -> Finding:
+    proxy = through if address.tls else None
+    where = (address.host, address.port) if proxy is None else (proxy.host, proxy.port)
     try:
         with socket.create_connection(where, timeout=_CONNECT_SECONDS) as plain:
             spoken = "accepts connections"
+            if proxy is not None:
+                open_tunnel(plain, kind=proxy.kind, host=address.host, port=address.port)
             if address.tls:
                 with make_context(files).wrap_socket(plain, server_hostname=address.host) as secure:
                     spoken = f"speaks {secure.version()}, and is whom the device believes"

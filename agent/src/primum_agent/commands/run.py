@@ -25,6 +25,7 @@ from typing import Any
 
 from primum_agent.agent_choice import uncount
 from primum_agent.broker import Message
+from primum_agent.broker_proxy import forget_proxies
 from primum_agent.broker_tls import TlsFiles
 from primum_agent.clock import SystemClock
 from primum_agent.commands.shared import (
@@ -79,6 +80,7 @@ def supervise(options: argparse.Namespace, *, once: bool, medium: Path | None = 
     """
     person = once or sys.stderr.isatty()
     _log_to_stderr(_Plain() if person else _JsonLines())
+    forget_proxies(os.environ)
     settings = read_settings(options.provisioning)
     layout = layout_of(options)
     check_identity(settings, layout)
@@ -155,6 +157,7 @@ def _reporter(settings: Settings, layout: Layout, wake: Callable[[], None]) -> R
             will=will,
             listens=topic(broker.fleet, device, "request"),
             wake=wake,
+            proxy=broker.through,
         ),
         sensors=SystemSensors(layout.root, sources_of(settings)),
         clock=SystemClock(),

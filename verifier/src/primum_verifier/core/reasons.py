@@ -93,6 +93,8 @@ class Reason(StrEnum):
     VALIDATION_NOT_MET = "validation.not-met"
     PCCP_INCONSISTENT = "pccp.inconsistent"
     BROKER_UNREACHABLE = "broker.unreachable"
+    BROKER_UNSTABLE = "broker.unstable"
+    BROKER_TAKEN_OVER = "broker.taken-over"
     USAGE = "usage"
     INTERRUPTED = "interrupted"
     INTERNAL = "internal"

@@ -65,6 +65,7 @@ class EventKind(StrEnum):
     KEY_IN_USE = "primum.device.key.in-use"
     CERTIFICATE_RENEWED = "primum.device.certificate.renewed"
     REQUEST_TAKEN = "primum.device.request.taken"
+    BROKER_UNSTABLE = "primum.device.broker.unstable"
     RESET_BEGUN = "primum.device.reset.begun"
     RESET_DONE = "primum.device.reset.done"
     DECOMMISSION_BEGUN = "primum.device.decommission.begun"
