@@ -127,7 +127,7 @@ class FailingInstaller:
 def nobody_is_served() -> Iterator[None]:
     """No supervisor runs beside the attempts, which would make everything wait."""
     with (
-        mock.patch("primum_agent.candidate.clinical_use", return_value=ClinicalUse.IDLE),
+        mock.patch("primum_agent.candidate_gates.clinical_use", return_value=ClinicalUse.IDLE),
         mock.patch("primum_agent.by_hand.is_idle", return_value=True),
     ):
         yield

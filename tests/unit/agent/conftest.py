@@ -52,7 +52,7 @@ def attempt_now(in_the_field: Field, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
     The journal is begun as a supervisor would; nobody is served unless a test says so.
     """
-    monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: ClinicalUse.IDLE)
+    monkeypatch.setattr("primum_agent.candidate_gates.clinical_use", lambda _: ClinicalUse.IDLE)
     monkeypatch.setattr("primum_agent.taking_effect.is_idle", lambda *_: True)
     monkeypatch.setattr("primum_agent.restart_gates.clinical_use", lambda _: ClinicalUse.IDLE)
     layout = in_the_field.layout

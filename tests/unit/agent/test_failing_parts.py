@@ -85,7 +85,7 @@ class Here:
 @pytest.fixture
 def here(in_the_field: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     """A device that nobody is using, with no supervisor beside it."""
-    monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: ClinicalUse.IDLE)
+    monkeypatch.setattr("primum_agent.candidate_gates.clinical_use", lambda _: ClinicalUse.IDLE)
     layout = in_the_field.layout
     layout.run.mkdir(parents=True, exist_ok=True)
     layout.scratch.mkdir(parents=True, exist_ok=True)

@@ -622,7 +622,7 @@ def test_an_episode_that_begins_while_others_are_asked_is_seen(
         return gates
 
     monkeypatch.setattr(GateKeeper, "look", slow)
-    monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: served[0])
+    monkeypatch.setattr("primum_agent.candidate_gates.clinical_use", lambda _: served[0])
     assert attempt_now() == 5
     assert in_the_field.opened() is None
     assert "update.activating" not in in_the_field.kinds()

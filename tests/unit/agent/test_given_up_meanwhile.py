@@ -106,7 +106,7 @@ def test_a_withdrawal_that_meets_a_release_being_left_is_no_internal_fault(
         monkeypatch.setattr("primum_agent.attempt.review", lambda *_: None)
         attempt_now()
         monkeypatch.undo()
-        monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: None)
+        monkeypatch.setattr("primum_agent.candidate_gates.clinical_use", lambda _: None)
     in_the_middle_of(provisional, monkeypatch, review, "forget", after=True)
     assert attempt_now(reason) in {DONE, REFUSED}
     assert "attempt.failed" not in provisional.kinds()

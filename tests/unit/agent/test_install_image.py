@@ -34,10 +34,10 @@ sys.exit(int(answer.read_text()) if answer.is_file() else 0)
 
 ATTEMPT = """\
 import pathlib, sys
-import primum_agent.attempt, primum_agent.candidate, primum_agent.clock
+import primum_agent.attempt, primum_agent.candidate_gates, primum_agent.clock
 import primum_agent.restart_gates, primum_agent.taking_effect
 from primum_verifier.core.question import ClinicalUse
-primum_agent.candidate.clinical_use = lambda _: ClinicalUse.IDLE
+primum_agent.candidate_gates.clinical_use = lambda _: ClinicalUse.IDLE
 primum_agent.taking_effect.is_idle = lambda *_: True
 primum_agent.restart_gates.clinical_use = lambda _: ClinicalUse.IDLE
 primum_agent.clock._BOOT_ID = pathlib.Path(sys.argv.pop(1))

@@ -42,7 +42,7 @@ class OverflowingBench:
 
 @pytest.fixture
 def device(in_the_field: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
-    monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: ClinicalUse.IDLE)
+    monkeypatch.setattr("primum_agent.candidate_gates.clinical_use", lambda _: ClinicalUse.IDLE)
     layout = in_the_field.layout
     layout.run.mkdir(parents=True, exist_ok=True)
     layout.scratch.mkdir(parents=True, exist_ok=True)

@@ -223,7 +223,7 @@ def test_a_stop_that_comes_while_others_are_asked_is_seen(
                 stop_it(committed)
         return ClinicalUse.IDLE
 
-    monkeypatch.setattr("primum_agent.candidate.clinical_use", use)
+    monkeypatch.setattr("primum_agent.candidate_gates.clinical_use", use)
     assert attempt_now() == WAITING
     assert "1.1.0" not in str(committed.event("update.activated")["subject"])
 

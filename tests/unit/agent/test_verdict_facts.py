@@ -56,10 +56,10 @@ def test_a_gate_that_holds_over_the_end_of_the_timestamp_does_not_lose_the_relea
 ) -> None:
     """What was fetched in time waits for a patient; the timestamp ends; it is activated still."""
     in_the_field.release("1.0.0", counter=1)
-    monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: ClinicalUse.IN_USE)
+    monkeypatch.setattr("primum_agent.candidate_gates.clinical_use", lambda _: ClinicalUse.IN_USE)
     start = datetime.now(UTC)
     assert attempt_now(clock=FakeClock(start)) == WAITING
-    monkeypatch.setattr("primum_agent.candidate.clinical_use", lambda _: ClinicalUse.IDLE)
+    monkeypatch.setattr("primum_agent.candidate_gates.clinical_use", lambda _: ClinicalUse.IDLE)
     later = FakeClock(start + timedelta(days=31))
     assert attempt_now(clock=later) != WAITING
     assert verdict(in_the_field, "1.0.0")["phase"] == "activate"
