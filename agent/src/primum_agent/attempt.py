@@ -28,6 +28,7 @@ from primum_agent.device import Device, Ports, open_device
 from primum_agent.durable import make_folder, remove_leftovers, storage_error
 from primum_agent.equivocations import tell_equivocations
 from primum_agent.events import Entry, EventKind
+from primum_agent.folder_access import refuse_exposed
 from primum_agent.full_journal import HELD_BY_FULL_JOURNAL, is_held_by_full_journal
 from primum_agent.gate_keeping import look_without_candidate
 from primum_agent.health_proof import note_reached
@@ -407,6 +408,7 @@ def main() -> int:
             settings = settings_for(settings, arguments.medium)
         layout = Layout(arguments.state.resolve())
         # The folder may have been replaced under a supervisor that goes on.
+        refuse_exposed(layout)
         check_identity(settings, layout)
         return run_attempt(
             settings=settings,

@@ -38,6 +38,7 @@ from primum_agent.desk import Desk, Visitor
 from primum_agent.durable import make_folder
 from primum_agent.episode_asked import answer_may_use
 from primum_agent.events import Entry, EventKind
+from primum_agent.folder_access import refuse_exposed
 from primum_agent.journal import Journal
 from primum_agent.journal_bounds import as_arguments
 from primum_agent.journal_schema import DamagedJournalError, UnreadableJournalError
@@ -214,6 +215,7 @@ class Supervisor:
     def _open(self) -> None:
         """Open journal and socket; a folder that cannot be written is tried again later."""
         try:
+            refuse_exposed(self.layout)
             make_folder(self.layout.run)
             FolderStore(self.layout).prepare()
             self.journal = Journal.open_or_restart(

@@ -11,11 +11,9 @@ Example:
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import socket
 import sqlite3
-import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -30,6 +28,7 @@ from primum_agent.commands.shared import add_provisioning, layout_of, show, show
 from primum_agent.component_checks import component_checks
 from primum_agent.content_store import SPARE_BYTES
 from primum_agent.desk import ask
+from primum_agent.folder_access import exposure
 from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
 from primum_agent.journal_schema import DamagedJournalError
@@ -96,16 +95,12 @@ def run(options: argparse.Namespace) -> int:
 def _folder(layout: Layout) -> Finding:
     what = "state folder"
     try:
-        status = layout.root.stat()
+        exposed = exposure(layout.root)
     except OSError as error:
         remedy = f"Make it for the agent's user: mkdir -m 750 {layout.root}"
         return Finding(what, well=False, found=str(error.strerror), remedy=remedy)
-    if stat.S_IMODE(status.st_mode) & stat.S_IWOTH:
-        remedy = f"chmod o-w {layout.root}"
-        return Finding(what, well=False, found="anybody may write to it", remedy=remedy)
-    if status.st_uid not in {os.geteuid(), 0}:
-        remedy = f"Run as that user, or chown {layout.root}"
-        return Finding(what, well=False, found=f"owned by user {status.st_uid}", remedy=remedy)
+    if exposed is not None:
+        return Finding(what, well=False, found=exposed[0], remedy=exposed[1])
     try:
         with tempfile.NamedTemporaryFile(dir=layout.root, prefix=".doctor-"):
             pass

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from primum_agent.commands.shared import layout_of, show, show_json
 from primum_agent.durable import disk_errors, make_folder, write_file
+from primum_agent.folder_access import refuse_exposed
 from primum_agent.identity import check_enrolment
 from primum_agent.out_of_service import refuse_out_of_service, unfinished
 from primum_verifier.core.errors import UsageError
@@ -104,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
         refuse_out_of_service(layout)
     check_enrolment(layout, device_id=options.device_id, hardware_id=options.hardware_id)
     make_folder(layout.root, mode=0o750)
+    refuse_exposed(layout)
     if options.passphrase_file is not None:
         link_passphrase(layout, options.passphrase_file, address=address)
     signer = make_device_key(layout, address=address, kind=TokenKeyType(options.key_type))

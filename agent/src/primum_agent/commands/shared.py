@@ -12,6 +12,7 @@ from typing import Any
 from primum_agent.clock import SystemClock
 from primum_agent.consenting import question_of
 from primum_agent.desk import ask
+from primum_agent.folder_access import refuse_exposed
 from primum_agent.identity import journal_owner
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
@@ -59,8 +60,10 @@ def journal_to_write(layout: Layout) -> Iterator[Journal]:
 
     Raises:
         UsageError: there is none: the agent never ran here.
+        FailedError: ``state.exposed``: others may change the folder.
     """
     refuse_out_of_service(layout)
+    refuse_exposed(layout)
     journal_to_read(layout).close()
     owner = journal_owner(layout) or str(layout.root.name)
     journal = Journal.open(layout, clock=SystemClock(), device_id=owner)

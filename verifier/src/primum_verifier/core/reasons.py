@@ -77,6 +77,7 @@ class Reason(StrEnum):
     STATE_RESTART = "state.restart"
     STATE_ASKED_LATER = "state.asked-later"
     STATE_READ_ONLY = "state.read-only"
+    STATE_EXPOSED = "state.exposed"
     STATE_SET_ASIDE = "state.set-aside"
     STATE_DISPLAY = "state.display"
     FALLBACK_USED = "fallback.used"
