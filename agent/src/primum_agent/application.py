@@ -45,6 +45,7 @@ __all__ = [
     "agent_is_running",
     "ask_agent",
     "by_terms",
+    "hand_over",
     "none_begins",
     "open_active",
     "standing_now",
@@ -323,6 +324,30 @@ def ask_agent(state_dir: Path, request: Mapping[str, object]) -> dict[str, Any]:
             return _converse(link, request)
     except (OSError, ValueError) as error:
         return {"ok": False, "reason": "state.busy", "message": str(error)}
+
+
+def hand_over(
+    state_dir: Path, request: Mapping[str, object], *, seconds: float = ANSWER_SECONDS
+) -> bool | None:
+    """Hand one thing to the agent: whether it took it; None where none listens.
+
+    Only then nothing was sent.
+
+    Args:
+        state_dir: the agent's state folder.
+        request: what is handed over.
+        seconds: how long its answer is waited for.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            link = stack.enter_context(_connected(state_dir))
+        except OSError:
+            return None
+        try:
+            link.settimeout(seconds)
+            return _converse(link, request).get("ok") is True
+        except (OSError, ValueError):
+            return False
 
 
 def standing_now(state_dir: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from primum_agent.attesting import attest
-from primum_agent.candidate_gates import IN_SHADOW, WAITS, CandidateAtGates, not_for_shadow_here
+from primum_agent.candidate_gates import IN_SHADOW, WAITS, CandidateAtGates, not_here
 from primum_agent.candidate_report import READY, CandidateReport, Conclusion
 from primum_agent.device import Device
 from primum_agent.device_state import Candidate, DeviceState
@@ -21,7 +21,7 @@ from primum_agent.judging import Judge
 from primum_agent.lifecycle import State, Stimulus
 from primum_agent.proving import prove
 from primum_agent.remembered import reason_unproven, why_unproven
-from primum_agent.shadowing import asks_for_shadow, is_for_shadow
+from primum_agent.shadowing import is_for_shadow
 from primum_agent.tested import note_tested
 from primum_agent.work_times import Work, note_time
 from primum_verifier.core.errors import (
@@ -162,11 +162,8 @@ class CandidateWork:
             return self._report.refused(verdict)
         if verdict.capability < Capability.SELF_TEST:
             return self._report.staged(verdict)
-        if (
-            asks_for_shadow(verdict)
-            and (found := not_for_shadow_here(self._device, verdict)) is not None
-        ):
-            return self._report.staged(verdict, no_shadow=found)
+        if (found := not_here(self._device, verdict)) is not None:
+            return self._report.staged(verdict, not_here=found)
         return self._test(verdict)
 
     def _test(self, verdict: Verdict) -> Conclusion:

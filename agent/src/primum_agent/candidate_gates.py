@@ -6,6 +6,7 @@ again, at the next look.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 
 from primum_agent.activation import activate
@@ -21,6 +22,7 @@ from primum_agent.gate_rules import Gate, Step, holding, reasons_of
 from primum_agent.gates import clinical_use
 from primum_agent.judging import Judge
 from primum_agent.lifecycle import Stimulus
+from primum_agent.monitor_refusing import refuse_unwatchable
 from primum_agent.shadowing import (
     asks_for_shadow,
     is_for_shadow,
@@ -59,8 +61,22 @@ _STIMULI = {Step.DOWNLOAD: None, Step.TEST: Stimulus.STAGED, Step.ACTIVATE: Stim
 
 def not_for_shadow_here(device: Device, verdict: Verdict) -> PrimumError | None:
     """Why a release cannot run in shadow on this device; then it is not tested either."""
+    return _hindrance(device, verdict, refuse_shadow)
+
+
+def not_here(device: Device, verdict: Verdict) -> PrimumError | None:
+    """Why a release cannot be watched, or run in shadow, here; then it is not tested."""
+    looks = (refuse_unwatchable, refuse_shadow)
+    return _hindrance(device, verdict, *looks[: 1 + asks_for_shadow(verdict)])
+
+
+def _hindrance(
+    device: Device, verdict: Verdict, *looks: Callable[[Device, Verdict], None]
+) -> PrimumError | None:
+    """What the first of some looks at the device says against it."""
     try:
-        refuse_shadow(device, verdict)
+        for look in looks:
+            look(device, verdict)
     except PrimumError as error:
         return error
     return None
@@ -182,7 +198,7 @@ class CandidateAtGates:
             return self._report.refused(verdict)
         no_shadow = not_for_shadow_here(self._device, verdict)
         if verdict.capability is not Capability.SHADOW or no_shadow is not None:
-            return self._report.staged(verdict, no_shadow=no_shadow)
+            return self._report.staged(verdict, not_here=no_shadow)
         shadow = shadow_of(self._device, verdict)
         fail_here(ShadowPoint.BEFORE_EVENT)
         self._report.say(

@@ -152,16 +152,17 @@ class CandidateReport:
         )
         return conclusion
 
-    def staged(self, verdict: Verdict, *, no_shadow: PrimumError | None = None) -> Conclusion:
+    def staged(self, verdict: Verdict, *, not_here: PrimumError | None = None) -> Conclusion:
         """It is kept, and may not be used here.
 
         Args:
             verdict: what was judged.
-            no_shadow: why it cannot run in shadow on this device either, where that was asked.
+            not_here: why this device cannot watch it, or run it in shadow.
         """
         shadow = is_for_shadow(verdict) and not verdict.in_the_way
-        here = () if no_shadow is None else (str(no_shadow.reason),)
-        reasons = (*(reasons_of_verdict(verdict) or (str(Reason.ELIGIBILITY_MODE),)), *here)
+        here = () if not_here is None else (str(not_here.reason),)
+        mode = () if here and not shadow else (str(Reason.ELIGIBILITY_MODE),)
+        reasons = (*(reasons_of_verdict(verdict) or mode), *here)
         # What is missing is part of the conclusion: an approval that came in is news.
         missing = [
             f"{check.name}={check.found}"
@@ -179,7 +180,7 @@ class CandidateReport:
             detail={
                 **obstacles(verdict),
                 "standing": _FOR_SHADOW if shadow else _INACTIVE,
-                **({} if no_shadow is None else {"shadow": no_shadow.as_dict()}),
+                **({} if not_here is None else {"notHere": not_here.as_dict()}),
             },
         )
         return conclusion

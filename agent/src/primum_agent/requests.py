@@ -53,6 +53,7 @@ class Requests:
         stopped: tells the supervisor that the use of every release was stopped.
         reach: asks the supervisor to reach the authorities, so that health can be proven.
         may_use: answers for one episode.
+        observe: counts what an application hands to the monitor.
         needs_repositories: whether health is proven only once both authorities were reached.
     """
 
@@ -64,6 +65,7 @@ class Requests:
     stopped: Callable[[Journal], None]
     reach: Callable[[], None]
     may_use: Callable[[dict[str, Any]], dict[str, Any]]
+    observe: Callable[[dict[str, Any]], dict[str, Any]]
     needs_repositories: bool = False
 
     def answer(self, visitor: Visitor, request: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +76,7 @@ class Requests:
             "unhealthy": self._unhealthy,
             "safe-mode": self._safe_mode,
             "may-use": lambda _, asked: self.may_use(asked),
+            "observe": lambda _, asked: self.observe(asked),
             "episode-begin": self._episode_begin,
             "episode-end": self._episode_end,
             "status": self._status,

@@ -13,7 +13,8 @@ device is in safe mode no session computes any more.  Whether an episode may beg
 agent as always: the runner computes, it permits nothing.
 
 Where a release may run in shadow, a copy of each input that was answered is offered to a process
-of its own; no answer waits for it, and nothing of it is ever answered.
+of its own; no answer waits for it, and nothing of it is ever answered.  Scores and times go to the
+monitor where its signed specification counts them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import binascii
 import json
 import selectors
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from primum_agent.deciding import Decision, decision_of
 from primum_agent.desk import Desk, Visitor
 from primum_agent.durable import make_folder
 from primum_agent.layout import Layout
+from primum_agent.runner_monitors import FLUSH_SECONDS, RunnerMonitors
 from primum_agent.shadow_feed import WATCH_SECONDS, ShadowFeed
 from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.errors import (
@@ -59,7 +62,7 @@ from primum_verifier.shell.runner import ConfinedModel
 MAX_LINE = 32 * MIB
 """Bytes in one question: all inputs of one case, in base64."""
 
-_LOOK_SECONDS = 60.0
+_LOOK_SECONDS = FLUSH_SECONDS
 _MAX_COHORTS = 8
 _MAX_COHORT_NAME = 80
 
@@ -89,6 +92,7 @@ class RunnerService:
     _scratch: Path = field(default=Path(), init=False)
     _sessions: dict[Visitor, _Served] = field(default_factory=dict, init=False)
     _feed: ShadowFeed | None = field(default=None, init=False)
+    _monitors: RunnerMonitors = field(default_factory=RunnerMonitors, init=False)
 
     @property
     def path(self) -> Path:
@@ -129,10 +133,12 @@ class RunnerService:
                     self._forget_those_who_left()
                     # Only now: every question that was there is answered.
                     feed.tend()
+                    self._monitors.tend(time.monotonic())
             finally:
                 desk.close()
                 self._forget_those_who_left()
                 feed.stop()
+                self._monitors.close()
         return EXIT_DONE
 
     def answer(self, visitor: Visitor, request: dict[str, Any]) -> dict[str, Any]:
@@ -209,8 +215,11 @@ class RunnerService:
                 remedy="End the episode; the notice of the standing says what the user is told.",
             )
         given = {name: _bytes_of(name, value) for name, value in inputs.items()}
+        began = time.monotonic()
         found = served.model.compute(given, seconds=self.answer_seconds)
+        took_ms = (time.monotonic() - began) * 1000.0
         decision = _decision(served, found)
+        self._monitors.note(served.release, decision, took_ms=took_ms, cohorts=cohorts)
         if self._feed is not None:
             self._feed.offer(
                 release=served.release.release,

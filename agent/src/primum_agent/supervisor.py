@@ -45,6 +45,7 @@ from primum_agent.journal_schema import DamagedJournalError, UnreadableJournalEr
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import State
 from primum_agent.locking import held
+from primum_agent.monitor import Monitor
 from primum_agent.narrating import Narrator
 from primum_agent.reporter import Link, Reporter
 from primum_agent.requests import Requests
@@ -128,8 +129,15 @@ class Supervisor:
     _bell: Bell = field(default_factory=Bell)
     _plan: AttemptPlan = field(init=False)
     _watch: Watch = field(init=False)
+    _monitor: Monitor = field(init=False)
 
     def __post_init__(self) -> None:
+        self._monitor = Monitor(
+            layout=self.layout,
+            clock=self.clock,
+            device_id=self.settings.device_id,
+            stopped=self._tell_stop,
+        )
         self._plan = AttemptPlan(
             settings=self.settings,
             layout=self.layout,
@@ -254,6 +262,7 @@ class Supervisor:
             stopped=self._tell_stop,
             reach=self._watch.reach,
             may_use=partial(answer_may_use, state_dir=self.layout.root, now=self.clock.now),
+            observe=self._monitor.take,
             needs_repositories=self.settings.health.repositories_reached,
         )
         desk = Desk(path=self.layout.socket, selector=self.selector, answer=requests.answer)
@@ -297,6 +306,7 @@ class Supervisor:
 
     def _say_goodbye(self, journal: Journal) -> None:
         """Record the end, sign it, and give the broker a moment to take it; the rest waits."""
+        self._monitor.save(journal, self.monotonic())
         journal.record(Entry(kind=EventKind.AGENT_STOPPED))
         journal.set_counters(ended=PLANNED_STOP)
         deadline = self.monotonic() + _GOODBYE_SECONDS
@@ -368,6 +378,7 @@ class Supervisor:
             self._head = None
         if self.journal is not None:
             due.append(self._watch.look(self.journal, now, episodes=self._episodes()))
+            due.append(self._monitor.look(self.journal, now))
             due.append(self._plan.start_if_due(now))
         if self.reporter is not None:
             due.append(self.reporter.work(self.journal, now=now))

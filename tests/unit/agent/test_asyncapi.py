@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped] # it ships no types
 import pytest
 from tests.unit.agent.field_documents import DEVICE
+from tests.unit.agent.test_monitor import EXPECTED, specification, world
 from tests.unit.agent.test_reporting_for_real import Subscriber
 
 from primum_agent.report_classes import CLASSES, class_of
@@ -18,7 +19,14 @@ from primum_verifier.shell.documents import document_named
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "asyncapi"
 DESCRIPTION = json.loads((FOLDER / "asyncapi.json").read_text())
-DRAWN = ("status-report", "event", "health-report", "device-request", "chain-head")
+DRAWN = (
+    "status-report",
+    "event",
+    "health-report",
+    "monitor-report",
+    "device-request",
+    "chain-head",
+)
 Eventually = Callable[..., Any]
 
 
@@ -74,7 +82,7 @@ def test_what_a_device_really_sends_and_is_asked_is_what_is_described(
 ) -> None:
     field = in_the_field
     field.write("agent.toml", field.settings(3600, broker.port).encode())
-    field.release("1.0.0", counter=1)
+    field.release("1.0.0", counter=1, monitoring=specification())
     seen = Subscriber(broker.port)
     topics: dict[str, list[bytes]] = {}
     seen.client.on_message = lambda _, __, told: topics.setdefault(told.topic, []).append(
@@ -90,6 +98,11 @@ def test_what_a_device_really_sends_and_is_asked_is_what_is_described(
         eventually(lambda: "request.taken" in field.kinds())
         eventually(lambda: len(topics.get(f"primum/demo/{DEVICE}/health", [])) > 1)
     eventually(lambda: json.loads(topics[status][-1])["presence"] == "offline")
+    with world(field) as monitored:
+        # Two days, and nobody waits for them.
+        monitored.window(EXPECTED)
+    with field.running():
+        eventually(lambda: topics.get(f"primum/demo/{DEVICE}/monitor"))
     seen.close()
     described = validators()
     assert set(topics) == set(described)

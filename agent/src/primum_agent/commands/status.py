@@ -32,6 +32,8 @@ from primum_agent.gate_memory import gates_of, told_gates
 from primum_agent.generation_files import components_of
 from primum_agent.hashed import last_hashed
 from primum_agent.health import summary_of
+from primum_agent.monitor_kept import KEPT
+from primum_agent.monitor_told import monitor_for_people, told_monitor
 from primum_agent.remembered import last_poll, memories
 from primum_agent.shadow_told import shadow_for_people, told_shadow
 from primum_agent.standing import read_standing
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     waiting, remembered, poll = journal.waiting_count(), memories(journal), last_poll(journal)
     gates = {**told_gates(gates_of(journal)), "question": told_question(journal)}
     hashed = None if state.in_use is None else last_hashed(journal, state.in_use)
-    tested = told_tests(journal, state.in_use)
+    tested, monitored = told_tests(journal, state.in_use), journal.counter(KEPT, "")
     journal.close()
     live = ask(layout.socket, {"do": "status"})
     standing = read_standing(layout) or {}
@@ -78,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
         "lastHashed": None if hashed is None else hashed.time,
         "selfTest": tested,
         "shadow": told_shadow(layout, state),
+        "monitor": told_monitor(monitored),
         "clock": str(SystemClock().quality()),
         "clientCertificate": told(holds_until(layout.client), now=SystemClock().now()) or None,
         "problems": [
@@ -134,6 +137,7 @@ def _for_people(content: dict[str, Any]) -> str:
         "supervisor": "not running" if live is None else f"process {live['pid']}",
     }
     lines |= {} if content["shadow"] is None else {"shadow": shadow_for_people(content["shadow"])}
+    lines |= {"monitor": monitor_for_people(content["monitor"])} if content["monitor"] else {}
     lines |= _waits(content)
     lines |= _narrowings(content)
     if live is not None:
