@@ -54,9 +54,15 @@ class Acknowledged:
 
 @dataclass(frozen=True)
 class Arrived:
-    """Somebody asks something of the device; who it is, nobody knows."""
+    """Somebody sends the device something; who it is, nobody knows.
+
+    Attributes:
+        payload: what it is.
+        end: the end of the topic on which it came.
+    """
 
     payload: bytes
+    end: str = "request"
 
 
 Occurrence = Connected | Disconnected | Deaf | Acknowledged | Arrived

@@ -28,6 +28,7 @@ class Task(StrEnum):
 
     ATTEMPT = "attempt"
     SIGN_HEAD = "sign_head"
+    TAKE_RECEIPTS = "take_receipts"
 
 
 @dataclass(eq=False)

@@ -26,6 +26,8 @@ class JournalBounds:
             their age, and where there are none no new update is begun.
         telemetry_rows: the most reports of health and monitors that wait for the broker.
         telemetry_bytes: the most bytes of them.
+        wait_for_receipt: whether an event is pruned only once a receipt covers it; a broker's
+            acknowledgement alone says that a message was taken, not that a receiver has it.
     """
 
     keep_days: float = 90.0
@@ -33,6 +35,7 @@ class JournalBounds:
     max_bytes: int = 64 * MIB
     telemetry_rows: int = 3000
     telemetry_bytes: int = 4 * MIB
+    wait_for_receipt: bool = False
 
     @property
     def prune_above(self) -> int:
@@ -54,7 +57,8 @@ def as_arguments(bounds: JournalBounds) -> list[str]:
     """The bounds as a child is told them."""
     words = []
     for name, value in asdict(bounds).items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
+        option = f"--{name.replace('_', '-')}"
+        words += [option] * value if isinstance(value, bool) else [option, str(value)]
     return words
 
 
@@ -64,7 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for item in fields(JournalBounds):
         default = getattr(defaults, item.name)
         option = f"--{item.name.replace('_', '-')}"
-        parser.add_argument(option, type=type(default), default=default)
+        if isinstance(default, bool):
+            parser.add_argument(option, action="store_true")
+        else:
+            parser.add_argument(option, type=type(default), default=default)
 
 
 def bounds_of(arguments: argparse.Namespace) -> JournalBounds:

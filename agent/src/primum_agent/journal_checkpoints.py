@@ -1,6 +1,7 @@
 """Pruning: the oldest events go under a signed checkpoint, in one transaction, and only some may.
 
-Those that the receiver acknowledged, in one run from the oldest, and only once they are older
+Those that the broker acknowledged (where the settings ask for it, that a receiver countersigned),
+in one run from the oldest, and only once they are older
 than the bound or there are more bytes than the bound: an event that nobody has is never dropped.
 The newest event always stays.
 """
@@ -15,6 +16,7 @@ from primum_agent.device_state import DeviceState, fold
 from primum_agent.journal_chain import Checkpoint, fault_in_chain, read_checkpoint
 from primum_agent.journal_outbox import JournalOutbox
 from primum_agent.journal_schema import damaged, database_errors, give_back_space
+from primum_agent.receipts import newest_receipt
 
 MAX_PRUNED = 20_000
 """Events pruned at once: a transaction that the other appender does not wait long for."""
@@ -37,6 +39,9 @@ class JournalCheckpoints(JournalOutbox):
         if first is None:
             return 0
         sent = last if unsent is None else unsent - 1
+        if self._bounds.wait_for_receipt:
+            receipt = newest_receipt(self)
+            sent = min(sent, 0 if receipt is None else receipt.sequence)
         at_most = min(sent, last - 1, first + MAX_PRUNED - 1)
         if at_most < first:
             return 0

@@ -11,6 +11,7 @@ from primum_agent.journal_chain import Checkpoint, read_checkpoint
 from primum_agent.journal_migrations import NEWEST, generation_of
 from primum_agent.journal_schema import damaged, database_errors, used_bytes
 from primum_agent.journal_tables import JournalTables
+from primum_agent.receipts import kept_receipts
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
 
@@ -79,7 +80,7 @@ class JournalReading(JournalTables):
                 yield line
 
     def history(self) -> Iterator[bytes]:
-        """The checkpoint, events and signed heads, each head after the event it closes.
+        """The checkpoint, events, each signed head after the event it closes, and the receipts.
 
         What proves a change of the device's key goes before them once its event was pruned.
         """
@@ -96,6 +97,18 @@ class JournalReading(JournalTables):
             )
             for (line,) in rows:
                 yield line
+            for receipt in kept_receipts(self):
+                yield receipt.line.encode()
+
+    def digest_of(self, sequence: int) -> str | None:
+        """The hash of an event that is here, or that a checkpoint ends with; None else."""
+        with database_errors(self._layout.journal):
+            row = self._connection.execute(
+                "SELECT hash FROM events WHERE sequence = ? "
+                "UNION ALL SELECT hash FROM checkpoints WHERE sequence = ?",
+                (sequence, sequence),
+            ).fetchone()
+        return None if row is None else str(row[0])
 
     def key_proofs(self) -> list[tuple[int, bytes, bytes]]:
         """Each change of the device's key: its event's number, the event, the head over it.

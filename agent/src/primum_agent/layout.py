@@ -120,6 +120,11 @@ class Layout:
         return self.root / "run"
 
     @property
+    def arrived_receipts(self) -> Path:
+        """What came as receipts and nobody looked at yet, one a line."""
+        return self.run / "arrived-receipts"
+
+    @property
     def standing(self) -> Path:
         """What the application may use, replaced whole."""
         return self.run / "standing.json"

@@ -21,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from primum_agent.broker import (
     MAX_IN_FLIGHT,
@@ -67,6 +68,7 @@ class PahoBroker:
         client_id: the device's id; two devices of one id throw each other out.
         will: what the broker says when the device falls silent.
         listens: the topic on which the device may be asked.
+        hears: the topic on which what is retained for it is read as well.
         wake: called from the network thread when :meth:`poll` has something.
         proxy: the way to brokers over TLS; None for straight.
     """
@@ -79,6 +81,7 @@ class PahoBroker:
         client_id: str,
         will: Message,
         listens: str,
+        hears: str,
         wake: Callable[[], None],
         proxy: ProxyAddress | None = None,
     ) -> None:
@@ -87,6 +90,7 @@ class PahoBroker:
         self._client_id = client_id
         self._will = will
         self._listens = listens
+        self._hears = hears
         self._wake = wake
         self._proxy = proxy
         self._watch = PacketWatch()
@@ -275,7 +279,9 @@ class PahoBroker:
             self._refused = str(reason)
             return
         self._answered = True
-        client.subscribe(self._listens, qos=1)
+        # What is retained comes at each connection, so that none of it need wait for the device.
+        wanted = {self._listens: SubscribeOptions(qos=1), self._hears: SubscribeOptions(qos=0)}
+        client.subscribe(list(wanted.items()))
         granted = getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT)
         self._put(
             Connected(
@@ -308,7 +314,8 @@ class PahoBroker:
         _properties: Properties | None,
     ) -> None:
         self._heard = True
-        refused = next((str(reason) for reason in reasons if reason.is_failure), "")
+        # The first is for requests; a broker that keeps receipts back only leaves them unknown.
+        refused = next((str(reason) for reason in reasons[:1] if reason.is_failure), "")
         if refused:
             self._put(Deaf(why=refused))
 
@@ -335,6 +342,8 @@ class PahoBroker:
         self._arrivals.append(now)
         if not message.retain and message.topic == self._listens:
             self._put(Arrived(payload=bytes(message.payload)))
+        elif message.topic == self._hears:
+            self._put(Arrived(payload=bytes(message.payload), end="receipt"))
 
 
 def _leave_writing_to_the_loop(*_: object) -> None:

@@ -28,6 +28,7 @@ from primum_agent.clock import Clock
 from primum_agent.health import health_message, status_message, topic
 from primum_agent.journal import Journal
 from primum_agent.journal_schema import DamagedJournalError
+from primum_agent.receipts import Arriving, newest_receipt
 from primum_agent.report_classes import HEALTH
 from primum_agent.sensors import Sensors
 from primum_agent.taken_over import TakenOver
@@ -97,6 +98,7 @@ class Reporter:
         draw: numbers in [0, 1) for jitter.
         asked: what somebody asks of the device through the broker.
         taken_over: how often the broker soon ended what it had accepted.
+        receipts: what came as receipts, and nobody looked at yet.
         why: why there is no connection; for ``status`` and ``doctor``.
         address: the broker that is connected, or was the last time.
     """
@@ -110,6 +112,7 @@ class Reporter:
     draw: Callable[[], float] = random.random
     asked: Asked = field(default_factory=Asked)
     taken_over: TakenOver = field(default_factory=TakenOver)
+    receipts: Arriving = field(default_factory=Arriving)
     link: Link = Link.DOWN
     why: str = "not tried yet"
     address: str = ""
@@ -202,8 +205,7 @@ class Reporter:
         for occurrence in self.broker.poll():
             match occurrence:
                 case Arrived():
-                    if self.asked.hear(journal, occurrence.payload, now=now) is Wish.STATUS:
-                        self.next_health = now
+                    self._hear(journal, occurrence, now=now)
                 case Acknowledged():
                     lane, number = self._answered(occurrence, now=now)
                     taken[lane].append(number)
@@ -230,6 +232,24 @@ class Reporter:
                 if occurrence.taken_over:
                     self.taken_over.happened(now)
                 self._lose(now, why=occurrence.why)
+
+    def _hear(self, journal: Journal | None, arrived: Arrived, *, now: float) -> None:
+        """Take a request; set aside what could be a receipt, until a child looks at it."""
+        if arrived.end == "receipt":
+            self._set_aside(journal, arrived.payload)
+        elif self.asked.hear(journal, arrived.payload, now=now) is Wish.STATUS:
+            self.next_health = now
+
+    def _set_aside(self, journal: Journal | None, payload: bytes) -> None:
+        if journal is None:
+            return
+        newest = newest_receipt(journal)
+        self.receipts.hear(
+            payload,
+            fleet=self.fleet,
+            device_id=self.device_id,
+            newest=0 if newest is None else newest.sequence,
+        )
 
     def _answered(self, answer: Acknowledged, *, now: float) -> tuple[Lane, int]:
         """What the broker answered for, where it took it."""

@@ -34,8 +34,9 @@ from primum_agent.bell import Bell
 from primum_agent.children import Child, Task
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
+from primum_agent.contexts import read_object
 from primum_agent.desk import Desk, Visitor
-from primum_agent.durable import make_folder
+from primum_agent.durable import make_folder, write_file
 from primum_agent.episode_asked import answer_may_use
 from primum_agent.events import Entry, EventKind
 from primum_agent.folder_access import refuse_exposed
@@ -47,6 +48,7 @@ from primum_agent.lifecycle import State
 from primum_agent.locking import held
 from primum_agent.monitor import Monitor
 from primum_agent.narrating import Narrator
+from primum_agent.receipts import BETWEEN_SECONDS
 from primum_agent.reporter import Link, Reporter
 from primum_agent.requests import Requests
 from primum_agent.salvage import salvage
@@ -115,8 +117,10 @@ class Supervisor:
     journal: Journal | None = None
     _desk: Desk | None = None
     _head: Child | None = None
+    _taking: Child | None = None
     _next_open: float = 0.0
     _next_head: float = 0.0
+    _next_taking: float = 0.0
     _signed: float = 0.0
     _unusable: bool = False
     _unread: int = 0
@@ -282,7 +286,7 @@ class Supervisor:
     def _close(self) -> None:
         self.service.stopping()
         self._watch.stop()
-        children.stop_all([one for one in (self._plan.child, self._head) if one is not None])
+        children.stop_all(self._children())
         if self._desk is not None:
             self._desk.close()
         with contextlib.suppress(PrimumError):
@@ -384,7 +388,8 @@ class Supervisor:
             due.append(self.reporter.work(self.journal, now=now))
         if self.journal is not None:
             due.append(self._sign_head_if_due(self.journal, now))
-        due += [child.deadline for child in (self._plan.child, self._head) if child is not None]
+            due.append(self._take_receipts_if_due(now))
+        due += [child.deadline for child in self._children()]
         if self.once:
             due.append(now + 1.0)
         return min(due)
@@ -410,6 +415,33 @@ class Supervisor:
         self._head = self._start_signing(now + _HEAD_SECONDS)
         # A key that cannot be used must not start a child at every turn.
         self._signed, self._next_head = now, now + RETRY_SECONDS
+        return later
+
+    def _children(self) -> list[Child]:
+        return [one for one in (self._plan.child, self._head, self._taking) if one is not None]
+
+    def _take_receipts_if_due(self, now: float) -> float:
+        """Let a child look at what came as receipts, where the device knows a receiver at all.
+
+        Returns:
+            When to look again at the latest.
+        """
+        later = now + _LONGEST_SLEEP
+        if self._taking is not None and ended_or_hung(self._taking, now) is not None:
+            self._taking = None
+        reporter = self.reporter
+        if reporter is None or self._taking is not None or not reporter.receipts.lines:
+            return later
+        if now < self._next_taking:
+            return self._next_taking
+        self._next_taking = now + BETWEEN_SECONDS
+        waiting = reporter.receipts.hand_over()
+        if not read_object(self.settings.trust_map).get("receivers"):
+            return later
+        write_file(self.layout.arrived_receipts, b"\n".join(waiting))
+        arguments = ["--state", str(self.layout.root), "--device-id", self.settings.device_id]
+        arguments += ["--fleet", reporter.fleet, "--trust-map", str(self.settings.trust_map)]
+        self._taking = children.start(Task.TAKE_RECEIPTS, arguments, deadline=now + _HEAD_SECONDS)
         return later
 
     def _start_signing(self, deadline: float) -> Child:

@@ -13,10 +13,11 @@ from cryptography import x509
 from pydantic import Field
 
 from primum_repo_tools.files import read_input, write_durably
-from primum_repo_tools.keys import Secrets, Signer, load_key, sign_envelope
+from primum_repo_tools.keys import Secrets, Signer, load_key, read_public_key, sign_envelope
 from primum_repo_tools.reading import FIRST_ROOT, read_web
 from primum_repo_tools.workbench import SETTINGS_FILE
 from primum_verifier.core.device import (
+    MAX_RECEIVERS,
     PROVISIONING_TARGET,
     DeviceContext,
     FactoryFacts,
@@ -73,6 +74,7 @@ class Trust(Document):
     stage: Stage
     offline_allowance_days: Annotated[int, Field(ge=0, le=366)] = 0
     takes_drills: bool = False
+    receivers: tuple[PublicKey, ...] = Field(default=(), max_length=MAX_RECEIVERS)
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,17 @@ def first_trust_map(trust: Trust, roots: Mapping[str, bytes], *, now: datetime) 
         site_root=pinned.get("site"),
         offline_allowance_days=trust.offline_allowance_days,
         takes_drills=trust.takes_drills,
+        receivers=trust.receivers,
     )
+
+
+def receiver_keys(paths: Sequence[Path]) -> list[dict[str, object]]:
+    """The public keys in files, as a trust map names them.
+
+    Raises:
+        UsageError: a file holds none.
+    """
+    return [read_public_key(path).model_dump(mode="json", by_alias=True) for path in paths]
 
 
 def read_broker_ca(path: Path) -> bytes:

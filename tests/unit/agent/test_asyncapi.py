@@ -11,6 +11,7 @@ import jsonschema  # type: ignore[import-untyped] # it ships no types
 import pytest
 from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.test_monitor import EXPECTED, specification, world
+from tests.unit.agent.test_receipts import receipt
 from tests.unit.agent.test_reporting_for_real import Subscriber
 
 from primum_agent.report_classes import CLASSES, class_of
@@ -26,6 +27,7 @@ DRAWN = (
     "monitor-report",
     "device-request",
     "chain-head",
+    "chain-receipt",
 )
 Eventually = Callable[..., Any]
 
@@ -57,8 +59,8 @@ def test_every_file_is_named_and_every_channel_has_its_operation() -> None:
         message["payload"]["schema"]["$ref"].removeprefix("./")
         for message in DESCRIPTION["components"]["messages"].values()
     }
-    # What the envelope of a head holds.
-    named |= {"asyncapi.json", "chain-head.schema.json"}
+    # What the envelopes of a head and of a receipt hold.
+    named |= {"asyncapi.json", "chain-head.schema.json", "chain-receipt.schema.json"}
     assert {path.name for path in FOLDER.iterdir()} == named
     channels = {item["channel"]["$ref"] for item in DESCRIPTION["operations"].values()}
     assert channels == {f"#/channels/{name}" for name in DESCRIPTION["channels"]}
@@ -95,6 +97,7 @@ def test_what_a_device_really_sends_and_is_asked_is_what_is_described(
         eventually(lambda: "update.committed" in field.kinds())
         word = json.loads(eventually(lambda: topics.get(status))[-1])["word"]
         seen.client.publish(request, json.dumps({"word": word, "do": "status"}), qos=1)
+        seen.client.publish(f"primum/demo/{DEVICE}/receipt", receipt(1, "a" * 64), qos=1)
         eventually(lambda: "request.taken" in field.kinds())
         eventually(lambda: len(topics.get(f"primum/demo/{DEVICE}/health", [])) > 1)
     eventually(lambda: json.loads(topics[status][-1])["presence"] == "offline")

@@ -271,6 +271,7 @@ def connection(authority: Authority, client: Path, uri: str) -> PahoBroker:
         client_id=DEVICE,
         will=Message(f"primum/demo/{DEVICE}/status", b""),
         listens=f"primum/demo/{DEVICE}/request",
+        hears=f"primum/demo/{DEVICE}/receipt",
         wake=lambda: None,
     )
 

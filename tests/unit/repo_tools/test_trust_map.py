@@ -101,6 +101,31 @@ def test_a_site_comes_and_goes_by_the_manufacturer_alone(published: Any, device:
     assert (gone.number, gone.site_root) == (3, None)
 
 
+def test_a_receiver_comes_and_goes_by_the_manufacturer_alone(published: Any, device: Any) -> None:
+    current, folder = device.provisioning / "trust-map.json", published.folder / "receivers"
+    published.run("fleet", "key", published.folder / "receiver.pem")
+    key = published.folder / "receiver.public.json"
+    published.run(
+        "trust-map", "prepare", "--current", current, "--receiver", key, "--output", folder
+    )
+    change = folder / "trust-map.dsse.json"
+    for name in ("engineering", "clinical"):
+        sign(published, name, change)
+    changed = judged(device, change)
+    assert [found.to_bytes() for found in changed.receivers] == [key.read_bytes()]
+    current.write_bytes(changed.to_bytes())
+    away = published.run(
+        "trust-map", "prepare", "--current", current, "--no-receivers", "--output", folder,
+        "--dry-run", "--json",
+    ).json  # fmt: skip
+    assert away["trustMap"]["receivers"] == []
+    both = published.try_run(
+        "trust-map", "prepare", "--current", current, "--no-receivers", "--receiver", key,
+        "--output", folder,
+    )  # fmt: skip
+    assert both.code == 2
+
+
 def test_what_is_no_change_is_not_prepared_or_signed(
     published: Any, device: Any, change: Path
 ) -> None:

@@ -156,6 +156,7 @@ def _reporter(settings: Settings, layout: Layout, wake: Callable[[], None]) -> R
             client_id=device,
             will=will,
             listens=topic(broker.fleet, device, "request"),
+            hears=topic(broker.fleet, device, "receipt"),
             wake=wake,
             proxy=broker.through,
         ),

@@ -34,6 +34,7 @@ from primum_agent.hashed import last_hashed
 from primum_agent.health import summary_of
 from primum_agent.monitor_kept import KEPT
 from primum_agent.monitor_told import monitor_for_people, told_monitor
+from primum_agent.receipts import newest_receipt
 from primum_agent.remembered import last_poll, memories
 from primum_agent.shadow_told import shadow_for_people, told_shadow
 from primum_agent.standing import read_standing
@@ -57,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
     gates = {**told_gates(gates_of(journal)), "question": told_question(journal)}
     hashed = None if state.in_use is None else last_hashed(journal, state.in_use)
     tested, monitored = told_tests(journal, state.in_use), journal.counter(KEPT, "")
+    receipt = newest_receipt(journal)
     journal.close()
     live = ask(layout.socket, {"do": "status"})
     standing = read_standing(layout) or {}
@@ -76,6 +78,14 @@ def run(options: argparse.Namespace) -> int:
         **{name: standing.get(name) for name in ("ordered", "ending", "suspended")},
         **gates,
         "eventsWaiting": waiting,
+        "receipt": None
+        if receipt is None
+        else {
+            "event": receipt.sequence,
+            "eventHash": receipt.hash,
+            "issuedAt": receipt.issued_at,
+            "keyId": receipt.key_id,
+        },
         "storeBytes": used_bytes(layout),
         "lastHashed": None if hashed is None else hashed.time,
         "selfTest": tested,
@@ -127,6 +137,7 @@ def _for_people(content: dict[str, Any]) -> str:
         "candidate": content["candidate"] or "none",
         "on this device": ", ".join(content["onThisDevice"]) or "no other release",
         "waiting events": content["eventsWaiting"],
+        "received": _received(content["receipt"]),
         "files checked": content["lastHashed"] or "not yet",
         "self-test": _tested(content["selfTest"]),
         "display": content["selfTest"]["display"],
@@ -150,6 +161,14 @@ def _for_people(content: dict[str, Any]) -> str:
             at = f" {live['broker']['address']}" if live["broker"]["link"] == "up" else ""
             lines["broker"] = f"{live['broker']['link']}{at}{why}"
     return pairs({**lines, **_troubles(content)})
+
+
+def _received(receipt: dict[str, Any] | None) -> str:
+    """How far a receiver that the trust map names holds what this device reported."""
+    if receipt is None:
+        return "no receipt of a known receiver"
+    signed = f"countersigned {receipt['issuedAt']} by {receipt['keyId'][:16]}"
+    return f"to event {receipt['event']}, {signed}"
 
 
 def _tested(tested: dict[str, str]) -> str:

@@ -109,6 +109,10 @@ def provision(
     takes_drills: Annotated[
         bool, typer.Option("--takes-drills", help="It takes part in exercises of notices.")
     ] = False,
+    receiver: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Public key of a receiver of reports; repeat it."),
+    ] = None,
     stage: Annotated[Stage, typer.Option(help="Stage that the device serves.")] = Stage.PRODUCTION,
     broker_ca: Annotated[
         Path | None,
@@ -175,6 +179,7 @@ def provision(
         "stage": stage,
         "offlineAllowanceDays": offline_allowance_days,
         "takesDrills": takes_drills,
+        "receivers": devices.receiver_keys(receiver or []),
     }
     context = devices.device_context(
         devices.read_enrolment(enrolment),

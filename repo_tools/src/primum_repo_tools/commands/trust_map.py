@@ -56,6 +56,13 @@ def prepare(
         bool | None,
         typer.Option("--takes-drills/--no-drills", help="Whether it takes part in exercises."),
     ] = None,
+    receiver: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Public keys of all receivers from now on; repeat it."),
+    ] = None,
+    no_receivers: Annotated[
+        bool, typer.Option("--no-receivers", help="No receiver is believed any more.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -70,13 +77,17 @@ def prepare(
     from primum_verifier.core.errors import UsageError
     from primum_verifier.core.reasons import Reason
 
-    if no_site and site_root is not None:
-        raise UsageError(
-            "A site is named and taken away at once.",
-            reason=Reason.USAGE,
-            where="--site-root, --no-site",
-            expected="one of them",
-        )
+    for is_at_once, where in (
+        (no_site and site_root is not None, "--site-root, --no-site"),
+        (no_receivers and receiver is not None, "--receiver, --no-receivers"),
+    ):
+        if is_at_once:
+            raise UsageError(
+                "A site or receiver is named and taken away at once.",
+                reason=Reason.USAGE,
+                where=where,
+                expected="one of them",
+            )
     now = now_utc()
     roots = {
         name: devices.read_root(folder, authority=name, now=now).data
@@ -90,10 +101,13 @@ def prepare(
         "stage": stage,
         "offlineAllowanceDays": offline_allowance_days,
         "takesDrills": takes_drills,
+        "receivers": None if receiver is None else devices.receiver_keys(receiver),
     }
     changes: dict[str, object] = {name: value for name, value in asked.items() if value is not None}
     if no_site:
         changes["siteRoot"] = None
+    if no_receivers:
+        changes["receivers"] = []
     trust_map = trust_maps.changed_trust_map(
         trust_maps.read_trust_map(current), roots=roots, changes=changes, now=now
     )

@@ -161,9 +161,9 @@ class Subscriber:
         self._turn(0.0)
 
     def publish(self, device: str, end: str, payload: bytes) -> int:
-        """Send a message to a device; its ticket."""
+        """Leave a message for a device, in place of the one before; its ticket."""
         topic = f"primum/{self._fleet}/{device}/{end}"
-        return self._client.publish(topic, payload, qos=1).mid
+        return self._client.publish(topic, payload, qos=1, retain=True).mid
 
     def taken(self) -> set[int]:
         """Tickets that the broker answered for with a success since the last call."""

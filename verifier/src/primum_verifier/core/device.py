@@ -75,13 +75,18 @@ class ProvisioningKeys(OpenDocument):
     keys: tuple[PublicKey, ...] = Field(min_length=1, max_length=50)
 
 
+MAX_RECEIVERS = 8
+"""Keys of receivers on one trust map: one for each receiving end, and the next of each."""
+
+
 class TrustMap(OpenDocument):
     """Which roots must agree before anything new runs, and what this device was made to serve.
 
     ``site_root`` adds the responsible organisation, which can only narrow.
     ``offline_allowance_days`` is how long after their end the short-lived roles of a repository
     on a medium are still taken, on a device that has no network by design.  A device with
-    ``takes_drills`` acts on safety notices that only exercise the way.
+    ``takes_drills`` acts on safety notices that only exercise the way.  ``receivers`` are the keys
+    whose receipts it takes for what has arrived; they grant nothing.
     """
 
     type: Literal["urn:primum:trust-map:v0.1"]
@@ -96,3 +101,4 @@ class TrustMap(OpenDocument):
     site_root: DigestSet | None = None
     offline_allowance_days: Annotated[int, Field(ge=0, le=366)] = 0
     takes_drills: bool = False
+    receivers: Annotated[tuple[PublicKey, ...], Field(max_length=MAX_RECEIVERS)] = ()

@@ -119,7 +119,14 @@ def _of_map(trust_map: TrustMap) -> list[tuple[str, str]]:
         ("site", "none" if site is None else f"root sha256 {site.sha256}"),
         ("offline", f"{trust_map.offline_allowance_days} days of allowance"),
         ("drills", "takes part" if trust_map.takes_drills else "does not take part"),
+        *_receivers(trust_map),
     ]
+
+
+def _receivers(trust_map: TrustMap) -> list[tuple[str, str]]:
+    """The keys whose receipts the device takes."""
+    keys = [key.key_id for key in trust_map.receivers] or ["none: receipts are not read"]
+    return [("receivers" if not place else "", key) for place, key in enumerate(keys)]
 
 
 def _as_dict(trust_map: TrustMap, views: Views, changed: TrustMap | None) -> dict[str, object]:
