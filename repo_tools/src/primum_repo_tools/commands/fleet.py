@@ -219,6 +219,7 @@ def status(
     Example:
       primum-repo fleet status --database sqlite:///fleet.db --fleet demo
     """
+    from primum_repo_tools.commands.fleet_watched import watched_tables
     from primum_repo_tools.fleet.views import fleet_status
     from primum_repo_tools.moments import now_utc
 
@@ -227,6 +228,7 @@ def status(
     parts: list[Any] = [_devices(found["devices"])]
     if found["alarms"]:
         parts.append(_alarms(found["alarms"]))
+    parts += watched_tables(found["devices"])
     if found["quarantine"]:
         rows = [(q["device"], q["messages"], q["times"], q["lastAt"], q["why"])
                 for q in found["quarantine"]]  # fmt: skip
@@ -253,6 +255,7 @@ def device(
     Example:
       primum-repo fleet device wearable-001 --database sqlite:///fleet.db --last 20
     """
+    from primum_repo_tools.commands.fleet_watched import watched_tables, window_table
     from primum_repo_tools.fleet.views import device_view
     from primum_repo_tools.moments import now_utc
 
@@ -277,6 +280,9 @@ def device(
         parts.append(table("Gaps", ("after", "before", "why"), gaps))
     if found["alarms"]:
         parts.append(_alarms([{"device": name, **alarm} for alarm in found["alarms"]]))
+    parts += watched_tables([found])
+    if found["window"]:
+        parts.append(window_table(found["window"]))
     tell(found, *parts, as_json=as_json)
 
 

@@ -20,6 +20,7 @@ from primum_verifier.core.reasons import Reason
 from primum_verifier.record.chain import MAX_EVENT_BYTES, ChainHead
 from primum_verifier.record.health import MAX_HEALTH_BYTES, HealthReport, StatusReport
 from primum_verifier.record.key_change import KeyChange, read_key_change
+from primum_verifier.record.monitor_report import MAX_MONITOR_BYTES, MonitorReport
 
 MAX_SEQUENCE = 2**53
 MAX_PACKET_BYTES = MAX_EVENT_BYTES + 4 * KIB
@@ -39,6 +40,7 @@ class End(StrEnum):
     HEAD = "head"
     HEALTH = "health"
     STATUS = "status"
+    MONITOR = "monitor"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A status or a report of health; ``said_at`` is empty for a status, which says no time."""
+    """A status, a report of health or a window; a status says no time, so ``said_at`` is empty."""
 
     end: End
     said_at: str
@@ -143,6 +145,12 @@ def parse(message: Message) -> Parsed:
             )
             _same_device(health.source.rpartition(":")[2], message.device)
             said = health.time.strftime("%Y-%m-%dT%H:%M:%SZ")
+        case End.MONITOR:
+            window = parse_document(
+                MonitorReport, message.payload, where="monitor", max_bytes=MAX_MONITOR_BYTES
+            )
+            _same_device(window.source.rpartition(":")[2], message.device)
+            said = window.time.strftime("%Y-%m-%dT%H:%M:%SZ")
         case End.STATUS:
             status = parse_document(
                 StatusReport, message.payload, where="status", max_bytes=MAX_HEALTH_BYTES

@@ -1,4 +1,4 @@
-"""The newest reports of health and status of each device; they are its word, and prove nothing."""
+"""The newest status, health and windows of each device; they are its word, and prove nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from primum_repo_tools.fleet.database import Session
 from primum_repo_tools.fleet.messages import End, Report
 
 MAX_REPORTS = 200
-"""Reports of health kept for one device, and as many of its status: the newest."""
+"""Reports of health kept for one device, as many of its status and of its windows: the newest."""
+
+_ORDERS = {End.HEALTH: "said_at", End.STATUS: "received_at", End.MONITOR: "received_at"}
+"""By what the newest are told; a window says the day alone."""
 
 
 def take_reports(session: Session, device: int, reports: Sequence[Report], now: datetime) -> int:
@@ -41,7 +44,7 @@ def take_reports(session: Session, device: int, reports: Sequence[Report], now: 
                 received,
                 *key,
             )
-    for end, order in ((End.HEALTH, "said_at"), (End.STATUS, "received_at")):
+    for end, order in _ORDERS.items():
         if any(report.end is end for report in reports):
             session.do(
                 "DELETE FROM reports WHERE device = ? AND kind = ?"  # noqa: S608 - a name of ours

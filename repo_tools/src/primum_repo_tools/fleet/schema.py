@@ -59,6 +59,9 @@ TABLES = (
     """CREATE INDEX events_not_joined ON events (device, sequence) WHERE joined = 0""",
     """CREATE INDEX events_that_change_keys ON events (device)
         WHERE kind = 'primum.device.key.changed'""",
+    """CREATE INDEX events_for_people ON events (device, sequence)
+        WHERE kind IN ('primum.device.monitor.alarmed', 'primum.device.monitor.quiet',
+            'primum.device.feedback.given')""",
     """CREATE INDEX events_that_refuse_trust ON events (device)
         WHERE kind = 'primum.device.trust.refused'""",
     """CREATE TABLE heads (

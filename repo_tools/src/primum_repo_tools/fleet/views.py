@@ -15,6 +15,7 @@ from primum_repo_tools.fleet.database import Row, Session
 from primum_repo_tools.fleet.device_rows import device_row, proven_to
 from primum_repo_tools.fleet.messages import End
 from primum_repo_tools.fleet.schema import AnyDatabase
+from primum_repo_tools.fleet.watched import newest_window, watched_of
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.record.chain import FIRST_PREVIOUS
 from primum_verifier.record.event import parse_event
@@ -104,6 +105,7 @@ def device_view(
             last,
         )
         found["timeline"] = [_event(item) for item in reversed(rows)]
+        found["window"] = newest_window(session, number)
         return found
 
 
@@ -130,6 +132,7 @@ def _device(session: Session, row: Row, *, now: datetime) -> dict[str, Any]:
         "provenTo": proven_to(stored, disputed),
         "gaps": _gaps(session, number),
         "alarms": alarms_of(session, number),
+        **watched_of(session, number),
     }
 
 
