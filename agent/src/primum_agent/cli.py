@@ -40,6 +40,7 @@ COMMANDS = {
     "rollback": "go back to a release that is held here, without fetching anything",
     "reinstate": "end a stop that the application asked for",
     "retry": "let a release be tried again that was given up or set aside",
+    "feedback": "record what somebody at the device remarks about it",
     "poll": "ask the running supervisor to poll now",
 }
 """Each command with one line; its module is loaded only when it is called."""

@@ -72,5 +72,15 @@ def _row(event: dict[str, Any]) -> tuple[str, ...]:
         event["time"],
         event["type"].removeprefix("primum.device."),
         event.get("subject", ""),
-        ", ".join(event["data"].get("reasons", [])),
+        ", ".join(event["data"].get("reasons", [])) or _found(event["data"]),
     )
+
+
+def _found(data: dict[str, Any]) -> str:
+    """What a monitor found, or how a person classified a remark."""
+    monitor, feedback = data.get("monitor"), data.get("feedback")
+    if monitor:
+        return f"{monitor['alarm']}: {monitor['ratio']:g} times its limit"
+    if feedback:
+        return f"{feedback['severity']}, {feedback['category']}, {feedback['role']}"
+    return ""

@@ -246,7 +246,7 @@ class Subscriber:
         each = SubscribeOptions(qos=1)
         shared = [
             (f"$share/primum-receivers/primum/{self._fleet}/+/{end}", each)
-            for end in (End.PROVENANCE, End.HEAD, End.HEALTH)
+            for end in (End.PROVENANCE, End.HEAD, End.HEALTH, End.MONITOR)
         ]
         # What is retained is not sent to those who share: each receiver hears every status.
         client.subscribe([*shared, (f"primum/{self._fleet}/+/{End.STATUS}", each)])

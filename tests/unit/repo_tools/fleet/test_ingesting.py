@@ -11,6 +11,7 @@ from typing import Any
 from tests.unit.repo_tools.fleet.conftest import AT, Fleet
 from tests.unit.repo_tools.fleet.devices import Device
 from tests.unit.repo_tools.fleet.receivers import end, primum_repo, publishing, start
+from tests.unit.repo_tools.fleet.test_watched import window
 
 from primum_device_sim.broker import BrokerHandle
 from primum_repo_tools.fleet.ingesting import Ingester
@@ -290,6 +291,18 @@ def test_what_was_said_while_the_receiver_was_away_is_taken_at_its_next_start(
     assert (told["events"], told["heads"], told["reports"]) == (30, 1, 1)
     assert json.loads(primum_repo(*once).stdout)["messages"] == 0
     assert sha256_hex(device.events[-1]) in {row[2] for row in fleet.content()["events"]}
+
+
+def test_a_window_of_a_monitor_is_heard_and_stored(broker: BrokerHandle, fleet: Fleet) -> None:
+    device = Device()
+    fleet.enroll(device)
+    subscribe(fleet, broker)
+    with publishing(broker.port) as publisher:
+        publisher.send([window(device)])
+    subscribe(fleet, broker)
+    with fleet.store.database.reading() as session:
+        rows = session.rows("SELECT kind, line FROM reports")
+    assert [(kind, bytes(line)) for kind, line in rows] == [("monitor", window(device).payload)]
 
 
 def test_a_broker_that_is_not_there_is_told_at_once(fleet: Fleet) -> None:

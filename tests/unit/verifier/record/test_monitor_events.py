@@ -10,8 +10,7 @@ import pytest
 
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.record.event import parse_event
-from primum_verifier.record.feedback import MAX_REMARK
-from primum_verifier.record.words import EventKind
+from primum_verifier.record.words import MAX_REMARK, EventKind
 
 EXAMPLES = Path(__file__).parents[4] / "docs" / "examples"
 EVENT: dict[str, Any] = json.loads((EXAMPLES / "event.json").read_text("utf-8"))

@@ -12,10 +12,12 @@ from typing import Annotated
 from pydantic import Field
 
 from primum_verifier.core.document import Document, Sha256
-from primum_verifier.record.words import FeedbackCategory, FeedbackRole, FeedbackSeverity
-
-MAX_REMARK = 2000
-"""Characters of a text: a remark, no report."""
+from primum_verifier.record.words import (
+    MAX_REMARK,
+    FeedbackCategory,
+    FeedbackRole,
+    FeedbackSeverity,
+)
 
 
 class RemarkKept(Document):

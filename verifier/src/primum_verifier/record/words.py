@@ -124,6 +124,10 @@ class MonitorAction(OrderedWord):
         return self.rank >= MonitorAction.SUSPEND_REQUEST.rank
 
 
+MAX_REMARK = 2000
+"""Characters of a remark's text: a remark, no report."""
+
+
 class FeedbackRole(StrEnum):
     """Who remarks something at the device; never a name."""
 
