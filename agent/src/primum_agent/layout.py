@@ -150,6 +150,11 @@ class Layout:
         return self.run / "scratch"
 
     @property
+    def runner_lock(self) -> Path:
+        """Held by the one runner."""
+        return self.run / "runner.lock"
+
+    @property
     def agent_lock(self) -> Path:
         """Held by the one supervisor."""
         return self.run / "agent.lock"

@@ -6,6 +6,9 @@
 ``{"do": "compute",            one case: the bytes of each input, little-endian, in base64; the
 "inputs": {name: base64}}``    answer has ``outputs``, ``decision`` and ``stamp``; ``cohorts``
                                may name the group of a signed cohort key
+``{"do": "observe",            one case that the application itself computed with the active
+"release": …, "inputs": …,     ``release`` (SHA-256 of its manifest, out of the stamp), for what
+"outputs": …}``                runs in shadow; ``cohorts`` as above; nothing is computed
 =============================  ===============================================================
 
 A session keeps the release that it opened, so that an episode is never served by two; once the
@@ -20,9 +23,9 @@ monitor where its signed specification counts them.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import selectors
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -41,9 +44,15 @@ from primum_agent.deciding import Decision, decision_of
 from primum_agent.desk import Desk, Visitor
 from primum_agent.durable import make_folder
 from primum_agent.layout import Layout
+from primum_agent.locking import held
 from primum_agent.runner_monitors import FLUSH_SECONDS, RunnerMonitors
+from primum_agent.runner_questions import (
+    check_case,
+    cohorts_of,
+    specification_of,
+    tensors_of,
+)
 from primum_agent.shadow_feed import WATCH_SECONDS, ShadowFeed
-from primum_verifier.core.document import parse_document, sha256_hex
 from primum_verifier.core.errors import (
     EXIT_DONE,
     FailedError,
@@ -52,7 +61,6 @@ from primum_verifier.core.errors import (
     UsageError,
 )
 from primum_verifier.core.limits import MIB
-from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.confinement import Confinement
 from primum_verifier.proof.selftest_spec import SelfTestSpec
@@ -63,8 +71,7 @@ MAX_LINE = 32 * MIB
 """Bytes in one question: all inputs of one case, in base64."""
 
 _LOOK_SECONDS = FLUSH_SECONDS
-_MAX_COHORTS = 8
-_MAX_COHORT_NAME = 80
+_FOLDERS = "runner-"
 
 
 @dataclass(eq=False)
@@ -92,6 +99,7 @@ class RunnerService:
     _scratch: Path = field(default=Path(), init=False)
     _sessions: dict[Visitor, _Served] = field(default_factory=dict, init=False)
     _feed: ShadowFeed | None = field(default=None, init=False)
+    _observed: tuple[str, SelfTestSpec] | None = field(default=None, init=False)
     _monitors: RunnerMonitors = field(default_factory=RunnerMonitors, init=False)
 
     @property
@@ -103,12 +111,22 @@ class RunnerService:
         """Serve until told to stop; the exit code.
 
         Raises:
+            BusyError: another runner serves this state folder.
             FailedError: the run folder cannot be written.
         """
         make_folder(self.layout.run)
+        remedy = f"Use that one: {self.path}."
+        with held(self.layout.runner_lock, what="Another runner already serves", remedy=remedy):
+            # What runners left that were killed; only one runs, so all of it is theirs.
+            for left in self.layout.run.glob(f"{_FOLDERS}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            self._serve()
+        return EXIT_DONE
+
+    def _serve(self) -> None:
         bell = Bell()
         with (
-            tempfile.TemporaryDirectory(prefix="runner-", dir=self.layout.run) as folder,
+            tempfile.TemporaryDirectory(prefix=_FOLDERS, dir=self.layout.run) as folder,
             selectors.DefaultSelector() as selector,
             bell.listening(selector),
         ):
@@ -139,7 +157,6 @@ class RunnerService:
                 self._forget_those_who_left()
                 feed.stop()
                 self._monitors.close()
-        return EXIT_DONE
 
     def answer(self, visitor: Visitor, request: dict[str, Any]) -> dict[str, Any]:
         """What one request is answered with."""
@@ -155,17 +172,46 @@ class RunnerService:
                     "cohorts": dict() as cohorts,
                     **more,
                 } if not more:
-                    return self._compute(visitor, inputs, _cohorts_of(cohorts))
+                    return self._compute(visitor, inputs, cohorts_of(cohorts))
+                case {
+                    "do": "observe",
+                    "release": str() as release,
+                    "inputs": dict() as inputs,
+                    "outputs": dict() as outputs,
+                    **more,
+                } if more.keys() <= {"cohorts"} and isinstance(more.get("cohorts", {}), dict):
+                    return self._observe(release, inputs, outputs, more.get("cohorts", {}))
             raise UsageError(
                 "The request is not one that the runner knows.",
                 reason=Reason.USAGE,
                 found=json.dumps(request)[:80],
-                expected="do: open, or do: compute with inputs",
+                expected="do: open, compute (inputs), or observe (release, inputs, outputs)",
             )
         except PrimumError as error:
             return {"ok": False, **error.as_dict()}
 
     def _open(self, visitor: Visitor) -> dict[str, Any]:
+        release = self._active()
+        served = self._served(release)
+        serving = served.model.start()
+        self._sessions[visitor] = served
+        return {
+            "ok": True,
+            "stamp": release.stamp(),
+            "notice": release.notice,
+            "interface": served.spec.interface.model_dump(mode="json", by_alias=True),
+            "operatingPoint": {"output": release.output, "threshold": release.threshold_text},
+            "confinements": list(serving.confinements),
+            "runtime": dict(serving.runtime),
+        }
+
+    def _active(self) -> ActiveRelease:
+        """What is active now.
+
+        Raises:
+            FailedError: it cannot be opened.
+            RefusedError: safe mode.
+        """
         try:
             release = open_active(self.layout.root)
         except StandingError as error:
@@ -183,18 +229,7 @@ class RunnerService:
                 found=", ".join(release.reasons),
                 expected="an active release",
             )
-        served = self._served(release)
-        serving = served.model.start()
-        self._sessions[visitor] = served
-        return {
-            "ok": True,
-            "stamp": release.stamp(),
-            "notice": release.notice,
-            "interface": served.spec.interface.model_dump(mode="json", by_alias=True),
-            "operatingPoint": {"output": release.output, "threshold": release.threshold_text},
-            "confinements": list(serving.confinements),
-            "runtime": dict(serving.runtime),
-        }
+        return release
 
     def _compute(
         self, visitor: Visitor, inputs: dict[str, Any], cohorts: dict[str, str]
@@ -214,19 +249,13 @@ class RunnerService:
                 expected="a release in use",
                 remedy="End the episode; the notice of the standing says what the user is told.",
             )
-        given = {name: _bytes_of(name, value) for name, value in inputs.items()}
+        given = tensors_of(inputs, where="inputs")
         began = time.monotonic()
         found = served.model.compute(given, seconds=self.answer_seconds)
         took_ms = (time.monotonic() - began) * 1000.0
-        decision = _decision(served, found)
+        decision = _decision(served.release, served.spec, found)
         self._monitors.note(served.release, decision, took_ms=took_ms, cohorts=cohorts)
-        if self._feed is not None:
-            self._feed.offer(
-                release=served.release.release,
-                inputs=given,
-                decision=decision,
-                cohorts=cohorts,
-            )
+        self._offer(served.release, inputs=given, decision=decision, cohorts=cohorts)
         return {
             "ok": True,
             "outputs": {name: base64.b64encode(data).decode() for name, data in found.items()},
@@ -234,12 +263,53 @@ class RunnerService:
             "stamp": served.release.stamp(),
         }
 
+    def _observe(
+        self,
+        release: str,
+        inputs: dict[str, Any],
+        outputs: dict[str, Any],
+        cohorts: dict[str, Any],
+    ) -> dict[str, Any]:
+        """A case that the application computed and decided by itself is for the shadow alone."""
+        active = self._active()
+        if active.release != release:
+            raise UsageError(
+                "Another release is active.",
+                reason=Reason.USAGE,
+                where="release",
+                found=release[:80],
+                expected=active.release,
+                remedy="Open the active release again; hand over what it computes.",
+            )
+        if self._observed is None or self._observed[0] != release:
+            self._observed = (release, specification_of(active))
+        spec = self._observed[1]
+        given, found = tensors_of(inputs, where="inputs"), tensors_of(outputs, where="outputs")
+        check_case(given, spec.interface.inputs, where="inputs")
+        check_case(found, spec.interface.outputs, where="outputs")
+        decision = _decision(active, spec, found)
+        self._offer(active, inputs=given, decision=decision, cohorts=cohorts_of(cohorts))
+        return {"ok": True, "decision": None if decision is None else decision.word}
+
+    def _offer(
+        self,
+        release: ActiveRelease,
+        *,
+        inputs: dict[str, bytes],
+        decision: Decision | None,
+        cohorts: dict[str, str],
+    ) -> None:
+        if self._feed is not None:
+            self._feed.offer(
+                release=release.release, inputs=inputs, decision=decision, cohorts=cohorts
+            )
+
     def _served(self, release: ActiveRelease) -> _Served:
         """The release with its confined model; one for all sessions of a generation."""
         for served in self._sessions.values():
             if served.release.generation == release.generation:
                 return _Served(release, served.spec, served.model)
-        spec = _specification_of(release)
+        spec = specification_of(release)
         screen_model(release.model, spec=spec)
         model = ConfinedModel(
             model=release.model,
@@ -260,68 +330,8 @@ class RunnerService:
                 served.model.close()
 
 
-def _specification_of(release: ActiveRelease) -> SelfTestSpec:
-    """The signed self-test specification of a release, out of its generation.
-
-    Raises:
-        FailedError: ``state.damaged``: manifest or specification are not those that were signed.
-    """
-    try:
-        data = (release.folder / "manifest.json").read_bytes()
-        manifest = parse_document(ReleaseManifest, data, where="manifest.json")
-        item = manifest.item(manifest.self_test.specification)
-        spec = (release.folder / item.path).read_bytes()
-    except OSError as error:
-        raise _damaged(release, error.strerror or str(error)) from error
-    if sha256_hex(data) != release.release or sha256_hex(spec) != item.digest.sha256:
-        raise _damaged(release, "other bytes than those that were signed")
-    return parse_document(SelfTestSpec, spec, where=item.path)
-
-
-def _damaged(release: ActiveRelease, found: str) -> FailedError:
-    return FailedError(
-        "The active release is damaged.",
-        reason=Reason.STATE_DAMAGED,
-        where=str(release.folder),
-        found=found,
-        expected="the files that were activated",
-        remedy="The agent acts on it at its next look; treat it as safe mode until then.",
-    )
-
-
-def _decision(served: _Served, found: dict[str, bytes]) -> Decision | None:
+def _decision(
+    release: ActiveRelease, spec: SelfTestSpec, found: dict[str, bytes]
+) -> Decision | None:
     """The decision at the operating point in force; None where the release decides nothing."""
-    release = served.release
-    return decision_of(served.spec, found, output=release.output, threshold=release.threshold_text)
-
-
-def _cohorts_of(found: dict[str, Any]) -> dict[str, str]:
-    """The groups that an application names, by their keys.
-
-    Which of them are signed is not asked here: that decides nothing about an answer.
-    """
-    texts = [*found, *found.values()]
-    if len(found) <= _MAX_COHORTS and all(
-        isinstance(text, str) and len(text) <= _MAX_COHORT_NAME for text in texts
-    ):
-        return found
-    raise UsageError(
-        "The cohorts are not named by short texts.",
-        reason=Reason.USAGE,
-        where="cohorts",
-        expected=f"at most {_MAX_COHORTS} groups by their keys",
-    )
-
-
-def _bytes_of(name: str, value: object) -> bytes:
-    try:
-        if isinstance(value, str):
-            return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        pass
-    raise UsageError(
-        "An input is not written in base64.",
-        reason=Reason.USAGE,
-        where=f"inputs.{name[:80]}",
-        expected="the bytes of one case in base64",
-    )
+    return decision_of(spec, found, output=release.output, threshold=release.threshold_text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,7 +36,7 @@ def damage(model: Path) -> None:
 
 
 def model_of(field: Any, generation: int) -> Path:
-    found = (field.layout.generations / str(generation)).glob("model-*.onnx")
+    found: Iterator[Path] = (field.layout.generations / str(generation)).glob("model-*.onnx")
     return next(iter(found))
 
 
@@ -64,15 +64,23 @@ def test_d04_a_clock_ten_years_ahead_begins_nothing_and_is_forgotten_once_it_is_
 def test_d13_d14_where_the_way_back_is_damaged_too_the_one_before_is_taken_and_then_none(
     in_the_field: Any, attempt_now: Attempt
 ) -> None:
-    """Never what is damaged, never a loop, never nothing said: at the end the declared safe mode."""
+    """Never what is damaged, never a loop; with nothing whole left it is the declared safe mode."""
     field = in_the_field
     committed(field, attempt_now, "1.0.0", "1.1.0", "1.2.0")
     held = sorted(item.number for item in field.journal().state().generations)
     for number in held[1:]:
         damage(model_of(field, number))
     attempt_now("resume")
-    assert field.opened() is not None
     assert field.opened().generation == held[0]
+    damage(model_of(field, held[0]))
+    for _ in range(3):
+        attempt_now("resume")
+    assert field.opened() is None
+    assert field.standing()["mode"] == "safe"
+    assert field.kinds().count("safe-mode.entered") == 1, "said once"
+    field.release("1.3.0", counter=4)
+    assert attempt_now() == DONE
+    assert field.opened().version == "1.3.0", "the next good release is taken"
 
 
 def test_d15_a_small_folder_for_temporary_files_is_not_needed(in_the_field: Any) -> None:
@@ -108,7 +116,6 @@ def test_d16_what_a_thousand_killed_runs_left_behind_is_gone_after_one_start(
             (layout.root, f".{number:016x}.partial"),
             (layout.run, f".{number:016x}.partial"),
             (layout.scratch, f"test-{number}"),
-            (layout.run, f"runner-{number}"),
             (layout.generations, f"{number + 100}"),
         ):
             made.append(folder / name)

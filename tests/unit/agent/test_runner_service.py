@@ -188,3 +188,27 @@ def test_a_question_that_nobody_understands_is_answered_and_ends_nothing(
 def test_without_an_agent_or_a_release_the_runner_says_so(in_the_field: Any) -> None:
     with served(in_the_field) as session:
         assert session().ask(do="open")["reason"] == "state.damaged"
+
+
+def test_a_second_runner_is_busy_and_takes_nothing_from_the_first(
+    in_the_field: Any, attempt_now: Attempt
+) -> None:
+    in_the_field.release("1.0.0", counter=1)
+    assert attempt_now() == 0
+    with served(in_the_field) as session:
+        one = session()
+        second = in_the_field.agent("runner")
+        assert second.returncode == 4
+        assert "state.busy" in second.stderr
+        assert "Traceback" not in second.stderr
+        assert one.ask(do="open")["ok"]
+        assert session().ask(do="open")["ok"], "the name still leads to the first"
+
+
+def test_what_killed_runners_left_behind_is_gone_once_one_serves(in_the_field: Any) -> None:
+    run = in_the_field.layout.run
+    run.mkdir(parents=True, exist_ok=True)
+    for number in range(100):
+        (run / f"runner-{number}" / "shadow-x").mkdir(parents=True)
+    with served(in_the_field):
+        assert len(list(run.glob("runner-*"))) == 1

@@ -1,4 +1,4 @@
-"""SIGTERM within ten seconds wherever an update stands, also where its attempt does not answer."""
+"""SIGTERM within ten seconds (D10) wherever an update stands, also where its attempt is silent."""
 
 from __future__ import annotations
 

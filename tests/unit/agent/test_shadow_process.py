@@ -36,7 +36,7 @@ from tests.unit.agent.shadowed import (
     shadowed,
     status,
 )
-from tests.unit.agent.test_runner_service import Session, served
+from tests.unit.agent.test_runner_service import Session, models, served
 
 from primum_agent.clock import FakeClock, SystemClock
 from primum_agent.deciding import Decision
@@ -157,6 +157,46 @@ def test_what_is_counted_is_what_a_plain_recount_finds(
     assert sum(tally.latencies) == 30
     assert (tally.dropped, tally.unanswered) == (60, 0)
     assert counts_of(field) == counts.as_dict()
+
+
+def test_an_application_that_computes_by_itself_has_a_shadow_too(
+    in_the_field: Any, attempt_now: Attempt
+) -> None:
+    """It hands over what it computed with what is in use, and nothing else counts."""
+    field = shadowed(in_the_field, attempt_now, scale=OTHERWISE)
+    release = field.opened().release
+    flips = 0
+    with served(field) as session:
+        one = session()
+        for seed in range(8):
+            # What is in use has the scale 1: its score is one less the other's.
+            score = 1 - score_of(seed)
+            flips += (score >= 0.5) != (1 - score >= 0.5)
+            told = one.ask(do="observe", release=release, inputs=question(seed), outputs=p(score))
+            assert told == {"ok": True, "decision": "positive" if score >= 0.5 else "negative"}
+        for spoilt, reason in (
+            ({"release": "0" * 64}, "usage"),
+            ({"inputs": {}}, "compat.contract"),
+            ({"inputs": p(0.5)}, "compat.contract"),
+            ({"outputs": {"p": "AAAA"}}, "compat.contract"),
+            ({"outputs": {"p": "no base64!"}}, "usage"),
+            ({"cohorts": {"age-band": 54}}, "usage"),
+            ({"cohorts": 1}, "usage"),
+            ({"more": 1}, "usage"),
+        ):
+            asked = {"release": release, "inputs": question(0), "outputs": p(0.5)} | spoilt
+            refused = one.ask(do="observe", **asked)
+            assert (refused["ok"], refused["reason"]) == (False, reason), spoilt
+        assert models() == [], "what is in use is computed by the application alone"
+    counts = counts_of(field)["whole"]["tally"]
+    assert sum(counts["outcomes"].values()) + counts["dropped"] == 8
+    assert counts["dropped"] == 0
+    assert sum(counts["latencies"]) == 8
+    assert counts["outcomes"]["agreed"] == 8 - flips
+
+
+def p(score: float) -> dict[str, str]:
+    return {"p": base64.b64encode(np.float32(score).tobytes()).decode()}
 
 
 def score_of(seed: int) -> float:

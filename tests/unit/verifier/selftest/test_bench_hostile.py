@@ -1,4 +1,4 @@
-"""Benches that do what a hostile model could make the process do: none may pass or stay."""
+"""Benches that do what a hostile model could make the process do (D11): none may pass or stay."""
 
 from __future__ import annotations
 
