@@ -71,12 +71,14 @@ class Monitor:
         clock: the clock port: the date of a summary, and how far it may be believed.
         device_id: whose reports they are.
         stopped: tells the supervisor that the use of every release was stopped.
+        breakdowns: whether the site lets counts by group leave the device.
     """
 
     layout: Layout
     clock: Clock
     device_id: str
     stopped: Callable[[Journal], None]
+    breakdowns: bool = True
     kept: MonitorKept | None = None
     _of: tuple[object, ...] = ()
     _seen: float = 0.0
@@ -235,8 +237,8 @@ class Monitor:
         }
 
     def _summary(self, kept: MonitorKept) -> bytes:
-        """One window as it leaves the device; without breakdowns where it would be too large."""
-        line = self._line(kept, groups=True)
+        """One window as it leaves the device; breakdowns where site and size allow."""
+        line = self._line(kept, groups=self.breakdowns)
         return line if len(line) <= MONITOR.max_bytes else self._line(kept, groups=False)
 
     def _line(self, kept: MonitorKept, *, groups: bool) -> bytes:

@@ -181,6 +181,17 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Reports:
+    """What a site lets leave the device.
+
+    Attributes:
+        breakdowns: whether counts are told by group; at a site of few patients a group is a person.
+    """
+
+    breakdowns: bool = True
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a device is told from outside, apart from its trust map and context.
 
@@ -207,6 +218,7 @@ class Settings:
     platform: Platform = field(default_factory=Platform)
     bench: BenchSettings = field(default_factory=BenchSettings)
     gates: GateSettings = field(default_factory=GateSettings)
+    reports: Reports = field(default_factory=Reports)
     self_test: SelfTestSettings = field(default_factory=SelfTestSettings)
     installed: Mapping[str, str] = field(default_factory=dict)
     components: Mapping[str, ComponentSettings] = field(default_factory=dict)

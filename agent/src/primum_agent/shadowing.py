@@ -275,7 +275,9 @@ def _tell_windows(device: Device, shadow: Shadow) -> None:
                     "window": window.number,
                     "windowHours": spec.window_hours,
                     "minimumCellCount": least,
-                    **told_cells(window.tally, least=least),
+                    **told_cells(
+                        window.tally, least=least, groups=device.settings.reports.breakdowns
+                    ),
                 },
             )
         )

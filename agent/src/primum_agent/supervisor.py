@@ -141,6 +141,7 @@ class Supervisor:
             clock=self.clock,
             device_id=self.settings.device_id,
             stopped=self._tell_stop,
+            breakdowns=self.settings.reports.breakdowns,
         )
         self._plan = AttemptPlan(
             settings=self.settings,

@@ -417,6 +417,18 @@ def test_a_stop_that_waited_is_not_for_the_release_that_came_meanwhile(
         assert found.journal.counter(PENDING, "") == "[]"
 
 
+def test_a_site_so_small_that_a_group_is_a_person_lets_no_group_leave(watched: Any) -> None:
+    with world(watched) as found:
+        found.monitor.breakdowns = False
+        found.hand([number / 400 for number in range(400)], groups={"age-band": "65-plus"})
+        found.pass_time(2 * DAY)
+        (report,) = found.reports()
+    assert "65-plus" not in report.model_dump_json()
+    score = report.data.channels["score"]
+    assert score.kind == "distribution"
+    assert sum(cell for cell in score.cells if cell) == 400
+
+
 def test_a_summary_that_is_too_large_goes_without_its_breakdowns(
     in_the_field: Any, attempt_now: Attempt
 ) -> None:

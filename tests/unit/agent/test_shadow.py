@@ -379,6 +379,22 @@ def test_a_window_is_told_once_with_its_small_cells_withheld(
     assert state_of(field).shadow.told == 2
 
 
+def test_a_site_so_small_that_a_group_is_a_person_lets_no_group_leave(
+    in_the_field: Any, attempt_now: Attempt
+) -> None:
+    field = shadowed(in_the_field, attempt_now)
+    run = named(field)
+    assert run is not None
+    write_counts(field.layout, counted(run, 1))
+    field.write("agent.toml", f"{field.settings()}[reports]\nbreakdowns = false\n".encode())
+    assert attempt_now() == DONE
+    (event,) = [item for item in whole_journal(field) if item["type"].endswith("shadow.summary")]
+    told = event["data"]["shadow"]
+    assert told["cohorts"] == {}
+    assert told["outcomes"]["agreed"] == 197
+    assert "45-64" not in json.dumps(event)
+
+
 def test_a_window_arrives_where_the_other_events_do(
     in_the_field: Any,
     attempt_now: Attempt,

@@ -168,12 +168,13 @@ class ShadowTally:
         return made
 
 
-def told_cells(tally: ShadowTally, *, least: int) -> dict[str, Any]:
+def told_cells(tally: ShadowTally, *, least: int, groups: bool = True) -> dict[str, Any]:
     """The counters of a window with everything withheld that has to be.
 
     Args:
         tally: the counters.
         least: the smallest cell that is told.
+        groups: whether the breakdowns are told.
 
     Returns:
         The members of a summary that are counts.
@@ -181,7 +182,7 @@ def told_cells(tally: ShadowTally, *, least: int) -> dict[str, Any]:
     outcomes = dict(zip(tally.outcomes, withheld([*tally.outcomes.values()], least), strict=True))
     others = [cell for name, cell in outcomes.items() if name is not ShadowOutcome.AGREED]
     cohorts = {}
-    for key, cells in tally.agreed.items():
+    for key, cells in tally.agreed.items() if groups else ():
         agreed = withheld(cells, least, hide_sum=outcomes[ShadowOutcome.AGREED] is None)
         flipped = withheld(tally.flipped[key], least, hide_sum=None in others)
         *named, unnamed = [
