@@ -75,12 +75,14 @@ def health_message(
     restarts: int,
     problems: tuple[str, ...],
     requests: Mapping[str, int],
+    told: Mapping[str, object],
     dropped: int = 0,
 ) -> bytes:
     """The health report: readings, what runs, how many events wait, which troubles last.
 
     ``dropped`` counts the earlier reports that made room for newer ones and were never sent;
-    ``requests`` how many were taken and refused since the agent started.
+    ``requests`` how many were taken and refused since the agent started, ``told`` is what
+    :func:`primum_agent.health_told.told_health` says.
     """
     content = {
         "specversion": "1.0",
@@ -99,6 +101,7 @@ def health_message(
             "reportsDropped": dropped,
             "requests": dict(requests),
             "problems": list(problems),
+            **told,
         },
     }
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()

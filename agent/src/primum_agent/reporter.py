@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from primum_agent.broker import (
     Acknowledged,
@@ -26,6 +27,7 @@ from primum_agent.broker import (
 from primum_agent.broker_requests import Asked, Wish
 from primum_agent.clock import Clock
 from primum_agent.health import health_message, status_message, topic
+from primum_agent.health_told import told_health
 from primum_agent.journal import Journal
 from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.receipts import Arriving, newest_receipt
@@ -98,6 +100,7 @@ class Reporter:
         draw: numbers in [0, 1) for jitter.
         asked: what somebody asks of the device through the broker.
         taken_over: how often the broker soon ended what it had accepted.
+        generations: the folder with the files of each generation, for what is told of them.
         receipts: what came as receipts, and nobody looked at yet.
         why: why there is no connection; for ``status`` and ``doctor``.
         address: the broker that is connected, or was the last time.
@@ -112,6 +115,7 @@ class Reporter:
     draw: Callable[[], float] = random.random
     asked: Asked = field(default_factory=Asked)
     taken_over: TakenOver = field(default_factory=TakenOver)
+    generations: Path | None = None
     receipts: Arriving = field(default_factory=Arriving)
     link: Link = Link.DOWN
     why: str = "not tried yet"
@@ -322,12 +326,26 @@ class Reporter:
             return
         self.last_health = now
         self.next_health = now + jittered(self.health_seconds, jitter=_JITTER, draw=self.draw())
+        state, moment, quality = journal.state(), self.clock.now(), self.clock.quality()
+        told = told_health(
+            journal,
+            state,
+            generations=self.generations,
+            now=moment,
+            quality=quality,
+            counted={
+                "requests refused": self.asked.patience.refused,
+                "receipts dropped": self.receipts.dropped,
+                "messages refused by the broker": self.refused,
+            },
+        )
         payload = health_message(
             device_id=self.device_id,
-            state=journal.state(),
+            state=state,
             readings=self.sensors.read(),
-            now=self.clock.now(),
-            quality=self.clock.quality(),
+            now=moment,
+            quality=quality,
+            told=told,
             waiting=journal.waiting_count(),
             restarts=int(journal.counter("boots", "0")),
             problems=tuple(f"{item.topic}: {item.what}" for item in journal.problems()),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from primum_agent.journal import Journal
+from primum_agent.trusted_roles import note_roles
 from primum_verifier.shell.trust_store import TrustedSet
 
 _METADATA = "metadata"
@@ -65,6 +66,7 @@ class JournalTrustStore:
         rows += [(_PROOF, name, data) for name, data in trusted.proofs.items()]
         rows.append((_FLOORS, "", json.dumps(kept).encode()))
         self._journal.replace_trust(self._authority, rows)
+        note_roles(self._journal, self._authority, trusted.metadata, accepted=moment)
 
 
 def proofs_of(journal: Journal, authority: str) -> dict[str, bytes]:

@@ -75,16 +75,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _run(given)
+        return _run(given)
     except PrimumError as error:
         code = _INTERRUPTED if error.reason == Reason.INTERRUPTED else error.exit_code
         _complain(error, code, as_json="--json" in given)
         return code
-    return EXIT_DONE
 
 
-def _run(arguments: list[str]) -> None:
-    """Run, and translate what typer, the system and a person at the keyboard raise."""
+def _run(arguments: list[str]) -> int:
+    """Run, and translate what typer, the system and a person at the keyboard raise.
+
+    Returns:
+        What the command ended with: 0, or another code of the table where that is an answer.
+    """
+    code: object = EXIT_DONE
     try:
         code = typer.main.get_command(app).main(
             args=arguments, prog_name="primum-repo", standalone_mode=False
@@ -108,6 +112,7 @@ def _run(arguments: list[str]) -> None:
         ) from error
     if code == _INTERRUPTED:
         raise _interrupted()
+    return code if isinstance(code, int) else EXIT_DONE
 
 
 def _misused(message: str) -> UsageError:

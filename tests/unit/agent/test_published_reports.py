@@ -163,6 +163,7 @@ def test_the_health_report_is_the_published_one(state: DeviceState, readings: Re
         waiting=3,
         restarts=2,
         requests={"taken": 1, "refused": 2},
+        told={},
         problems=("fetching: transport.unreachable",),
     )
     found = parse_document(HealthReport, message, where="health")

@@ -165,6 +165,7 @@ def _reporter(settings: Settings, layout: Layout, wake: Callable[[], None]) -> R
         fleet=broker.fleet,
         device_id=device,
         health_seconds=settings.timing.health_seconds,
+        generations=layout.generations,
     )
 
 

@@ -21,7 +21,7 @@ from primum_repo_tools.commands.common import (
     table,
     tell,
 )
-from primum_verifier.core.errors import UsageError
+from primum_verifier.core.errors import EXIT_REFUSED, UsageError
 from primum_verifier.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -216,6 +216,8 @@ def status(
 ) -> None:
     """Show every device: what runs on it, how far its chain is proven, gaps and alarms.
 
+    Exit codes: 0 no alarm stands, 1 at least one does, 2 usage, 3 the database cannot be used.
+
     Example:
       primum-repo fleet status --database sqlite:///fleet.db --fleet demo
     """
@@ -239,6 +241,8 @@ def status(
                 for r in found["refused"]]  # fmt: skip
         parts.append(table("Refused", ("device", "reason", "times", "last", "why"), rows))
     tell(found, *parts, as_json=as_json)
+    if found["alarms"]:
+        raise typer.Exit(EXIT_REFUSED)
 
 
 @command(app)

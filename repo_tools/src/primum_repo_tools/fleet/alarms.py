@@ -96,6 +96,41 @@ def _contradiction(session: Session, number: int, kind: Kind, mark: str, at: str
     }
 
 
+def split_views(session: Session, fleet: str) -> list[dict[str, Any]]:
+    """One version of a trusted role that devices hold with two digests: two lists for two groups.
+
+    It rests on reports of health, which are not signed: it is a reason to look, and what was
+    signed twice is at the devices that are named.
+    """
+    rows = session.rows(
+        "SELECT r.subject, r.version, r.digest, d.name, r.first_at FROM role_claims r"
+        " JOIN devices d ON d.number = r.device"
+        " JOIN (SELECT c.subject, c.version FROM role_claims c JOIN devices e"
+        "       ON e.number = c.device WHERE e.fleet = ?"
+        "       GROUP BY c.subject, c.version HAVING count(DISTINCT c.digest) > 1) twice"
+        "   ON twice.subject = r.subject AND twice.version = r.version"
+        " WHERE d.fleet = ? ORDER BY r.subject, r.version, r.digest, d.name LIMIT ?",
+        fleet,
+        fleet,
+        MAX_SHOWN,
+    )
+    grouped: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = {}
+    for subject, version, digest, name, first_at in rows:
+        places = grouped.setdefault((subject, version), {}).setdefault(digest, [])
+        places.append({"device": name, "firstAt": first_at})
+    return [
+        {
+            "device": None,
+            "kind": "one-role-version-with-two-digests",
+            "isClone": False,
+            "subject": subject,
+            "version": version,
+            "digests": digests,
+        }
+        for (subject, version), digests in grouped.items()
+    ]
+
+
 def two_digests(session: Session, fleet: str) -> list[dict[str, Any]]:
     """What exists once for all devices, and that two of them report with two digests."""
     rows = session.rows(

@@ -8,9 +8,12 @@ that is older than a device must not break it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from primum_verifier.core.document import parse_document, read_json, sha256_hex
 from primum_verifier.core.envelope import HEAD_PAYLOAD_TYPE, open_envelope
@@ -22,7 +25,10 @@ from primum_verifier.record.health import MAX_HEALTH_BYTES, HealthReport, Status
 from primum_verifier.record.key_change import KeyChange, read_key_change
 from primum_verifier.record.monitor_report import MAX_MONITOR_BYTES, MonitorReport
 
+Told = TypeVar("Told", bound=BaseModel)
+
 MAX_SEQUENCE = 2**53
+MAX_REPORT_BYTES = max(MAX_HEALTH_BYTES, MAX_MONITOR_BYTES)
 MAX_PACKET_BYTES = MAX_EVENT_BYTES + 4 * KIB
 """The largest packet that a broker is asked for: an event with its topic and properties."""
 
@@ -93,10 +99,17 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A status, a report of health or a window; a status says no time, so ``said_at`` is empty."""
+    """A status, a report of health or a window.
+
+    Attributes:
+        end: which of the two.
+        said_at: when it was said; empty for a status, which says no time.
+        roles: the versions and digests of trusted roles that a report of health names.
+    """
 
     end: End
     said_at: str
+    roles: tuple[Claim, ...] = ()
     digest: str
     line: bytes
 
@@ -140,26 +153,46 @@ def parse(message: Message) -> Parsed:
         case End.HEAD:
             return _head(message.payload, device=message.device)
         case End.HEALTH:
-            health = parse_document(
-                HealthReport, message.payload, where="health", max_bytes=MAX_HEALTH_BYTES
-            )
+            health = _told(HealthReport, message.payload, where="health")
             _same_device(health.source.rpartition(":")[2], message.device)
-            said = health.time.strftime("%Y-%m-%dT%H:%M:%SZ")
+            said, roles = health.time.strftime("%Y-%m-%dT%H:%M:%SZ"), tuple(_roles(health))
         case End.MONITOR:
-            window = parse_document(
-                MonitorReport, message.payload, where="monitor", max_bytes=MAX_MONITOR_BYTES
-            )
+            window = _told(MonitorReport, message.payload, where="monitor")
             _same_device(window.source.rpartition(":")[2], message.device)
-            said = window.time.strftime("%Y-%m-%dT%H:%M:%SZ")
+            said, roles = window.time.strftime("%Y-%m-%dT%H:%M:%SZ"), ()
         case End.STATUS:
-            status = parse_document(
-                StatusReport, message.payload, where="status", max_bytes=MAX_HEALTH_BYTES
-            )
+            status = _told(StatusReport, message.payload, where="status")
             _same_device(status.device_id, message.device)
-            said = ""
+            said, roles = "", ()
     return Report(
-        end=message.end, said_at=said, digest=sha256_hex(message.payload), line=message.payload
+        end=message.end,
+        said_at=said,
+        digest=sha256_hex(message.payload),
+        line=message.payload,
+        roles=roles,
     )
+
+
+def _told(model: type[Told], payload: bytes, *, where: str) -> Told:
+    """A report; members that only a newer agent writes are kept in its bytes and not looked at.
+
+    Whatever a report restricts, it restricts nobody: it is a device's word, and shown as that.
+    """
+    read_json(payload, where=where, max_bytes=MAX_REPORT_BYTES)
+    try:
+        return model.model_validate_json(payload, by_alias=True, by_name=False, extra="ignore")
+    except ValidationError:
+        # The published form says what is wrong with it.
+        return parse_document(model, payload, where=where, max_bytes=MAX_REPORT_BYTES)
+
+
+def _roles(health: HealthReport) -> Iterator[Claim]:
+    """One version of a role exists once below the root that a trust map pins."""
+    for authority, told in sorted(health.data.roles.items()):
+        for role, found in sorted(told.roles.items()):
+            if told.pinned_root is not None and found.version <= MAX_SEQUENCE:
+                subject = f"role {role} of {authority} {told.pinned_root}"
+                yield Claim(subject, found.version, found.sha256)
 
 
 def _event(line: bytes, *, device: str) -> Event:

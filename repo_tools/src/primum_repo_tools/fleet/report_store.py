@@ -1,4 +1,8 @@
-"""The newest status, health and windows of each device; they are its word, and prove nothing."""
+"""The newest status, health and windows of each device; they are its word, and prove nothing.
+
+The versions of trusted roles that reports name are kept longer than the reports: that one version
+was told with two digests may show long after the first was told.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,10 @@ MAX_REPORTS = 200
 
 _ORDERS = {End.HEALTH: "said_at", End.STATUS: "received_at", End.MONITOR: "received_at"}
 """By what the newest are told; a window says the day alone."""
+
+
+MAX_ROLE_CLAIMS = 2000
+"""Versions of roles kept for one device: those that were told last."""
 
 
 def take_reports(session: Session, device: int, reports: Sequence[Report], now: datetime) -> int:
@@ -44,6 +52,7 @@ def take_reports(session: Session, device: int, reports: Sequence[Report], now: 
                 received,
                 *key,
             )
+    _keep_roles(session, device, reports, now)
     for end, order in _ORDERS.items():
         if any(report.end is end for report in reports):
             session.do(
@@ -57,3 +66,26 @@ def take_reports(session: Session, device: int, reports: Sequence[Report], now: 
                 MAX_REPORTS,
             )
     return new
+
+
+def _keep_roles(session: Session, device: int, reports: Sequence[Report], now: datetime) -> None:
+    told = {claim for report in reports for claim in report.roles}
+    if not told:
+        return
+    rows = [
+        (device, claim.subject, claim.version, claim.digest, now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        for claim in sorted(told, key=lambda claim: (claim.subject, claim.version, claim.digest))
+    ]
+    session.many(
+        "INSERT INTO role_claims (device, subject, version, digest, first_at)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        rows,
+    )
+    session.do(
+        "DELETE FROM role_claims WHERE device = ? AND (subject, version, digest) IN"
+        " (SELECT subject, version, digest FROM role_claims WHERE device = ?"
+        " ORDER BY first_at DESC, version DESC, subject, digest LIMIT 1000000000 OFFSET ?)",
+        device,
+        device,
+        MAX_ROLE_CLAIMS,
+    )

@@ -11,9 +11,23 @@ from primum_repo_tools.fleet.database import PostgresDatabase, Session, SqliteDa
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 
-GENERATION = 1
+GENERATION = 2
 
 AnyDatabase = SqliteDatabase | PostgresDatabase
+
+ROLE_CLAIMS = """CREATE TABLE role_claims (
+        device {int} NOT NULL REFERENCES devices (number),
+        subject TEXT NOT NULL,
+        version {int} NOT NULL,
+        digest TEXT NOT NULL,
+        first_at TEXT NOT NULL,
+        PRIMARY KEY (device, subject, version, digest)) {end}"""
+"""What reports of health say of trusted roles: a device's word, and compared across devices."""
+
+ROLE_CLAIMS_INDEXES = ("CREATE INDEX role_claims_by_version ON role_claims (subject, version)",)
+
+STEPS = {1: (ROLE_CLAIMS, *ROLE_CLAIMS_INDEXES)}
+"""What brings a database of a generation to the next one."""
 
 TABLES = (
     """CREATE TABLE fleet_generation (number {int} PRIMARY KEY) {end}""",
@@ -107,6 +121,8 @@ TABLES = (
         published {int} NOT NULL,
         line {bytes} NOT NULL,
         PRIMARY KEY (device, sequence, hash)) {end}""",
+    ROLE_CLAIMS,
+    *ROLE_CLAIMS_INDEXES,
     """CREATE TABLE quarantine (
         fleet TEXT NOT NULL,
         name TEXT NOT NULL,
@@ -130,31 +146,38 @@ TABLES = (
 
 
 def prepare(database: AnyDatabase) -> None:
-    """Make the tables where there are none.
+    """Make the tables where there are none, and bring those of an earlier generation forward.
+
+    Either is one transaction: a cut leaves what was there, and of several that start at once one
+    does it.
 
     Raises:
-        UsageError: they are of another generation.
+        UsageError: they are of a later generation, which this version does not know.
     """
     with database.reading() as session:
         found = _generation(database, session)
-    if found is None:
+    if found is None or found in STEPS:
         with database.writing() as session:
             # Two that start at once: one makes the tables, the other finds them.
             session.enter(alone=True)
             found = _generation(database, session)
+            statements: tuple[str, ...] = ()
             if found is None:
-                for statement in TABLES:
-                    session.do(statement.format(**database.types))
-                session.do("INSERT INTO fleet_generation (number) VALUES (?)", GENERATION)
-                return
+                statements, found = TABLES, GENERATION
+            while found in STEPS:
+                statements, found = (*statements, *STEPS[found]), found + 1
+            for statement in statements:
+                session.do(statement.format(**database.types))
+            session.do("DELETE FROM fleet_generation")
+            session.do("INSERT INTO fleet_generation (number) VALUES (?)", found)
     if found != GENERATION:
         raise UsageError(
-            "The database is of another generation.",
+            "The database is of a later generation, or of one that is not known.",
             reason=Reason.USAGE,
             where=database.name,
             found=str(found),
             expected=str(GENERATION),
-            remedy="Use the version of primum-repo that made it.",
+            remedy="Use the version of primum-repo that made it; nothing was changed.",
         )
 
 

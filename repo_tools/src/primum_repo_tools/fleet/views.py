@@ -10,7 +10,13 @@ import json
 from datetime import datetime
 from typing import Any
 
-from primum_repo_tools.fleet.alarms import MAX_SHOWN, alarms_of, heads_alone, two_digests
+from primum_repo_tools.fleet.alarms import (
+    MAX_SHOWN,
+    alarms_of,
+    heads_alone,
+    split_views,
+    two_digests,
+)
 from primum_repo_tools.fleet.database import Row, Session
 from primum_repo_tools.fleet.device_rows import device_row, proven_to
 from primum_repo_tools.fleet.messages import End
@@ -44,7 +50,8 @@ def fleet_status(database: AnyDatabase, *, fleet: str, now: datetime) -> dict[st
                 for device in devices
                 for alarm in device["alarms"]
             ]
-            + two_digests(session, fleet),
+            + two_digests(session, fleet)
+            + split_views(session, fleet),
             "quarantine": [
                 {"device": name, "messages": count, "times": int(times), "lastAt": last, "why": why}
                 for name, count, times, last, why in session.rows(
@@ -104,6 +111,14 @@ def device_view(
             number,
             last,
         )
+        # What it tells otherwise than others is an alarm of the fleet, and shown with the device.
+        found["alarms"] += [
+            alarm
+            for alarm in two_digests(session, fleet) + split_views(session, fleet)
+            if any(
+                place["device"] == name for group in alarm["digests"].values() for place in group
+            )
+        ]
         found["timeline"] = [_event(item) for item in reversed(rows)]
         found["window"] = newest_window(session, number)
         return found

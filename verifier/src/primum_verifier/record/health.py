@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from primum_verifier.core.document import (
     Count,
     Document,
+    Name,
     OpenDocument,
     Positive,
     Sha256,
@@ -33,6 +34,13 @@ MAX_HEALTH_BYTES = 64 * KIB
 
 MAX_PROBLEMS = 200
 """Lasting troubles named in one report."""
+
+MAX_PARTS = 100
+"""Files, components and gates named in one report."""
+
+MAX_AUTHORITIES = 4
+MAX_ROLES = 64
+"""Roles of one authority."""
 
 _Told = Annotated[str, StringConstraints(max_length=2 * MAX_NAME)]
 _Amount = Annotated[float, Field(ge=0)]
@@ -81,11 +89,70 @@ class Requests(Document):
     refused: Count
 
 
+class ItemInUse(Document):
+    """One signed file of the release in use."""
+
+    id: Name
+    kind: Slug
+    sha256: Sha256
+
+
+class EligibilityTold(Document):
+    """The statement in force, and how old what the device knows of the clinical side is.
+
+    ``acceptedAt`` is when the device accepted that, ``ageSeconds`` how long ago by its own clock;
+    null where it never was, and where the clock was never set.
+    """
+
+    number: Positive
+    sha256: Sha256
+    accepted_at: Time | None
+    age_seconds: Count | None
+
+
+class RoleTold(Document):
+    """One trusted role: its version, and the digest of what was signed, in canonical form."""
+
+    version: Positive
+    sha256: Sha256
+
+
+class RolesTold(Document):
+    """The trusted roles of one authority, and the root that the trust map pins for it."""
+
+    pinned_root: Sha256 | None
+    roles: Annotated[dict[Name, RoleTold], Field(max_length=MAX_ROLES)]
+
+
+class GateTold(Document):
+    """A gate as it was judged last."""
+
+    gate: Slug
+    standing: _Told
+    since: Time | None
+
+
+class LastResult(Document):
+    """What the last poll came to, with the exit code of the one table."""
+
+    at: Time
+    code: Annotated[int, Field(ge=-255, le=255)]
+    text: _Told
+
+
+class SelfTestTold(Document):
+    """When what runs passed its self-test here last, and when a test of it last came to an end."""
+
+    passed_at: Time | None
+    ended_at: Time | None
+
+
 class HealthData(WhatRuns):
     """What runs, on which agent, how the device feels, and what it has not yet sent.
 
     ``reportsDropped`` counts earlier reports that made room for newer ones and were never sent.
-    An agent of an earlier version says nothing of ``requests``.
+    ``roles`` are by authority, ``attackIndicators`` by name with how often each happened.  An agent
+    of an earlier version says nothing of ``requests`` and what follows ``problems``.
     """
 
     agent_version: Version
@@ -96,6 +163,20 @@ class HealthData(WhatRuns):
     requests: Requests | None = None
     reports_dropped: Count = 0
     problems: Annotated[tuple[_Told, ...], Field(max_length=MAX_PROBLEMS)]
+    items: Annotated[tuple[ItemInUse, ...], Field(max_length=MAX_PARTS)] = ()
+    components: Annotated[dict[Slug, Version], Field(max_length=MAX_PARTS)] = Field(
+        default_factory=dict
+    )
+    eligibility: EligibilityTold | None = None
+    roles: Annotated[dict[Slug, RolesTold], Field(max_length=MAX_AUTHORITIES)] = Field(
+        default_factory=dict
+    )
+    gates: Annotated[tuple[GateTold, ...], Field(max_length=MAX_PARTS)] = ()
+    last_result: LastResult | None = None
+    self_test: SelfTestTold | None = None
+    attack_indicators: Annotated[dict[_Told, Count], Field(max_length=MAX_PROBLEMS)] = Field(
+        default_factory=dict
+    )
 
 
 class HealthReport(OpenDocument):
