@@ -232,16 +232,18 @@ def _rate(item: PlannedRate, columns: Mapping[str, Column]) -> dict[str, object]
             happened.file, f"{item.id}: every day alike", "days that differ from each other"
         )
     slack = float(item.shift) / 2.0
-    if not 0.05 <= slack <= 2.0:  # noqa: PLR2004 - beyond, days are not followed but waited for
+    if not 0.05 <= slack <= 1.0:  # noqa: PLR2004 - beyond, the limit of a day finds it as soon
         raise wrong_columns(
-            "monitoring.toml", f"{item.id}: shift {item.shift}", "a shift of 0.1 to 4 deviations"
+            "monitoring.toml", f"{item.id}: shift {item.shift}", "a shift of 0.1 to 2 deviations"
         )
+    sides = 2 if item.direction is Direction.BOTH else 1
+    seen = (rates - rate) / deviation * (-1.0 if item.direction is Direction.DOWN else 1.0)
     alarms = []
     for alarm in item.alarms:
         told = alarm.model_dump(mode="json", by_alias=True, exclude_none=True)
         if alarm.in_control_days is not None:
-            interval = _interval(item, slack, alarm.in_control_days) * deviation
-            told["decisionInterval"] = plain(interval, digits=6)
+            interval = interval_for(slack, alarm.in_control_days, sides=sides, seen=seen)
+            told["decisionInterval"] = plain(interval * deviation, digits=6)
         alarms.append(told)
     content = item.model_dump(mode="json", by_alias=True, exclude_none=True)
     content.pop("shift")
@@ -257,16 +259,6 @@ def _rate(item: PlannedRate, columns: Mapping[str, Column]) -> dict[str, object]
         },
         "alarms": alarms,
     }
-
-
-def _interval(item: PlannedRate, slack: float, days: int) -> float:
-    sides = 2 if item.direction is Direction.BOTH else 1
-    try:
-        return interval_for(slack, days, sides=sides)
-    except ValueError as error:
-        found = f"{item.id}: shift {item.shift}, in_control_days {days}: {error}"
-        expected = "a smaller shift, or more days between false alarms"
-        raise wrong_columns("monitoring.toml", found, expected) from error
 
 
 def plain(value: float, *, digits: int) -> str:

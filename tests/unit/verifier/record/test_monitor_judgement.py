@@ -215,6 +215,21 @@ def report(channels: dict[str, Any], **members: Any) -> dict[str, Any]:
     } | members
 
 
+def test_a_bin_that_is_withheld_for_the_sake_of_another_is_not_told_group_by_group() -> None:
+    """One bin of everybody is small, so a second one is withheld: its groups would add up to it."""
+    tally = MonitorTally(PLAN)
+    for place, value in enumerate(VALUES):
+        for group in ("18-44", "45-64", "65-plus", "of no signed group"):
+            for _ in range(1 if place == 0 else 20 + place):
+                tally.observe("score", value, {"age-band": group})
+    told = told_channels(PLAN, tally)["score"]
+    assert told["cells"][:3] == [None, None, 88]
+    columns = list(zip(*rows_of(told["cohorts"]["age-band"]), strict=True))
+    assert columns[0].count(None) == 4
+    assert columns[1].count(None) == 2
+    assert columns[2] == (22, 22, 22, 22)
+
+
 def test_a_share_tells_neither_its_few_events_nor_the_few_that_are_none() -> None:
     for happened, of, expected in (
         (500, 1000, (500, 1000)),

@@ -159,6 +159,10 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         alarm(ALERTS, 0, inControlDays=930),
         "is silent for inControlDays",
     ),
+    "a slack that follows nothing": (
+        channel(ALERTS, slack="1.61"),
+        "slack is at most one standardDeviation",
+    ),
     "a limit of a day below what is expected": (
         alarm(QUALITY, 1, dayLimit="0.064"),
         "a dayLimit is above what is expected",
@@ -235,6 +239,10 @@ RIGHT: dict[str, Callable[[dict[str, Any]], object]] = {
     "a farther limit as often": alarm(SCORE, 1, windowsInARow=1),
     "a channel that is only counted": channel(SCORE, alarms=[]),
     "a rate that is only counted": channel(ALERTS, alarms=[]),
+    "a slack of one deviation": lambda content: content["channels"][ALERTS].update(
+        slack="1.6",
+        alarms=[{**content["channels"][ALERTS]["alarms"][0], "inControlDays": 200}],
+    ),
     "times that are only counted": channel(TIMES, alarms=[]),
     "a day's limit that is nearer than a sum": alarm(QUALITY, 1, dayLimit="0.1"),
     "one edge, two open ends": lambda content: content["channels"][SCORE].update(

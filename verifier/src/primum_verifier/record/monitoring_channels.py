@@ -232,6 +232,9 @@ class RateChannel(Document):
         by_day = tuple(alarm for alarm in self.alarms if alarm.decision_interval is None)
         for alarms in (by_sum, by_day):
             _in_order(alarms, [alarm.limit for alarm in alarms])
+        if by_sum and Exact(self.slack) > deviation:
+            # There the bound on the run length, below, is none; and a day's limit finds it as soon.
+            raise ValueError("slack is at most one standardDeviation")
         sides = 2 if self.direction is Direction.BOTH else 1
         for alarm in by_sum:
             most = run_length(
