@@ -104,6 +104,15 @@ def test_a_further_signature_over_the_same_content_is_no_other_content(journal: 
     assert digests[0] == digests[1] == sha256_hex(canonical_json(signed))
 
 
+def test_of_the_roots_that_are_kept_the_newest_is_told(journal: Journal) -> None:
+    kept = {
+        f"root_history/{version}.root.json": json.dumps({"signed": {"version": version}}).encode()
+        for version in (2, 10, 3)
+    }
+    note_roles(journal, "clinical", kept, accepted=None)
+    assert trusted_roles(journal)["clinical"]["roles"]["root"]["version"] == 10
+
+
 def test_gates_last_result_and_self_test_are_told(running: Any) -> None:
     data = report(running)
     assert data.last_result is not None

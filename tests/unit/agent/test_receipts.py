@@ -228,6 +228,11 @@ def test_what_says_nothing_new_of_this_device_starts_no_child(
     assert could_be_receipt(payload, **WORD) is could_be  # type: ignore[arg-type]
 
 
+def test_a_number_that_is_none_is_no_number_of_an_event() -> None:
+    line = receipt(True, "a" * 64)
+    assert not could_be_receipt(line, fleet="demo", device_id=DEVICE, newest=0)
+
+
 def test_a_flood_costs_a_few_lines_of_memory() -> None:
     arriving = Arriving()
     for number in range(500):

@@ -154,6 +154,20 @@ def test_nesting_is_read_to_its_limit_and_not_beyond(brackets: str) -> None:
     assert "levels of nesting" in caught.value.found
 
 
+@pytest.mark.parametrize("limit", [1, 3, MAX_DOCUMENT_DEPTH])
+def test_many_brackets_side_by_side_are_no_deep_nesting(limit: int) -> None:
+    """Few brackets are counted and many are walked: both come to the same."""
+    for count in (limit - 1, limit, 10 * limit):
+        flat = b"[" + b",".join([b"0"] * count) + b"]"
+        assert read_json(flat, where="test", max_depth=limit) == [0] * count
+    if limit > 1:
+        side_by_side = b"[" + b",".join([b"[]"] * 10 * limit) + b"]"
+        assert len(read_json(side_by_side, where="test", max_depth=limit)) == 10 * limit
+    for depth in (limit + 1, 10 * limit):
+        with pytest.raises(RefusedError):
+            read_json(b"[" * depth + b"]" * depth, where="test", max_depth=limit)
+
+
 def test_brackets_in_a_text_are_no_nesting() -> None:
     text = '\\"' + "[" * 100
     assert read_json(json.dumps([text, text]).encode(), where="test") == [text, text]

@@ -1,8 +1,9 @@
-"""``primum-repo fleet``: key, enroll, ingest, status, device, export."""
+"""``primum-repo fleet``: key, enroll, ingest, status, device, export, fhir."""
 
 # ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -329,6 +330,47 @@ def export(
         {"device": device, "file": str(file), "lines": count, "dryRun": dry_run},
         f"{count} lines {'would be' if dry_run else 'are'} in {file}.",
         f"Check them with: primum-verify history {file} --device-key KEY",
+        as_json=as_json,
+    )
+
+
+@command(app)
+def fhir(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="FHIR R5 bundle to be written.")],
+    *,
+    contexts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--context", metavar="FILE", help="Signed contexts, or folders of them; repeat it."
+        ),
+    ] = None,
+    database: DatabaseAddress = _FILE,
+    fleet: Fleet = "demo",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the devices of a fleet as FHIR R5 resources: UDI, model, versions, status.
+
+    UDI, serial number and model stand in a device's signed context; without it they are left out.
+
+    Example:
+      primum-repo fleet fhir devices.json --context contexts --database sqlite:///fleet.db
+    """
+    from primum_repo_tools.files import write_durably
+    from primum_repo_tools.fleet.enrolment import read_facts
+    from primum_repo_tools.fleet.fhir import bundle
+    from primum_repo_tools.fleet.views import inventory
+    from primum_repo_tools.moments import now_utc, plain
+
+    facts, now = read_facts(contexts or []), now_utc()
+    with _opened(database, fleet) as store:
+        devices = inventory(store.database, fleet=fleet, now=now)
+    found = bundle(devices, fleet=fleet, facts=facts, at=plain(now))
+    if not dry_run:
+        write_durably(file, json.dumps(found, indent=1).encode() + b"\n")
+    tell(
+        {"file": str(file), "devices": len(devices), "dryRun": dry_run},
+        f"{len(devices)} devices {'would be' if dry_run else 'are'} in {file}.",
         as_json=as_json,
     )
 

@@ -46,6 +46,32 @@ def read_enrolments(paths: list[Path], *, name: str | None) -> list[Enrolled]:
     return [_read(file, name=name) for file in files]
 
 
+def read_facts(paths: list[Path]) -> dict[str, dict[str, Any]]:
+    """The factory facts in signed contexts, by device; of other files, those that they tell.
+
+    Whose signature stands under a context is not looked at: the files are the user's own.
+
+    Raises:
+        UsageError: a file is none that names a device.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for file in (file for path in paths for file in _files(path)):
+        enrolled = _read(file, name=None)
+        content = _content(read_input(file, what="enrolment"), where=str(file))
+        found[enrolled.name] = {
+            name: value for name, value in content.items() if isinstance(value, str)
+        }
+    return found
+
+
+def _content(data: bytes, *, where: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    content: Any = read_json(data, where=where)
+    if "payload" in content:
+        inner = base64.b64decode(content["payload"], validate=True)
+        content = read_json(inner, where=where)["factory"]
+    return content
+
+
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
@@ -63,10 +89,7 @@ def _files(path: Path) -> list[Path]:
 def _read(path: Path, *, name: str | None) -> Enrolled:
     data = read_input(path, what="enrolment")
     try:
-        content: Any = read_json(data, where=str(path))
-        if "payload" in content:
-            inner = base64.b64decode(content["payload"], validate=True)
-            content = read_json(inner, where=str(path))["factory"]
+        content = _content(data, where=str(path))
         named = content.get("deviceId", name)
         key = content.get("publicKey", content)
         return Enrolled(

@@ -25,6 +25,7 @@ from primum_repo_tools.fleet.watched import newest_window, watched_of
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.record.chain import FIRST_PREVIOUS
 from primum_verifier.record.event import parse_event
+from primum_verifier.record.words import EventKind
 
 _LOOKED_AT = 20
 """Reports of one kind that are looked through for one that says what runs."""
@@ -71,6 +72,31 @@ def fleet_status(database: AnyDatabase, *, fleet: str, now: datetime) -> dict[st
                 )
             ],
         }  # fmt: skip
+
+
+def inventory(database: AnyDatabase, *, fleet: str, now: datetime) -> list[dict[str, Any]]:
+    """Every device of a fleet with its newest report of health, for lists of assets."""
+    with database.reading() as session:
+        found = []
+        for row in session.rows(
+            "SELECT number, name, enrolled_at, last_seen, proven_to, disputed FROM devices"
+            " WHERE fleet = ? ORDER BY name",
+            fleet,
+        ):
+            health = _newest(session, row[0], End.HEALTH, "said_at")
+            ended = session.rows(
+                "SELECT 1 FROM events WHERE device = ? AND proven = 1 AND kind = ? LIMIT 1",
+                row[0],
+                str(EventKind.DECOMMISSION_BEGUN),
+            )
+            found.append(
+                {
+                    **_device(session, row, now=now),
+                    "health": health[0]["data"] if health else {},
+                    "decommissioned": bool(ended),
+                }
+            )
+        return found
 
 
 def device_view(

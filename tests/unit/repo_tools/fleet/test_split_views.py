@@ -74,7 +74,8 @@ def test_the_same_list_another_root_and_other_versions_are_none(
     fleet.take(other.health("2026-06-01T12:01:00Z", roles=roles("b" * 64, version=9)))
     # Two hospitals have two roots, and each its own version 8.
     fleet.take(other.health("2026-06-01T12:02:00Z", roles=roles("c" * 64, root="8" * 64)))
-    fleet.take(other.health("2026-06-01T12:03:00Z", roles=roles("d" * 64, root=None)))
+    for device, digest in ((one, "d" * 64), (other, "e" * 64)):
+        fleet.take(device.health("2026-06-01T12:03:00Z", roles=roles(digest, root=None)))
     assert alarms(fleet) == []
 
 
