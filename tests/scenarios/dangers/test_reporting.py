@@ -140,6 +140,7 @@ class Resident:
                 client_id=DEVICE,
                 will=Message(topic("demo", DEVICE, "status"), b"{}", retain=True),
                 listens=topic("demo", DEVICE, "request"),
+                hears=topic("demo", DEVICE, "receipt"),
                 wake=self._rung.set,
             ),
             sensors=FakeSensors(),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -56,7 +57,7 @@ GENERATION = Generation(
 )
 
 
-def reopen(layout: Layout, **bounds: int) -> Journal:
+def reopen(layout: Layout, **bounds: Any) -> Journal:
     return Journal.open_or_restart(
         layout, clock=FakeClock(), device_id=DEVICE, bounds=JournalBounds(**bounds)
     )

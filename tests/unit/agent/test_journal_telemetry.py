@@ -16,7 +16,7 @@ from primum_agent.report_classes import CLASSES, HEALTH, ReportClass
 DEVICE = "wearable-001"
 
 
-def opened(layout: Layout, clock: FakeClock | None = None, **bounds: int) -> Journal:
+def opened(layout: Layout, clock: FakeClock | None = None, **bounds: Any) -> Journal:
     return Journal.open_or_restart(
         layout, clock=clock or FakeClock(), device_id=DEVICE, bounds=JournalBounds(**bounds)
     )

@@ -194,6 +194,7 @@ def test_health_proven_while_an_attempt_takes_the_release_away_changes_nothing(
         stopped=lambda _: None,
         reach=lambda: None,
         may_use=dict,
+        observe=dict,
     )
     visitor: Visitor = Visitor.__new__(Visitor)
     answer = requests.answer(visitor, {"do": "healthy", "generation": seen.in_use.number})

@@ -21,7 +21,8 @@ from primum_agent.clock import ClockQuality, FakeClock
 from primum_agent.events import EventKind
 from primum_agent.journal import Journal
 from primum_agent.journal_port import FakeJournal
-from primum_agent.monitor import KEPT, PENDING, SAVE_SECONDS, Monitor
+from primum_agent.monitor import PENDING, SAVE_SECONDS, Monitor
+from primum_agent.monitor_kept import KEPT
 from primum_agent.monitored import MAX_HELD, Monitored, monitored
 from primum_agent.monitored import SPECIFICATION as SPECIFICATION_KIND
 from primum_agent.stopping import end_stop, tell_stop
@@ -104,6 +105,10 @@ class World:
     def events(self) -> list[ProvenanceEvent]:
         found = [parse_event(line, where="event") for line in self.journal.events()]
         return [event for event in found if ".monitor." in event.type or ".safe-" in event.type]
+
+    def counts(self) -> bool:
+        """Whether anything is counted now."""
+        return self.monitor.kept is not None
 
     def score_cells(self) -> list[int]:
         kept = self.monitor.kept
@@ -366,7 +371,7 @@ def test_drift_alone_takes_nothing_away_and_a_weighed_hazard_does(
                      and e.data.monitor.alarm == "electrode-loose")  # fmt: skip
         assert asked.hazard_ref == "HZ-11 missed ectopic beats under motion noise"
         found.pass_time(60.0)
-        assert found.monitor.kept is None, "nothing is in use, nothing is counted"
+        assert not found.counts(), "nothing is in use, nothing is counted"
         end_stop(found.journal, why="electrodes replaced", by="R. Meyer", attempt="")
         found.pass_time(60.0)
         kept = found.monitor.kept

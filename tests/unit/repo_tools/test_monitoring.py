@@ -232,7 +232,7 @@ WRONG: dict[str, tuple[Any, str]] = {
         "no number",
     ),
     "a bin that nothing is expected in": (
-        lambda to: (edited(to, bins='8\nedges = ["5.0"]'),),
+        lambda to: edited(to, bins='8\nedges = ["5.0"]'),
         "bins or edges",
     ),
     "an edge beyond all data": (
