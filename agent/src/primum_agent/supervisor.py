@@ -311,7 +311,8 @@ class Supervisor:
 
     def _say_goodbye(self, journal: Journal) -> None:
         """Record the end, sign it, and give the broker a moment to take it; the rest waits."""
-        self._monitor.save(journal, self.monotonic())
+        with contextlib.suppress(PrimumError):
+            self._monitor.save(journal, self.monotonic())
         journal.record(Entry(kind=EventKind.AGENT_STOPPED))
         journal.set_counters(ended=PLANNED_STOP)
         deadline = self.monotonic() + _GOODBYE_SECONDS
@@ -383,7 +384,7 @@ class Supervisor:
             self._head = None
         if self.journal is not None:
             due.append(self._watch.look(self.journal, now, episodes=self._episodes()))
-            due.append(self._monitor.look(self.journal, now))
+            due.append(self._look_after_monitor(self.journal, now))
             due.append(self._plan.start_if_due(now))
         if self.reporter is not None:
             due.append(self.reporter.work(self.journal, now=now))
@@ -394,6 +395,20 @@ class Supervisor:
         if self.once:
             due.append(now + 1.0)
         return min(due)
+
+    def _look_after_monitor(self, journal: Journal, now: float) -> float:
+        """Let it count and conclude; a disk that does not take it holds up nothing else.
+
+        Returns:
+            When to look again at the latest.
+        """
+        try:
+            return self._monitor.look(journal, now)
+        except DamagedJournalError:
+            raise
+        except PrimumError as error:
+            self._warn(error)
+            return now + RETRY_SECONDS
 
     def _sign_head_if_due(self, journal: Journal, now: float) -> float:
         """One signature for one drained batch, or now and then while nobody takes a batch.

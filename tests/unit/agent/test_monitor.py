@@ -17,6 +17,7 @@ from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.test_runner_service import QUESTION, served
 
 from primum_agent.application import ActiveRelease, ask_agent
+from primum_agent.attempt_plan import AttemptPlan
 from primum_agent.clock import ClockQuality, FakeClock
 from primum_agent.events import EventKind
 from primum_agent.journal import Journal
@@ -25,10 +26,13 @@ from primum_agent.monitor import PENDING, SAVE_SECONDS, Monitor
 from primum_agent.monitor_kept import KEPT
 from primum_agent.monitored import MAX_HELD, Monitored, monitored
 from primum_agent.monitored import SPECIFICATION as SPECIFICATION_KIND
+from primum_agent.settings import read_settings
 from primum_agent.stopping import end_stop, tell_stop
+from primum_agent.supervisor import make_supervisor
 from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
 from primum_verifier.core.errors import FailedError, UsageError
+from primum_verifier.core.reasons import Reason
 from primum_verifier.record.event import ProvenanceEvent, parse_event
 from primum_verifier.record.monitor_report import MonitorReport
 
@@ -464,6 +468,35 @@ def test_a_summary_that_is_too_large_goes_without_its_breakdowns(
         assert score.kind == "distribution"
         assert score.cohorts is None
         assert set(score.cells) == {10**15}
+
+
+def test_a_disk_that_takes_no_counters_holds_up_neither_updates_nor_reports(
+    watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is withdrawn must arrive on a device whose monitor cannot write."""
+
+    def fails(*_: object) -> float:
+        raise FailedError("The disk is full.", reason=Reason.RESOURCE_STORAGE)
+
+    monkeypatch.setattr(Monitor, "look", fails)
+    monkeypatch.setattr(Monitor, "save", fails)
+    worked: list[float] = []
+    supervisor = make_supervisor(
+        settings=read_settings(watched.provisioning),
+        layout=watched.layout,
+        clock=FakeClock(),
+        make_reporter=lambda _: None,
+    )
+    monkeypatch.setattr(
+        AttemptPlan, "start_if_due", lambda _, now: worked.append(now) or now + 60.0
+    )
+    supervisor._open()
+    try:
+        assert supervisor._do_what_is_due(5.0) <= 65.0
+    finally:
+        supervisor._close()
+    assert worked == [5.0], "the plan is looked at all the same"
+    assert watched.kinds()[-1] == "agent.stopped", "and the end is recorded"
 
 
 # The application's side
