@@ -573,3 +573,136 @@ def test_no_answer_ever_contradicts_what_truly_was(
             assert edge.bounds.earliest is None or edge.bounds.earliest <= true
             assert edge.bounds.latest is None or true <= edge.bounds.latest
     assert found.possible, "every instant lies somewhere"
+
+
+def test_two_lines_that_both_lack_what_is_before_their_parting_leave_nothing() -> None:
+    """Attack: the events around the parting are cut out of both."""
+    life = Life()
+    for _ in range(6):
+        life.wait(HOUR)
+        life.record("agent.started")
+    life.head()
+    clone = Life()
+    clone.events, clone.at = list(life.events[:3]), list(life.at[:3])
+    for _ in range(3):
+        clone.record("agent.stopped")
+    clone.head()
+    lines = [*life.events[5:], *life.heads, clone.events[5], *clone.heads]
+    assert ask(life, BORN + seconds(5.5 * HOUR), lines=lines).disputed_from == 1
+
+
+def test_a_checkpoint_that_is_not_understood_is_not_guessed_at() -> None:
+    life = Life()
+    life.install("1.0.0")
+    for _ in range(3):
+        life.wait(HOUR)
+        life.record("agent.started")
+    made = life.generations["1.0.0"]
+    for state in (
+        {"lifecycle": "idle", "active": 7, "generations": [made]},
+        {"lifecycle": "idle", "active": 1, "generations": [made | {"statement": "x"}]},
+    ):
+        life.checkpoints.clear()
+        life.checkpoint(5, state)
+        life.heads.clear()
+        life.head()
+        lines = [*life.events[5:], *life.heads, *life.checkpoints]
+        found = ask(life, BORN + seconds(1.5 * HOUR), lines=lines)
+        assert Unknown.NOT_UNDERSTOOD in {item.unknown for item in found.possible}
+
+
+def test_what_a_checkpoint_alone_vouches_for_is_shown_without_a_head() -> None:
+    life = Life()
+    for _ in range(2):
+        life.wait(HOUR)
+        life.record("agent.started")
+    life.checkpoint(3, {"lifecycle": "idle", "active": None, "generations": []})
+    found = ask(life, BORN + seconds(0.5 * HOUR), lines=[*life.events, b"", *life.checkpoints])
+    assert found.outcome is Outcome.SAFE_MODE
+    begins = found.possible[0].begins
+    assert begins is not None
+    assert begins.signed is None
+
+
+def test_a_test_of_what_runs_takes_the_place_of_the_one_before() -> None:
+    made = Life()
+    made.install("1.0.0")
+    made.wait(HOUR)
+    made.record("active-test.failed", detail={"statement": {"missing": "key.locked"}})
+    made.wait(HOUR)
+    made.head()
+    (found,) = ask(made, BORN + seconds(1.5 * HOUR)).possible
+    assert found.situation is not None
+    test = found.situation.self_test
+    assert test is not None
+    assert (test.event, test.result, test.statement) == (5, "failed", "")
+    assert test.why_none == "key.locked"
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_the_test_that_was_passed_on_the_way_back_is_the_one_that_counts(*, ordered: bool) -> None:
+    life = Life()
+    for name in ("1.0.0", "1.1.0"):
+        life.install(name)
+        life.wait(HOUR)
+    told = {"statement": {"sha256": digest_of("way back")}}
+    name = "pvc-classifier 1.0.0"
+    before = told | {"to": name} if ordered else {}
+    life.record("update.rolling-back", state="rolling-back", detail=before)
+    life.used = "1.0.0"
+    after = {} if ordered else {"selfTests": {name: told, "other 1.0.0": {}}}
+    change = {"active": life.generations["1.0.0"]["number"]}
+    life.record("update.rolled-back", subject=name, change=change, detail=after)
+    life.wait(HOUR)
+    life.head()
+    found = ask(life, life.now - seconds(0.5 * HOUR))
+    assert only(found).digest == digest_of("1.0.0")
+    assert found.possible[0].situation is not None
+    assert found.possible[0].situation.self_test is not None
+    assert found.possible[0].situation.self_test.statement == digest_of("way back")
+
+
+def test_a_way_back_without_a_test_keeps_the_one_before() -> None:
+    life = Life()
+    for name in ("1.0.0", "1.1.0"):
+        life.install(name)
+        life.wait(HOUR)
+    life.leave("1.0.0")
+    life.wait(HOUR)
+    life.head()
+    (found,) = ask(life, life.now - seconds(0.5 * HOUR)).possible
+    assert found.situation is not None
+    assert found.situation.self_test is not None
+    assert found.situation.self_test.statement == digest_of("test of 1.0.0")
+
+
+def test_another_statement_for_what_runs_is_another_answer() -> None:
+    life = Life()
+    life.install("1.0.0")
+    life.wait(HOUR)
+    made = life.generation("1.0.0", statement=2)
+    place = life.record("eligibility.restated", change={"generation": made})
+    life.wait(HOUR)
+    life.head()
+    at = life.at[place - 1]
+    assert only(ask(life, at - seconds(HOUR / 2))).statement_number == 1
+    assert only(ask(life, at + seconds(HOUR / 2))).statement_number == 2
+    found = ask(life, at)
+    assert found.outcome is Outcome.UNCERTAIN
+    numbers = [one and one.statement_number for item in found.possible for one in item.might]
+    assert numbers == [1, 2]
+
+
+def test_heads_whose_clocks_contradict_each_other_carry_nothing_on() -> None:
+    life = Life()
+    life.clock("unset")
+    life.install("1.0.0")
+    life.head(signedAt="2030-01-01T00:00:00Z", clockQuality="synchronised")
+    life.record("agent.started")
+    life.head(signedAt="2027-01-01T00:00:00Z", clockQuality="synchronised")
+    found = ask(life, BORN + seconds(HOUR))
+    assert found.clocks_left_out == (4, 5)
+    assert found.outcome is Outcome.UNKNOWN
+    begins = found.possible[-1].begins
+    assert begins is not None
+    assert begins.bounds.seconds is None
