@@ -12,6 +12,7 @@ BIN := .venv/bin
 .PHONY: help environment broker softhsm tpm rauc postgresql demo test coverage lint check fix pins clean
 .PHONY: package package-tree
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
+.PHONY: soak campaign-soak
 .PHONY: campaign campaign-power campaign-life campaign-models campaign-operators
 
 help: ## this list
@@ -88,6 +89,13 @@ campaign-models: environment ## mutants of a real model against its self-test; S
 campaign-operators: environment ## the operator tests of the package onnx as self-tests; their page; SECONDS, AGAIN=1
 	@$(BIN)/python -m tests.campaigns.operator_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
 	    $(if $(AGAIN),--again) $(if $(CASE),--case $(CASE))
+
+soak: environment broker ## devices report while everything fails at random; SECONDS=1200, SEED, DEVICES, DATABASE=postgresql
+	@$(BIN)/python -m tests.campaigns.soak_campaign $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(DEVICES),--devices $(DEVICES)) \
+	    $(if $(DATABASE),--database $(DATABASE))
+
+campaign-soak: soak ## the same, by the name of its kind
 
 campaign: environment ## all of them one after another within SECONDS=3600; ends in one table
 	@$(BIN)/python -m tests.campaigns.every_campaign $(if $(SECONDS),--seconds $(SECONDS)) \

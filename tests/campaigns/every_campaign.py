@@ -71,6 +71,7 @@ CAMPAIGNS = (
     Long(name="crash", share=3, figures=r"^\d+ (?:points,|of \d+ places) .*", seeded=True),
     Long(name="power", share=3, figures=r"^\d+ points, .*", seeded=True),
     Long(name="life", share=1, figures=r"^\d+ lives, .*", seeded=True),
+    Long(name="soak", share=2, figures=r"^\d+ faults, .*", seeded=True),
     Long(name="models", share=1, figures=r"^\d+ mutants, .*", seeded=True),
     Long(name="operators", share=1, figures=r"^\d+ cases, .*"),
     Long(name="compromise", share=2, figures=r"^\d+ sets of keys, .*", timed=False),

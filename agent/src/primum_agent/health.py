@@ -77,11 +77,13 @@ def health_message(
     requests: Mapping[str, int],
     told: Mapping[str, object],
     dropped: int = 0,
+    sent: int = 0,
 ) -> bytes:
     """The health report: readings, what runs, how many events wait, which troubles last.
 
     ``dropped`` counts the earlier reports that made room for newer ones and were never sent;
-    ``requests`` how many were taken and refused since the agent started, ``told`` is what
+    ``sent`` is the newest event that a broker acknowledged, ``requests`` how many were taken and
+    refused since the agent started, ``told`` is what
     :func:`primum_agent.health_told.told_health` says.
     """
     content = {
@@ -99,6 +101,7 @@ def health_message(
             "eventsWaiting": waiting,
             "bootCount": restarts,
             "reportsDropped": dropped,
+            "lastSent": sent,
             "requests": dict(requests),
             "problems": list(problems),
             **told,

@@ -64,6 +64,14 @@ class JournalOutbox(JournalTelemetry):
             rows = self._connection.execute(f"{select} ORDER BY sequence LIMIT ?", (limit,))
             return [OutboxRow(sequence, line) for sequence, line in rows]
 
+    def last_sent(self) -> int:
+        """The newest event that a broker acknowledged; 0 where none is kept."""
+        with database_errors(self._layout.journal):
+            row = self._connection.execute(
+                "SELECT sequence FROM events WHERE acked = 1 ORDER BY sequence DESC LIMIT 1"
+            ).fetchone()
+        return 0 if row is None else int(row[0])
+
     def waiting_count(self) -> int:
         """How many events wait to be acknowledged."""
         with database_errors(self._layout.journal):

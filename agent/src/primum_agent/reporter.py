@@ -53,6 +53,12 @@ REFUSED_SECONDS = 30.0
 FRESH_SECONDS = 60.0
 """A report of health younger than this need not be written anew when the broker comes back."""
 
+MARKED_AT_ONCE = 64
+"""Messages that a broker took are marked together, while more are under way."""
+
+MARKED_SECONDS = 0.2
+"""None of them waits longer for it; what a cut leaves unmarked is sent again."""
+
 _JITTER = 0.3
 _PACKET_OVERHEAD = 64  # topic length, packet id and properties of one publish
 
@@ -84,6 +90,10 @@ class _Offer:
     end: str
     line: bytes
     lasts: float | None = None
+
+
+def _nothing_taken() -> dict[Lane, list[int]]:
+    return {lane: [] for lane in Lane}
 
 
 @dataclass
@@ -133,6 +143,8 @@ class Reporter:
     reasons: tuple[str, ...] = ()
     _under_way: dict[int, tuple[Lane, int]] = field(default_factory=dict)
     _too_large: set[tuple[Lane, int]] = field(default_factory=set)
+    _taken: dict[Lane, list[int]] = field(default_factory=_nothing_taken)
+    _taken_since: float = math.inf
     _said: bytes = b""
 
     def work(self, journal: Journal | None, *, now: float) -> float:
@@ -199,25 +211,37 @@ class Reporter:
         if self.link is Link.CONNECTING:
             return now + ANSWER_SECONDS
         if self._under_way:
-            return min(self.next_health, self.last_answer + ANSWER_SECONDS + 1.0)
+            marked = self._taken_since + MARKED_SECONDS
+            return min(self.next_health, marked, self.last_answer + ANSWER_SECONDS + 1.0)
         if now < self.paused_until:
             return min(self.next_health, self.paused_until)
         return self.next_health
 
     def _listen(self, journal: Journal | None, *, now: float) -> None:
-        taken: dict[Lane, list[int]] = {lane: [] for lane in Lane}
         for occurrence in self.broker.poll():
             match occurrence:
                 case Arrived():
                     self._hear(journal, occurrence, now=now)
                 case Acknowledged():
                     lane, number = self._answered(occurrence, now=now)
-                    taken[lane].append(number)
+                    self._taken[lane].append(number)
+                    self._taken_since = min(self._taken_since, now)
                 case Connected() | Deaf() | Disconnected():
                     self._stand(occurrence, now=now)
         if journal is None:
             return
         self.taken_over.tell(journal, now)
+        if (
+            not self._under_way
+            or sum(map(len, self._taken.values())) >= MARKED_AT_ONCE
+            or now - self._taken_since >= MARKED_SECONDS
+        ):
+            self._mark(journal, now=now)
+
+    def _mark(self, journal: Journal, *, now: float) -> None:
+        """Mark what the broker took; many in one synced write while more is under way."""
+        taken, self._taken = self._taken, _nothing_taken()
+        self._taken_since = math.inf
         if taken[Lane.EVENT] or taken[Lane.HEAD]:
             journal.acknowledge(events=taken[Lane.EVENT], heads=taken[Lane.HEAD])
             if not self.taken_over.asks_for_patience(now):
@@ -350,6 +374,7 @@ class Reporter:
             restarts=int(journal.counter("boots", "0")),
             problems=tuple(f"{item.topic}: {item.what}" for item in journal.problems()),
             dropped=journal.telemetry_dropped(),
+            sent=journal.last_sent(),
             requests={"taken": self.asked.patience.taken, "refused": self.asked.patience.refused},
         )
         try:
@@ -367,6 +392,7 @@ class Reporter:
             if room <= 0:
                 return
             known = self._too_large | set(self._under_way.values())
+            known |= {(lane, number) for number in self._taken[lane]}
             found = self._waiting(journal, lane, room + len(known))
             fresh = [item for item in found if (lane, item.number) not in known]
             if not all(self._hand_over(item, now=now) for item in fresh[:room]):

@@ -8,12 +8,19 @@ from typing import Any
 
 import pytest
 
-from primum_agent.broker import FakeBroker, Message
+from primum_agent.broker import Acknowledged, FakeBroker, Message
 from primum_agent.clock import FakeClock
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
 from primum_agent.report_classes import HEALTH, MONITOR
-from primum_agent.reporter import ANSWER_SECONDS, REFUSED_SECONDS, Link, Reporter
+from primum_agent.reporter import (
+    ANSWER_SECONDS,
+    MARKED_AT_ONCE,
+    MARKED_SECONDS,
+    REFUSED_SECONDS,
+    Link,
+    Reporter,
+)
 from primum_agent.sensors import FakeSensors
 from primum_agent.system_sensors import SystemSensors
 from primum_verifier.core.errors import FailedError
@@ -260,3 +267,68 @@ def test_the_sensors_of_this_machine_can_be_read(layout: Any) -> None:
     assert readings.memory_free > 0
     assert readings.uptime > 0
     assert readings.disk_free
+
+
+def test_what_was_taken_is_marked_together_and_within_a_moment(
+    reporter: Reporter, broker: FakeBroker, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand events cost the disk some twenty synced writes; none is marked much later."""
+    marked: list[int] = []
+    acknowledge = journal.acknowledge
+
+    def watched(*, events: list[int], heads: list[int]) -> None:
+        marked.append(len(events))
+        acknowledge(events=events, heads=heads)
+
+    monkeypatch.setattr(journal, "acknowledge", watched)
+    fill(journal, 400)
+    broker.silent = True
+    reporter.work(journal, now=0.0)
+    for _ in range(400):
+        # One answer at a time, with the window full behind it.
+        ticket = next(iter(reporter._under_way))
+        broker.pending.append(Acknowledged(ticket=ticket))
+        reporter.work(journal, now=0.0)
+    assert max(marked) == MARKED_AT_ONCE
+    assert len(marked) <= 400 // MARKED_AT_ONCE + 1
+    left = journal.waiting_count()
+    ticket = next(iter(reporter._under_way))
+    broker.pending.append(Acknowledged(ticket=ticket))
+    assert reporter.work(journal, now=0.01) <= 0.01 + MARKED_SECONDS
+    reporter.work(journal, now=0.02 + MARKED_SECONDS)
+    assert journal.waiting_count() < left
+    told = [item.payload for item in of(broker, "provenance")]
+    assert told == list(journal.events())[: len(told)], "in order, none twice"
+
+
+def test_the_wait_before_another_attempt_is_drawn(
+    broker: FakeBroker, clock: FakeClock, journal: Journal
+) -> None:
+    """A fleet that lost its broker does not come back as one."""
+    broker.up = False
+    tries = []
+    for draw in (0.0, 0.5, 0.99):
+        one = Reporter(
+            broker=broker,
+            sensors=FakeSensors(),
+            clock=clock,
+            fleet="demo",
+            device_id="wearable-001",
+            health_seconds=900.0,
+            draw=lambda draw=draw: draw,  # type: ignore[misc] # bound here
+        )
+        one.work(journal, now=0.0)
+        tries.append(one.next_try)
+    assert tries[0] < tries[1] < tries[2]
+    assert tries[2] / tries[0] > 1.5
+
+
+def test_no_more_is_under_way_than_the_broker_lets(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    fill(journal, 50)
+    broker.silent = True
+    reporter.work(None, now=0.0)
+    reporter.limit = 3
+    drain(reporter, journal, now=0.0)
+    assert len(of(broker, "provenance")) == 3

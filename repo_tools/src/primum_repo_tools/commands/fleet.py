@@ -145,6 +145,14 @@ def ingest(
         float | None,
         typer.Option(metavar="SECONDS", min=0.1, help="End when nothing came for so long."),
     ] = None,
+    ask_after: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            help="Ask a device for what is missing for so long; 0 for never.",
+        ),
+    ] = 60.0,
     passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -187,6 +195,7 @@ def ingest(
             say=lambda line: typer.echo(line, err=True),
             until_idle=until_idle,
             stopping=lambda: bool(stopped),
+            ask_after=ask_after,
         )
         ingester.run()
     total = ingester.total
@@ -197,6 +206,7 @@ def ingest(
         "heads": total.heads,
         "reports": total.reports,
         "duplicates": total.duplicates,
+        "asked": ingester.asking.asked,
         "quarantined": total.quarantined,
         "refused": ingester.refused,
         "alarms": ingester.alarms,

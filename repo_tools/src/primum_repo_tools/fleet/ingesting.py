@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from primum_repo_tools.fleet.asking import Asking
 from primum_repo_tools.fleet.messages import Message, split_topic
 from primum_repo_tools.fleet.store import FleetStore, Refusal, Taken
 from primum_repo_tools.fleet.subscriber import Arrived, Subscriber
@@ -45,6 +46,8 @@ class Ingester:
         say: takes one line for a person.
         until_idle: ends when nothing came for so many seconds; None for never.
         stopping: whether somebody asked it to end; looked at between batches.
+        ask_after: seconds for which something of a device has to be missing before the device is
+            asked for it; 0 for never.
         total: what became of everything so far.
         refused: how many messages were refused, by reason.
     """
@@ -54,12 +57,17 @@ class Ingester:
     say: Callable[[str], None]
     until_idle: float | None = None
     stopping: Callable[[], bool] = lambda: False
+    ask_after: float = 0.0
     total: Taken = field(default_factory=Taken)
     refused: dict[str, int] = field(default_factory=dict)
     alarms: int = 0
     receipts: int = 0
     _pause: float = FIRST_BACK_OFF
     _under_way: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """It asks over the connection that it hears by."""
+        self.asking = Asking(self.store, self.subscriber.publish, after=self.ask_after)
 
     def run(self) -> None:
         """Ingest until asked to stop, or until nothing comes any more.
@@ -95,7 +103,9 @@ class Ingester:
             if arrived:
                 self._take(arrived)
                 idle_since = time.monotonic()
-            elif self.until_idle is not None and time.monotonic() - idle_since > self.until_idle:
+                continue
+            self.asking.look(time.monotonic())
+            if self.until_idle is not None and time.monotonic() - idle_since > self.until_idle:
                 break
 
     def _connect_again(self) -> None:

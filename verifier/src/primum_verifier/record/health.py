@@ -151,8 +151,9 @@ class HealthData(WhatRuns):
     """What runs, on which agent, how the device feels, and what it has not yet sent.
 
     ``reportsDropped`` counts earlier reports that made room for newer ones and were never sent.
+    ``lastSent`` is the newest event that a broker acknowledged; who holds less has to ask.
     ``roles`` are by authority, ``attackIndicators`` by name with how often each happened.  An agent
-    of an earlier version says nothing of ``requests`` and what follows ``problems``.
+    of an earlier version says nothing of ``requests``, ``lastSent`` and what follows ``problems``.
     """
 
     agent_version: Version
@@ -162,6 +163,7 @@ class HealthData(WhatRuns):
     boot_count: Count
     requests: Requests | None = None
     reports_dropped: Count = 0
+    last_sent: Count = 0
     problems: Annotated[tuple[_Told, ...], Field(max_length=MAX_PROBLEMS)]
     items: Annotated[tuple[ItemInUse, ...], Field(max_length=MAX_PARTS)] = ()
     components: Annotated[dict[Slug, Version], Field(max_length=MAX_PARTS)] = Field(
