@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from primum_device_sim.lifeline import ended_with_this_process
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
 
@@ -185,6 +186,7 @@ def _spawn(executable: Path, config: Path, log: Path) -> subprocess.Popen[bytes]
                 stdout=output,
                 stderr=output,
                 process_group=0,
+                preexec_fn=ended_with_this_process(),  # noqa: PLW1509 - one prctl, no lock
             )
     except OSError as error:
         raise FailedError(

@@ -487,9 +487,12 @@ def test_a_disk_that_takes_no_counters_holds_up_neither_updates_nor_reports(
         clock=FakeClock(),
         make_reporter=lambda _: None,
     )
-    monkeypatch.setattr(
-        AttemptPlan, "start_if_due", lambda _, now: worked.append(now) or now + 60.0
-    )
+
+    def works(_: AttemptPlan, now: float) -> float:
+        worked.append(now)
+        return now + 60.0
+
+    monkeypatch.setattr(AttemptPlan, "start_if_due", works)
     supervisor._open()
     try:
         assert supervisor._do_what_is_due(5.0) <= 65.0

@@ -26,6 +26,7 @@ from rich.markup import escape
 
 from primum_device_sim.broker import BrokerHandle, find_broker, running_broker
 from primum_device_sim.demo.subscriber import Subscriber
+from primum_device_sim.lifeline import ended_with_this_process
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
 
@@ -224,6 +225,7 @@ class Stage:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=ended_with_this_process(),  # noqa: PLW1509 - one prctl, no lock
             )
         self._processes[name] = process
         return process
