@@ -393,7 +393,7 @@ class Supervisor:
             due.append(self._take_receipts_if_due(now))
         due += [child.deadline for child in self._children()]
         if self.once:
-            due.append(now + 1.0)
+            due.append(now if self._single_run_is_over() else now + 1.0)
         return min(due)
 
     def _look_after_monitor(self, journal: Journal, now: float) -> float:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from selectors import DefaultSelector, SelectorKey
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -20,7 +21,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from primum_agent.application import ActiveRelease, open_active
 from primum_agent.children import Task, start
+from primum_agent.clock import SystemClock
 from primum_agent.desk import MAX_LINE, MAX_VISITORS, ask
+from primum_agent.settings import read_settings
+from primum_agent.supervisor import _GOODBYE_STEP, make_supervisor
 
 Eventually = Callable[..., Any]
 HEAVY = {"tuf", "onnxruntime", "pydantic", "cryptography", "urllib3", "numpy", "securesystemslib"}
@@ -118,6 +122,28 @@ def test_told_to_stop_at_any_stage_it_ends_clean_and_the_next_run_works(
         eventually(lambda child=pid: not Path(f"/proc/{child}").exists(), seconds=5)
     with in_the_field.running():
         eventually(lambda: alive(in_the_field) and in_the_field.opened())
+
+
+def test_a_single_run_whose_attempt_ended_waits_for_nothing_more(in_the_field: Any) -> None:
+    supervisor = make_supervisor(
+        settings=read_settings(in_the_field.provisioning),
+        layout=in_the_field.layout,
+        clock=SystemClock(),
+        make_reporter=lambda _: None,
+        once=True,
+    )
+
+    class Noting(DefaultSelector):
+        def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+            if supervisor._plan.polls:
+                waits.append(timeout)
+            return super().select(timeout)
+
+    waits: list[float | None] = []
+    supervisor.selector = Noting()
+    assert supervisor.run() == 0
+    assert waits[0] == 0.0
+    assert set(waits[1:]) <= {_GOODBYE_STEP}, "only for the signature over its end"
 
 
 def test_an_interrupt_from_the_terminal_reaches_the_children_in_order(
