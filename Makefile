@@ -3,7 +3,7 @@
 
 # Another Python or broker than the one found: make PRIMUM_PYTHON=... PRIMUM_MOSQUITTO=...
 # What a caller set for another Python has no business here.
-unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
 SETUP := sh packaging/bootstrap/python.sh packaging/bootstrap
 BIN := .venv/bin
@@ -124,3 +124,4 @@ pins: environment ## pinned versions after a dependency changed; UPGRADE=1 takes
 
 clean: ## take away everything that make made
 	@rm -rf .venv .cache .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +
