@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -82,6 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
+@functools.cache
+def _program() -> typer.core.TyperGroup:
+    """All commands as typer reads them from their signatures: once for all calls of a process."""
+    return typer.main.get_group(app)
+
+
 def _run(arguments: list[str]) -> int:
     """Run, and translate what typer, the system and a person at the keyboard raise.
 
@@ -90,9 +97,7 @@ def _run(arguments: list[str]) -> int:
     """
     code: object = EXIT_DONE
     try:
-        code = typer.main.get_command(app).main(
-            args=arguments, prog_name="primum-repo", standalone_mode=False
-        )
+        code = _program().main(args=arguments, prog_name="primum-repo", standalone_mode=False)
     except typer.TyperException as error:
         raise _misused(str(error)) from error
     except (KeyboardInterrupt, typer.Abort, EOFError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -426,11 +427,28 @@ def story(
     return Story(tmp_path / "story", capsys.readouterr)
 
 
+def _told_to_pytest() -> Any:
+    """Of a command that pytest itself listens to: it shows what was said where one fails."""
+    return SimpleNamespace(out="", err="")
+
+
+@pytest.fixture(scope="session")
+def _grown(_born: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with release 1.0.0 built, signed, published and eligible, made once."""
+    story = Story(tmp_path_factory.mktemp("grown") / "story", _told_to_pytest)
+    shutil.copytree(_born, story.folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRIMUM_PASSPHRASE", PASSPHRASE)
+        story.publish_first()
+        story.make_eligible("1.0.0")
+    return story.folder
+
+
 @pytest.fixture
-def published(story: Story) -> Story:
-    """The same with release 1.0.0 built, signed, published and eligible."""
-    story.publish_first()
-    story.make_eligible("1.0.0")
+def published(story: Story, _grown: Path) -> Story:
+    """Two authorities of the test's own with release 1.0.0 published and eligible."""
+    shutil.rmtree(story.folder)
+    shutil.copytree(_grown, story.folder)
     return story
 
 
