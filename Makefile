@@ -39,8 +39,9 @@ postgresql: ## a database server for the tests: the installed PostgreSQL, else u
 demo: environment broker ## one device, one ECG model, the whole promise; two minutes
 	@$(BIN)/primum-sim demo
 
+# Three workers on two cores: while a test waits for a timer or the disk, another one computes.
 test: environment broker softhsm tpm rauc postgresql ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
-	@$(BIN)/pytest -n 2 --dist loadfile $(if $(LEAVE_OUT),--ignore $(LEAVE_OUT))
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(if $(LEAVE_OUT),--ignore $(LEAVE_OUT))
 
 coverage: environment ## every branch of what judges, run by the verifier's own tests
 	@mkdir -p .cache

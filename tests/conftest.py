@@ -32,6 +32,36 @@ MARKS_OF_FIXTURES = {
     "postgresql": "postgresql",
     "recordings": "recordings",
 }
+LONGEST_FIRST = (
+    "tests/unit/agent/test_self_update.py",
+    "tests/campaigns/test_every_state.py",
+    "tests/scenarios/test_first_update.py",
+    "tests/unit/agent/test_agent_of_a_set.py",
+    "tests/unit/agent/test_many_at_once.py",
+    "tests/campaigns/test_life_model.py",
+    "tests/unit/agent/test_update_end_to_end.py",
+    "tests/scenarios/test_readme.py",
+    "tests/unit/agent/test_install_image.py",
+    "tests/unit/agent/test_power_cuts.py",
+    "tests/unit/agent/test_service_package.py",
+    "tests/unit/agent/test_resetting.py",
+    "tests/campaigns/test_crash_sample.py",
+    "tests/unit/agent/test_services_of_a_set.py",
+    "tests/unit/device_sim/test_demo_training.py",
+    "tests/unit/agent/test_sets.py",
+    "tests/unit/agent/test_supervisor.py",
+    "tests/unit/repo_tools/fleet/test_ingesting.py",
+    "tests/unit/agent/test_broker_over_tls.py",
+    "tests/unit/agent/test_shadow_process.py",
+    "tests/unit/agent/test_application_in_c.py",
+    "tests/unit/agent/test_health_not_proven.py",
+    "tests/campaigns/test_power_sample.py",
+    "tests/unit/agent/test_service_stop.py",
+    "tests/unit/agent/test_probing.py",
+    "tests/unit/agent/test_stopping_the_use.py",
+    "tests/unit/agent/test_going_back_by_hand.py",
+)
+"""Files of half a minute and more: a long one begun last would leave the other workers idle."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,7 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by mark
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks each test with what it needs, so that nobody has to remember to."""
+    """Marks each test with what it needs, and lets what takes longest begin first."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARKS_OF_FIXTURES:

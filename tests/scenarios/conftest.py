@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.made_once import made_once
 
 TELLING_SECONDS = 240
 
@@ -79,20 +78,17 @@ def command(module: str, *words: str, code: int | None = 0) -> subprocess.Comple
 @pytest.fixture(scope="session")
 def told(broker_executable: Path, tmp_path_factory: pytest.TempPathFactory) -> Told:
     """Tell the whole story once, with ``primum-sim demo`` itself, for all workers together."""
-    shared = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        shared = shared.parent
-    outcome = shared / "story.json"
-    with (shared / "story.lock").open("w") as lock:
-        # The second worker waits here, and finds the story told.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not outcome.exists():
-            outcome.write_text(json.dumps(_tell(shared / "story", broker_executable)))
-    done = json.loads(outcome.read_text())
+
+    def tell(made: Path) -> None:
+        outcome = _tell(made / "story", broker_executable)
+        (made / "outcome.json").write_text(json.dumps(outcome))
+
+    folder = made_once(tmp_path_factory, "told", tell)
+    done = json.loads((folder / "outcome.json").read_text())
     assert done["code"] == 0, done["errors"][-6000:]
     content = json.loads(done["output"])
     return Told(
-        folder=shared / "story",
+        folder=folder / "story",
         table={row["key"]: row for row in content["scenes"]},
         log=done["errors"],
         seconds=content["seconds"],

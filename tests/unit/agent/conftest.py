@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.made_once import made_once
 from tests.unit.agent.field import Field
 from tests.unit.agent.field_documents import (
     DEVICE,
 )
 from tests.unit.agent.waiting import wait_for
-from tests.unit.packaging.installed import build, lay_before
+from tests.unit.packaging.installed import build, build_with_newer, lay_before, made_packages
 
 from primum_agent.attempt import run_attempt
 from primum_agent.clock import FakeClock, SystemClock
@@ -38,11 +39,19 @@ def new_field() -> Callable[[Path], Field]:
     return Field
 
 
+@pytest.fixture(scope="session")
+def _enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the real ``enroll`` leaves, made once: it was never started."""
+    made = Field(tmp_path_factory.mktemp("enrolled"))
+    made.enroll()
+    return made.folder
+
+
 @pytest.fixture
-def in_the_field(tmp_path: Path) -> Field:
+def in_the_field(tmp_path: Path, _enrolled: Path) -> Field:
     """Two authorities and one enrolled device; nothing released yet."""
     made = Field(tmp_path)
-    made.enroll()
+    made.enroll(like=_enrolled)
     return made
 
 
@@ -101,7 +110,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Agent and bench, as ``make package`` builds them."""
     if shutil.which("dpkg-deb") is None:
         pytest.skip("needs dpkg-deb")
-    return build(tmp_path_factory.mktemp("packages"))
+    return made_packages(made_once(tmp_path_factory, "packages", build_with_newer))
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +118,8 @@ def agent_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The agent as a component of a set, as ``make package-tree`` builds it."""
     if shutil.which("dpkg") is None:
         pytest.skip("needs dpkg, which names the machine")
-    (made,) = build(tmp_path_factory.mktemp("tree"), "--tree")
+    folder = made_once(tmp_path_factory, "tree", lambda empty: build(empty, "--tree"))
+    (made,) = folder.iterdir()
     return made
 
 

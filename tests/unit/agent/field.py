@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,7 +54,12 @@ class Field(Orders):
         self.more_settings = ""
 
     def enroll(
-        self, *, poll_seconds: float = 3600, broker_port: int | None = None, key: str = ""
+        self,
+        *,
+        poll_seconds: float = 3600,
+        broker_port: int | None = None,
+        key: str = "",
+        like: Path | None = None,
     ) -> None:
         """Make the device's key with the real command, and provision it.
 
@@ -61,11 +67,17 @@ class Field(Orders):
             poll_seconds: between two polls.
             broker_port: the broker's port on this machine; None for no broker.
             key: the address of a key on a token; empty for a key file.
+            like: the folder of another field, of which only ``enroll`` was asked: its key and
+                enrolment are copied instead of making them anew.
         """
         output = self.folder / "enrolment.json"
-        names = ["--device-id", DEVICE, "--hardware-id", "cardiowear-2", "--output", output]
-        done = self.agent("enroll", *names, *(["--key", key] if key else []))
-        assert done.returncode == 0, done.stderr
+        if like is None:
+            names = ["--device-id", DEVICE, "--hardware-id", "cardiowear-2", "--output", output]
+            done = self.agent("enroll", *names, *(["--key", key] if key else []))
+            assert done.returncode == 0, done.stderr
+        else:
+            shutil.copytree(like / "state", self.state)
+            shutil.copy2(like / "enrolment.json", output)
         enrolment = json.loads(output.read_text())
         self.device_key = PublicKey.model_validate(enrolment["publicKey"])
         self.provisioning.mkdir(exist_ok=True)

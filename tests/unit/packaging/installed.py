@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.unit.packaging.room import SHOWN, Room
 CHECKOUT = Path(__file__).parents[3]
 BUILD = CHECKOUT / "packaging" / "debian" / "build_packages.py"
 UNIT = "primum-agent.service"
+NEWER = "newer.deb"
 STATE = "/var/lib/primum"
 AS_AGENT = ("runuser", "-u", "primum", "--")
 APPLICATION = """
@@ -39,22 +41,33 @@ def build(folder: Path, *words: str, **variables: str) -> list[Path]:
     return [Path(line) for line in done.stdout.split()]
 
 
+def build_with_newer(folder: Path) -> None:
+    """Builds agent and bench into a folder, and beside them the same agent as a later version."""
+    agent = build(folder)[0]
+    newer = folder / "newer"
+    subprocess.run(["dpkg-deb", "-R", agent, newer], check=True)
+    control = newer / "DEBIAN" / "control"
+    control.write_text(control.read_text().replace("Version: 0.1.0", "Version: 0.1.0+1"))
+    pack = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", str(newer)]
+    subprocess.run([*pack, str(folder / NEWER)], check=True, capture_output=True)
+    shutil.rmtree(newer)
+
+
+def made_packages(folder: Path) -> list[Path]:
+    """Agent and bench, in that order, of a folder that :func:`build_with_newer` filled."""
+    return [*folder.glob("primum-agent_*.deb"), *folder.glob("primum-bench_*.deb")]
+
+
 def lay_before(field: Any, packages: list[Path]) -> None:
     """Shows a room one device's provisioning, its state, the packages, and a newer one.
 
     Args:
         field: the world; it serves from the folder that the room sees.
-        packages: agent and bench.
+        packages: agent and bench, with the newer agent beside them.
     """
     lay_settings(field)
-    for package in packages:
+    for package in [*packages, packages[0].with_name(NEWER)]:
         (field.folder / package.name).hardlink_to(package)
-    newer = field.folder / "newer"
-    subprocess.run(["dpkg-deb", "-R", packages[0], newer], check=True)
-    control = newer / "DEBIAN" / "control"
-    control.write_text(control.read_text().replace("Version: 0.1.0", "Version: 0.1.0+1"))
-    pack = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", newer]
-    subprocess.run([*pack, field.folder / "newer.deb"], check=True, capture_output=True)
     field.folder.chmod(0o755)
 
 

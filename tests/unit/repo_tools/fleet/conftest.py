@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.postgres_server import PostgresServer
-from tests.unit.agent.conftest import in_the_field, new_field
+from tests.unit.agent.conftest import _enrolled, in_the_field, new_field
 from tests.unit.repo_tools.fleet.devices import Device
 
 from primum_repo_tools.fleet.database import open_database
@@ -18,7 +18,7 @@ from primum_repo_tools.fleet.messages import Message
 from primum_repo_tools.fleet.receipts import Receiver
 from primum_repo_tools.fleet.store import FleetStore, Taken
 
-__all__ = ["in_the_field", "new_field"]
+__all__ = ["_enrolled", "in_the_field", "new_field"]
 
 AT = datetime(2026, 6, 1, 13, 0, tzinfo=UTC)
 TABLES = ("device_keys", "events", "heads", "contradictions", "claims", "quarantine")
