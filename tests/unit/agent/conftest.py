@@ -86,6 +86,19 @@ def attempt_now(in_the_field: Field, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 
 @pytest.fixture
+def with_two(in_the_field: Field, attempt_now: Callable[..., int]) -> Field:
+    """A device that runs 1.1.0 and holds 1.0.0; both proved health."""
+    for counter, version in enumerate(("1.0.0", "1.1.0"), start=1):
+        in_the_field.release(version, counter=counter)
+        assert attempt_now() == 0
+        in_the_field.commit()
+    found = in_the_field.opened()
+    assert found is not None
+    assert found.version == "1.1.0"
+    return in_the_field
+
+
+@pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """An empty state folder with its run folder."""
     made = Layout(tmp_path / "state")

@@ -47,7 +47,8 @@ class Set:
                 for path, executable, data in named
             ],
         } | given
-        pack = lzma.compress(b"".join(data for _, _, data in named))
+        # How small it gets is tried with the release side; this one is to be made fast.
+        pack = lzma.compress(b"".join(data for _, _, data in named), preset=0)
         listed = canonical_json(content)
         ids = [
             self.item(f"{name}-list", "tree-list", f"{name}.tree-list.json", listed),

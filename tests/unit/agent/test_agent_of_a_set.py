@@ -6,6 +6,7 @@ loader, the service and its hardening are those of the package.
 
 from __future__ import annotations
 
+import lzma
 import py_compile
 import shutil
 import time
@@ -33,6 +34,8 @@ from tests.unit.packaging.installed import (
     unit,
 )
 from tests.unit.packaging.room import SHOWN, Room, open_room
+
+from primum_repo_tools import tree_pack
 
 AGENT = '[components.agent]\ninstaller = "tree"\nagent = true\n'
 AS_BEFORE = ("generations/2/.agent.env", "generations/3/.agent.env")
@@ -107,10 +110,16 @@ def room(world: Any) -> Iterator[Room]:
 
 
 def test_the_agent_of_a_package_gives_way_to_one_of_a_set(
-    world: Any, room: Room, agent_tree: Path, tmp_path: Path
+    world: Any,
+    room: Room,
+    agent_tree: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Replaced, restarted, broken, upgraded and removed below it, installed again."""
     first = agent_part(agent_tree, "0.2.0", tmp_path)
+    # The first is packed as any release is; for the broken ones that took ten seconds each.
+    monkeypatch.setattr(tree_pack, "_FILTERS", [{"id": lzma.FILTER_LZMA2, "preset": 0}])
     one_that_the_disk_forbids_to_run_is_found_before_anything_is_switched(world, room, first)
     publish_parts(world, "1.0.0", first, counter=2, health_window=120)
     began = time.monotonic()

@@ -27,17 +27,6 @@ Eventually = Callable[..., Any]
 WHO = ("--by", "R. Meyer", "--why", "too many alarms")
 
 
-@pytest.fixture
-def with_two(in_the_field: Any, attempt_now: Callable[..., int]) -> Any:
-    """A device that runs 1.1.0 and holds 1.0.0; both proved health."""
-    for counter, version in enumerate(("1.0.0", "1.1.0"), start=1):
-        in_the_field.release(version, counter=counter)
-        assert attempt_now() == 0
-        in_the_field.commit()
-    assert in_the_field.opened().version == "1.1.0"
-    return in_the_field
-
-
 def rollback(field: Any, *words: str) -> Any:
     """Order it, and again while the supervisor itself is at an attempt."""
     busy = 4

@@ -107,16 +107,6 @@ def stick(in_the_field: Any) -> Callable[[], str]:
     return copied
 
 
-@pytest.fixture
-def with_two(in_the_field: Any) -> Any:
-    """A device that runs 1.1.0 and holds 1.0.0; both proved health."""
-    for counter, version in enumerate(("1.0.0", "1.1.0"), start=1):
-        in_the_field.release(version, counter=counter)
-        with Application(in_the_field.state, proves=True).running():
-            assert in_the_field.once().returncode == DONE
-    return in_the_field
-
-
 @contextmanager
 def resting(field: Any, eventually: Eventually) -> Iterator[subprocess.Popen[bytes]]:
     """A supervisor whose first attempts are over, beside an application that proves health."""
