@@ -8,6 +8,7 @@ reason. At the end the run says how many tests ``PRIMUM_DATA`` enabled.
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,10 +66,14 @@ LONGEST_FIRST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuses a ``PRIMUM_DATA`` that leads nowhere: its tests would be skipped unnoticed."""
+    """Refuses a ``PRIMUM_DATA`` that leads nowhere, and lets what a test starts hear Ctrl-C."""
     del config
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job begins like that, and whatever is started here would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     named = os.environ.get(DATA_VARIABLE)
     if named and not Path(named).is_dir():
+        # Its tests would be skipped unnoticed.
         raise pytest.UsageError(f"{DATA_VARIABLE}={named} is no folder; correct it or unset it")
 
 
