@@ -48,7 +48,7 @@ def test_one_that_finds_something_hides_no_other(
         "campaign-compromise) exec sleep 100;;\n"
         "*) echo '9 points, 0 bricked';;",
     )
-    assert main(["--seconds", "6", "--seed", "5", "--make", make]) == EXIT_FOUND
+    assert main(["--seconds", "12", "--seed", "5", "--make", make]) == EXIT_FOUND
     said = capsys.readouterr().out
     rows = {line.split()[0]: line for line in said[said.index("campaign     ") :].splitlines()}
     assert "nothing found" in rows["crash"]

@@ -76,7 +76,7 @@ class Field(Orders):
             done = self.agent("enroll", *names, *(["--key", key] if key else []))
             assert done.returncode == 0, done.stderr
         else:
-            shutil.copytree(like / "state", self.state)
+            shutil.copytree(like / "state", self.state, dirs_exist_ok=True)
             shutil.copy2(like / "enrolment.json", output)
         enrolment = json.loads(output.read_text())
         self.device_key = PublicKey.model_validate(enrolment["publicKey"])

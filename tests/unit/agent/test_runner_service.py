@@ -33,7 +33,8 @@ class Session:
         self.link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.link.settimeout(30)
         with short_path(path) as name:
-            self.link.connect(name)
+            # The name is there a moment before anybody listens.
+            wait_for(lambda: self.link.connect_ex(name) == 0)
         self.answers = self.link.makefile("rb")
 
     def say(self, data: bytes) -> dict[str, Any]:
