@@ -325,6 +325,24 @@ def test_a_broker_that_never_answers_is_named(
     silent.close()
 
 
+def test_whatever_the_library_raises_is_told_as_the_end_of_the_connection(
+    tmp_path: Path, authority: Authority, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that died without a word would leave the reporter waiting for ever."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise KeyError("a property that the library does not know")
+
+    silent = ScriptedBroker(authority, never_answers)
+    monkeypatch.setattr("paho.mqtt.client.Client.loop", fails)
+    broker = connection(authority, tmp_path / "none.pem", silent.uri)
+    broker.connect()
+    (ended,) = eventually(broker.poll)
+    assert isinstance(ended, Disconnected)
+    assert "a property that the library does not know" in ended.why
+    silent.close()
+
+
 def test_a_flood_of_requests_is_left_and_updates_go_on(
     in_the_field: Any,
     secure: SecureBroker,
