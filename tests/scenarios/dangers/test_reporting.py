@@ -67,6 +67,7 @@ WATCHED_SECONDS = 5.0
 MOST_BUSY = 0.25
 """Processor time of the resident process against time: more would empty a battery."""
 
+DESCRIBED = Path(__file__).resolve().parents[3] / "docs" / "asyncapi"
 REQUEST = f"primum/demo/{DEVICE}/request".encode()
 
 
@@ -723,3 +724,29 @@ def test_m14_no_other_server_is_gone_to(resident: Any, hostile: Any, told: str) 
     wait_for(lambda: len(broker.times) == 3)
     assert other.times == []
     assert any("Server moved" in said for said in device.whys), device.whys
+
+
+def test_m08_the_terms_of_a_session_are_those_that_are_described(
+    resident: Any, hostile: Any
+) -> None:
+    """It is kept for a day, begins where it was, and a will of quality 1 is retained."""
+    asked: list[bytes] = []
+
+    def script(talk: Talk) -> None:
+        asked.append(talk.packet()[2])
+        talk.send(connack(present=True))
+        talk.answer_all()
+
+    broker = hostile(script)
+    resident(broker.uri)
+    wait_for(lambda: broker.heard("provenance"))
+    head, rest = asked[0][:10], asked[0][10:]
+    assert head[:7] == b"\x00\x04MQTT\x05"
+    will, quality, retained = 0x04, 0x08, 0x20
+    assert head[7] == will | quality | retained, "and no clean start"
+    assert struct.unpack(">H", head[8:10]) == (60,)
+    properties = rest[1 : 1 + rest[0]]
+    described = json.loads((DESCRIBED / "asyncapi.json").read_text())["servers"]["broker"]
+    terms = described["bindings"]["mqtt"]
+    assert b"\x11" + struct.pack(">I", terms["sessionExpiryInterval"]) in properties
+    assert b"\x27" + struct.pack(">I", terms["maximumPacketSize"]) in properties
