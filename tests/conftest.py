@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests.postgres_server import PostgresServer, running_postgresql
 
 from primum_device_sim.broker import BrokerHandle, find_broker, running_broker
@@ -20,6 +21,11 @@ from primum_verifier.core.errors import FailedError
 
 # The drawing library keeps a cache of fonts: in the checkout, never in the user's home.
 os.environ.setdefault("MPLCONFIGDIR", str(Path(__file__).parents[1] / ".cache" / "matplotlib"))
+
+# How long a test takes is measured where that is its matter, as processor time: a case that another
+# process held up for 200 ms is no finding.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 _CACHE = Path(__file__).parents[1] / ".cache"
 DATA_VARIABLE = "PRIMUM_DATA"

@@ -272,7 +272,15 @@ def test_bytes_that_two_readers_would_read_differently_are_refused(data: bytes) 
 
 part = st.text("aAbB.~-", min_size=0, max_size=3)
 paths = st.lists(part, min_size=1, max_size=4).map("/".join)
-anything = st.text(st.sampled_from("aA.~-/\\\0 :\u00e4\u212a") | st.characters(), max_size=12)
+anything = st.text(
+    st.sampled_from("aA.~-/\\\0 :\u00e4\u212a") | st.characters(codec="utf-8"), max_size=12
+)
+
+
+def test_half_a_character_is_no_path() -> None:
+    """JSON can name one; no file system and no UTF-8 can."""
+    data = of_paths("a/PLACE").replace(b"PLACE", rb"\ud800")
+    assert refusal(data)
 
 
 @given(path=paths | anything)
