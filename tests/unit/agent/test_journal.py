@@ -195,7 +195,7 @@ def test_a_damaged_journal_is_set_aside_and_the_floors_survive(
     )
     JournalTrustStore(journal, "clinical").save(
         TrustedSet(
-            metadata={"timestamp.json": b"{}"},
+            metadata={"timestamp.json": b'{"signed":{"version":41}}'},
             floors={"timestamp": 41},
             reference_time=clock.now(),
         )

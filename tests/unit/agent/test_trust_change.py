@@ -207,7 +207,7 @@ def test_what_was_accepted_under_another_root_is_forgotten_and_its_keys_floors_s
     """A root file that begins anew at version 1 is no rollback; a role's keys keep their floor."""
     moment = datetime(2026, 6, 1, 12, tzinfo=UTC)
     kept = TrustedSet(
-        metadata={"root.json": b"{}"},
+        metadata={"root.json": b'{"signed":{"version":1}}'},
         view={"root.json": b"{}"},
         documents={"a": b"b"},
         floors={"root": 5, "timestamp@abc": 9},

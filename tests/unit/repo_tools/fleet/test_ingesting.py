@@ -250,7 +250,7 @@ def test_hostile_messages_are_refused_and_the_connection_is_kept(
         publisher.send(events)
     eventually(lambda: proven(fleet)[device.name] == 2)
     told = end(receiver)
-    assert told["refused"]["document.invalid"] == 4 * len(bad) - 2 + 3
+    assert told["refused"]["document.invalid"] == len(End) * len(bad) - 2 + 3
     assert told["refused"]["trust.signature"] == 2 + 1
     assert refused(fleet)["trust.signature"] == 3
     assert held(fleet) == 2
