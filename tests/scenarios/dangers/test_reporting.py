@@ -688,8 +688,9 @@ def test_m14_odd_packets_are_ignored_or_end_the_connection(
         talk.welcome()
         talk.until_said("status")
         if talk.place == 0:
-            talk.send(data)
+            # The device may leave at the first bytes of a packet that is too large.
             sent.set()
+            talk.send(data)
         talk.answer_all()
 
     broker = hostile(script)
