@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from securesystemslib.signer import CryptoSigner
 from tests.unit.agent.test_reporting_for_real import Subscriber
 
 from primum_agent.checkpointing import prune
-from primum_agent.clock import FakeClock
+from primum_agent.clock import ClockQuality, FakeClock
 from primum_agent.events import Entry, EventKind
 from primum_agent.exporting import export
+from primum_agent.finding import Finding
 from primum_agent.journal import Journal
 from primum_agent.journal_bounds import JournalBounds
 from primum_agent.layout import Layout
+from primum_agent.receipt_checks import receipts_found
 from primum_agent.receipts import (
     MAX_RECEIPT_BYTES,
     MOST_WAITING,
@@ -196,6 +198,69 @@ def test_where_it_is_asked_for_only_what_a_receiver_holds_is_pruned(
     assert count == expected
 
 
+# What doctor tells
+
+
+def told(journal: Journal, *, receivers: int = 1, needed: bool = False, **later: float) -> Finding:
+    """What is found out about receipts so much later."""
+    clock = FakeClock(moment=FakeClock().moment + timedelta(**later))
+    return receipts_found(journal, receivers=receivers, needed=needed, clock=clock)
+
+
+def acknowledge(journal: Journal, upto: int) -> None:
+    journal.acknowledge(events=list(range(1, upto + 1)), heads=[])
+
+
+def test_a_broker_that_takes_everything_and_delivers_nothing_is_found_by_a_person(
+    journal: Journal,
+) -> None:
+    """Attack: acknowledgements come, receipts never do."""
+    grow(journal, 5)
+    assert told(journal, days=9).well, "nothing was acknowledged: the broker is told elsewhere"
+    acknowledge(journal, 6)
+    assert told(journal, hours=20).well, "a receiver may be down for a night"
+    found = told(journal, days=2, hours=1)
+    assert not found.well
+    assert "event 1 was acknowledged and is not known to have arrived" in found.found
+    assert "recorded 2.0 days ago" in found.found
+    assert "fleet ingest" in found.remedy
+    took(journal, receipt(4, digest(journal, 4)))
+    found = told(journal, days=2)
+    assert not found.well
+    told_of_four = "to event 4 of 6, countersigned 2026-06-01T12:00:00Z (2.0 days ago); event 5 was"
+    assert found.found.startswith(told_of_four)
+    took(journal, receipt(6, digest(journal, 6)))
+    found = told(journal, days=300)
+    assert (found.well, found.note) == (True, False)
+    assert found.found.endswith("countersigned 2026-06-01T12:00:00Z (300.0 days ago)")
+
+
+def test_a_device_that_knows_no_receiver_says_who_could_tell(journal: Journal) -> None:
+    grow(journal, 5)
+    found = told(journal, receivers=0)
+    assert (found.well, found.note) == (True, True)
+    assert "--receiver" in found.remedy
+    found = told(journal, receivers=0, needed=True)
+    assert not found.well, "nothing would ever be pruned"
+    assert "before they are pruned" in found.found
+
+
+def test_a_clock_that_was_never_set_makes_no_receipt_late(layout: Layout) -> None:
+    grade = FakeClock(moment=datetime(1970, 1, 1, tzinfo=UTC), grade=ClockQuality.UNSET)
+    journal = Journal.open_or_restart(layout, clock=grade, device_id=DEVICE)
+    grow(journal, 2)
+    acknowledge(journal, 3)
+    assert told(journal).well, "recorded in 1970"
+    found = receipts_found(journal, receivers=1, needed=False, clock=grade)
+    assert found.well, "it is 1970"
+    took(journal, receipt(2, digest(journal, 2)))
+    found = receipts_found(journal, receivers=1, needed=False, clock=grade)
+    assert "ago" not in found.found
+    assert "ago" in told(journal, minutes=30).found
+    assert "ago" not in told(journal, minutes=-30).found.partition(";")[0], "a receipt to come"
+    journal.close()
+
+
 # On the resident side
 
 WORD = {"fleet": "demo", "device_id": DEVICE, "newest": 3}
@@ -294,6 +359,8 @@ def test_a_device_alone_shows_an_auditor_what_the_receiver_acknowledged(
     assert told["receipt"]["keyId"] == KEY.key_id
     assert told["receipt"]["event"] > 1
     assert f"to event {told['receipt']['event']}, countersigned" in field.agent("status").stdout
+    doctor = field.agent("doctor", "--provisioning", field.provisioning).stdout
+    assert f"ok   receipts: to event {told['receipt']['event']} of " in doctor
     medium = tmp_path / "stick"
     medium.mkdir()
     export(field.layout, medium, context=None)
@@ -353,6 +420,8 @@ def test_without_a_receiver_on_the_trust_map_no_receipt_counts(
         eventually(lambda: "update.activated" in field.kinds())
     assert field.counter("receipts") == ""
     assert "no receipt of a known receiver" in field.agent("status").stdout
+    doctor = field.agent("doctor", "--provisioning", field.provisioning).stdout
+    assert "note receipts: the trust map names no receiver" in doctor
     # Nor where somebody starts the child by himself.
     journal = field.journal()
     line = receipt(1, digest(journal, 1))

@@ -16,7 +16,7 @@ import socket
 import sqlite3
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from primum_agent import unit_health
@@ -28,11 +28,13 @@ from primum_agent.commands.shared import add_provisioning, layout_of, show, show
 from primum_agent.component_checks import component_checks
 from primum_agent.content_store import SPARE_BYTES
 from primum_agent.desk import ask
+from primum_agent.finding import Finding
 from primum_agent.folder_access import exposure
 from primum_agent.identity import check_identity
 from primum_agent.journal import Journal
 from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.layout import Layout
+from primum_agent.receipt_checks import receipts_found
 from primum_agent.remembered import memories
 from primum_agent.settings import Repository, Settings, read_settings
 from primum_agent.store_bound import used_bytes
@@ -49,21 +51,6 @@ _ANEW = (
     "Stop the agent, keep a copy of journal.db for the manufacturer, and remove it: the next start "
     "begins a new one with the gap marked, the floors stay, and what is active keeps running."
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: whether it is well, what was found, and what to do about it.
-
-    Attributes:
-        note: nothing is wrong, but a person may want to know.
-    """
-
-    what: str
-    well: bool
-    found: str
-    remedy: str = ""
-    note: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -282,7 +269,27 @@ def _trust(provisioning: Path, layout: Layout) -> list[Finding]:
     findings += [
         _guarded(what, look) for what, look in component_checks(settings.components, layout)
     ]
-    return [*findings, *_brokers(settings, layout)]
+    return [*findings, *_received(settings, layout), *_brokers(settings, layout)]
+
+
+def _received(settings: Settings, layout: Layout) -> list[Finding]:
+    """Whether receipts come back; without a broker there is nobody to give one."""
+    if settings.broker is None or not layout.journal.exists():
+        return []
+    from primum_agent.trust_in_force import read_trust_map  # noqa: PLC0415
+
+    clock = SystemClock()
+    try:
+        receivers = len(read_trust_map(settings).receivers)
+        journal = Journal.open_to_read(layout, clock=clock)
+        try:
+            needed = settings.journal.wait_for_receipt
+            return [receipts_found(journal, receivers=receivers, needed=needed, clock=clock)]
+        finally:
+            journal.close()
+    except PrimumError:
+        # A journal or a trust map that cannot be read is told elsewhere.
+        return []
 
 
 def _health_unit(settings: Settings) -> list[Finding]:
