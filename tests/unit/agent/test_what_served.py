@@ -20,7 +20,7 @@ from primum_agent.exporting import export
 from primum_agent.journal import Journal
 from primum_agent.transitions import committed
 from primum_verifier.core.document import sha256_hex
-from primum_verifier.core.errors import EXIT_DONE, EXIT_REFUSED
+from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED
 from primum_verifier.shell import cli
 
 DEVICE = "wearable-001"
@@ -81,9 +81,10 @@ def with_two(in_the_field: Any, attempt_now: Callable[..., int], begun: datetime
 
 @pytest.mark.usefixtures("with_two")
 def test_an_export_alone_tells_what_served_with_the_signed_self_test(
-    with_two: Any, ask: Callable[..., Any], begun: datetime
+    with_two: Any, ask: Callable[..., Any], begun: datetime, tmp_path: Path
 ) -> None:
-    told = ask(begun + 3 * HOUR, "--free-running", "60")
+    page = tmp_path / "served.html"
+    told = ask(begun + 3 * HOUR, "--free-running", "60", "--html", str(page))
     assert told["outcome"] == "release"
     release = told["release"]
     assert release["name"] == "pvc-classifier 1.0.0"
@@ -95,6 +96,15 @@ def test_an_export_alone_tells_what_served_with_the_signed_self_test(
     assert possible["begins"]["kind"] == "primum.device.update.activated"
     assert possible["begins"]["happened"] == possible["begins"]["recorded"]
     assert possible["ends"]["head"]["keyId"] == with_two.device_key.key_id
+    drawn = page.read_text()
+    for digest in (
+        release["sha256"],
+        possible["selfTest"]["sha256"],
+        sha256_hex(path.read_bytes()),
+    ):
+        assert digest in drawn
+    assert "Why this is so, step by step" in drawn
+    ask(begun + 3 * HOUR, "--html", str(tmp_path / "no" / "page.html"), expected=EXIT_FAILED)
 
 
 @pytest.mark.usefixtures("with_two")

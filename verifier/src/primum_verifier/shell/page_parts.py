@@ -1,10 +1,31 @@
-"""The parts that every page is put together from: sections, tables, cells of numbers."""
+"""The parts that every page is put together from: the frame, sections, tables, cells of numbers.
+
+A page forbids itself scripts, frames and every address by its own policy, and every text in it is
+escaped (:mod:`primum_verifier.shell.markup`), so it may be opened and sent on although what is
+shown in it was written by others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from primum_verifier.shell.markup import Markup, tag
+from primum_verifier.shell.page_style import STYLE
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def page(title: str, *inside: Markup) -> str:
+    """The whole page: nothing is loaded, nothing runs, and it prints."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("style", STYLE),
+    )
+    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', *inside), lang='en')}\n"
 
 
 def section(name: str, title: str, *inside: str) -> Markup:

@@ -20,7 +20,8 @@ STYLE: Final = Markup("""
 #tests,#deviations{break-inside:auto}tr{break-inside:avoid}th,td{overflow-wrap:anywhere}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);
 max-width:64rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .4rem}
+h1{font-size:1.5rem;margin:0}
+h2{font-size:1.1rem;margin:2rem 0 .4rem}h3{font-size:1rem;margin:1rem 0 0}
 p{margin:.3rem 0}.soft,caption{color:var(--soft)}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0;
@@ -38,5 +39,11 @@ svg text.strong{font-weight:600}
 .limit{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:5 3}
 .whisker{stroke:var(--bar);stroke-width:2.5}
 .dot{fill:var(--bar);fill-opacity:.8}.dot.bad{fill:var(--bad);fill-opacity:1}
+.answer{font-size:1.15rem;font-weight:600}
+.span{fill:var(--bar)}.span.beside{fill:var(--soft)}.maybe{fill-opacity:.3}
+.span.unknown{fill:none;stroke:var(--soft);stroke-dasharray:4 3}
+svg text.soft{fill:var(--soft)}
+svg text.small,svg text.strong{paint-order:stroke;stroke:var(--paper);stroke-width:3px}
+[id^=table-possible] th[scope=row],#table-history th[scope=row]{width:7rem}
 .bar{fill:var(--bar)}.mark{stroke:var(--ink);stroke-dasharray:2 3}
 """)

@@ -1,8 +1,4 @@
-"""Small plots as inline SVG: no script, no file beside them, readable on paper and in the dark.
-
-They take their colours from the page's style by class, so that one drawing serves light, dark and
-print; what a colour says is said by a word or a place as well.
-"""
+"""The plots of a self-test: deviations by cohort, latencies, shares with their intervals."""
 
 from __future__ import annotations
 
@@ -11,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from primum_verifier.proof.observed import Latencies, Rate
-from primum_verifier.shell.markup import Markup, joined, tag
+from primum_verifier.shell.drawing import WIDTH, px, short, svg, words
+from primum_verifier.shell.markup import Markup, tag
 
-WIDTH = 720
 _ROW = 22
 _GUTTER = 190
 """Where the names of rows end and the axis begins."""
@@ -22,7 +18,6 @@ _FIRST_DECADE, _LAST_DECADE = -8, 4
 """The axis of deviations, in powers of ten of the tolerance."""
 
 _HISTOGRAM_HEIGHT = 150
-_NAME_LETTERS = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +43,20 @@ def deviation_plot(rows: Sequence[tuple[str, Sequence[Dot]]]) -> Markup:
     """
     height = _ROW * len(rows) + 44
     marks = [
-        tag("line", class_="grid", x1=_at(x), x2=_at(x), y1="6", y2=_at(height - 38))
+        tag("line", class_="grid", x1=px(x), x2=px(x), y1="6", y2=px(height - 38))
         for x in map(_decade_x, range(_FIRST_DECADE, _LAST_DECADE + 1, 2))
     ]
     ticks = [
-        _text(_decade_x(decade), height - 22, "exact" if decade == _FIRST_DECADE else f"1e{decade}")
+        words(_decade_x(decade), height - 22, "exact" if decade == _FIRST_DECADE else f"1e{decade}")
         for decade in range(_FIRST_DECADE, _LAST_DECADE + 1, 2)
         if decade
     ]
     limit = _decade_x(0)
-    line = tag("line", class_="limit", x1=_at(limit), x2=_at(limit), y1="2", y2=_at(height - 36))
+    line = tag("line", class_="limit", x1=px(limit), x2=px(limit), y1="2", y2=px(height - 36))
     drawn: list[Markup] = []
     for index, (name, dots) in enumerate(rows):
         y = _ROW * index + 18.0
-        drawn.append(_text(_GUTTER - 10, y + 4, _short(name), anchor="end"))
+        drawn.append(words(_GUTTER - 10, y + 4, short(name), anchor="end"))
         for number, dot in enumerate(dots):
             # Dots of one row are spread a little, so that many at one place are seen as many.
             spread = (number % 5 - 2) * 2.4
@@ -70,20 +65,20 @@ def deviation_plot(rows: Sequence[tuple[str, Sequence[Dot]]]) -> Markup:
                     "circle",
                     tag("title", dot.title),
                     class_="dot" if dot.agrees else "dot bad",
-                    cx=_at(_share_x(dot)),
-                    cy=_at(y + spread),
+                    cx=px(_share_x(dot)),
+                    cy=px(y + spread),
                     r="3.2",
                 )
             )
-    return _svg(
+    return svg(
         height,
         "Deviation of each case from its reference, as a share of the tolerance, by cohort",
         *marks,
         line,
         *drawn,
         *ticks,
-        _text(limit, height - 22, "tolerance", class_="strong"),
-        _text((WIDTH + _GUTTER) / 2, height - 6, "deviation as a share of the tolerance"),
+        words(limit, height - 22, "tolerance", class_="strong"),
+        words((WIDTH + _GUTTER) / 2, height - 6, "deviation as a share of the tolerance"),
     )
 
 
@@ -110,7 +105,7 @@ def histogram(latencies: Latencies) -> Markup:
     base = _HISTOGRAM_HEIGHT + 60
     wide = (WIDTH - 40) / len(bins)
     drawn: list[Markup] = [
-        tag("line", class_="axis", x1="20", x2=_at(WIDTH - 20), y1=_at(base), y2=_at(base))
+        tag("line", class_="axis", x1="20", x2=px(WIDTH - 20), y1=px(base), y2=px(base))
     ]
     for index, one in enumerate(bins):
         x, tall = 20 + wide * index, _HISTOGRAM_HEIGHT * one.runs / most
@@ -120,24 +115,24 @@ def histogram(latencies: Latencies) -> Markup:
                 "rect",
                 tag("title", f"{one.from_ms} ms {end}: {one.runs} runs"),
                 class_="bar",
-                x=_at(x + 1),
-                y=_at(base - tall),
-                width=_at(wide - 2),
-                height=_at(tall),
+                x=px(x + 1),
+                y=px(base - tall),
+                width=px(wide - 2),
+                height=px(tall),
             )
         )
         if one.runs:
-            drawn.append(_text(x + wide / 2, base - tall - 4, str(one.runs), class_="small"))
-        drawn.append(_text(x, base + 14, one.from_ms, anchor="start", class_="small"))
+            drawn.append(words(x + wide / 2, base - tall - 4, str(one.runs), class_="small"))
+        drawn.append(words(x, base + 14, one.from_ms, anchor="start", class_="small"))
     for row, (name, at) in enumerate(
         (("p50", latencies.p50_ms), ("p95", latencies.p95_ms), ("p99", latencies.p99_ms))
     ):
         # One below the other, because in a quick model they lie at nearly one place.
         x, top = _latency_x(latencies, at, wide), 4 + 13 * row
-        drawn.append(tag("line", class_="mark", x1=_at(x), x2=_at(x), y1=_at(top), y2=_at(base)))
+        drawn.append(tag("line", class_="mark", x1=px(x), x2=px(x), y1=px(top), y2=px(base)))
         at_right = x > WIDTH - 120
         drawn.append(
-            _text(
+            words(
                 x - 4 if at_right else x + 4,
                 top + 9,
                 f"{name} {at}",
@@ -145,8 +140,8 @@ def histogram(latencies: Latencies) -> Markup:
                 class_="small",
             )
         )
-    return _svg(
-        base + 34, "Latency of one case", *drawn, _text(WIDTH / 2, base + 30, "milliseconds")
+    return svg(
+        base + 34, "Latency of one case", *drawn, words(WIDTH / 2, base + 30, "milliseconds")
     )
 
 
@@ -164,9 +159,9 @@ def rate_bar(rate: Rate) -> Markup:
     wide, height = 120, 16
 
     def x(share: str) -> str:
-        return _at(4 + (wide - 8) * float(share))
+        return px(4 + (wide - 8) * float(share))
 
-    drawn = [tag("line", class_="grid", x1="4", x2=_at(wide - 4), y1="8", y2="8")]
+    drawn = [tag("line", class_="grid", x1="4", x2=px(wide - 4), y1="8", y2="8")]
     if rate.low is not None and rate.high is not None:
         drawn.append(tag("line", class_="whisker", x1=x(rate.low), x2=x(rate.high), y1="8", y2="8"))
     drawn.append(tag("circle", class_="dot", cx=x(rate.share), cy="8", r="3.5"))
@@ -179,32 +174,3 @@ def rate_bar(rate: Rate) -> Markup:
         height=str(height),
         aria_hidden="true",
     )
-
-
-def _svg(height: float, title: str, *inside: Markup) -> Markup:
-    return tag(
-        "svg",
-        tag("title", title),
-        joined(*inside),
-        role="img",
-        viewBox=f"0 0 {WIDTH} {height:.0f}",
-        class_="plot",
-    )
-
-
-def _text(
-    x: float, y: float, words: str, *, anchor: str = "middle", class_: str = "label"
-) -> Markup:
-    return tag("text", words, x=_at(x), y=_at(y), text_anchor=anchor, class_=class_)
-
-
-def _short(name: str) -> str:
-    return (
-        name
-        if len(name) <= _NAME_LETTERS
-        else name[: _NAME_LETTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
-    )
-
-
-def _at(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")

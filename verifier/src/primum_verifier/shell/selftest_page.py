@@ -1,9 +1,4 @@
-"""A self-test as one page of HTML: nothing is loaded, nothing runs, and it prints.
-
-The page forbids itself scripts, frames and every address by its own policy, and every text of a
-release is escaped (:mod:`primum_verifier.shell.markup`), so it may be opened and sent on although
-what is shown in it was written by others.
-"""
+"""A self-test as one page of HTML: nothing is loaded, nothing runs, and it prints."""
 
 from __future__ import annotations
 
@@ -13,11 +8,8 @@ from primum_verifier.proof.confinement import Confinement
 from primum_verifier.proof.selftest_result import Overall, TestOutcome, TestStatus
 from primum_verifier.shell.markup import Markup, tag
 from primum_verifier.shell.observed_page import observed_sections
-from primum_verifier.shell.page_parts import digest, names, section, table
-from primum_verifier.shell.page_style import STYLE
+from primum_verifier.shell.page_parts import digest, names, page, section, table
 from primum_verifier.shell.selftest_view import SelfTestView, Standing, case_told
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def selftest_page(view: SelfTestView) -> str:
@@ -28,16 +20,7 @@ def selftest_page(view: SelfTestView) -> str:
     parts.append(_tests_section(view.report.tests))
     parts += observed_sections(view.observed)
     parts += [_confinement_section(view), _facts_section(view)]
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"Self-test of {view.headline}"),
-        tag("style", STYLE),
-    )
-    page = tag("html", head, tag("body", *parts), lang="en")
-    return f"<!DOCTYPE html>\n{page}\n"
+    return page(f"Self-test of {view.headline}", *parts)
 
 
 def _head_section(view: SelfTestView) -> Markup:

@@ -3,44 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from primum_verifier.record.in_use import Change, Release, SelfTest, Situation
-from primum_verifier.record.served import Edge, Outcome, Served, Stretch, Unknown
-from primum_verifier.record.words import ClockQuality
+from primum_verifier.record.in_use import Release, SelfTest, Situation
+from primum_verifier.record.served import Edge, Served, Stretch
+from primum_verifier.shell.served_words import (
+    MAX_SHOWN,
+    WHAT_CHANGED,
+    WHY_UNKNOWN,
+    answer,
+    between,
+    kind_of,
+    name_of,
+    notes,
+    quality_of,
+    shown,
+    told,
+)
 from primum_verifier.shell.table import printable
 from primum_verifier.shell.terminal import row, wrapped
-
-MAX_SHOWN = 12
-"""Possibilities that a person is shown; the rest is counted."""
-
-_PREFIX = "primum.device."
-
-_WHY_UNKNOWN = {
-    Unknown.BEFORE: "before the device's first event: nothing was recorded",
-    Unknown.MISSING: "the events of that time are missing in these files",
-    Unknown.PRUNED: "the device pruned the events of that time, under a checkpoint that it signed; "
-    "its receiver, or an earlier export, holds them",
-    Unknown.AFTER: "after the last signed moment: what followed is not in these files",
-    Unknown.DISPUTED: "disputed: the device's key signed two lines of events, so there are two of "
-    "it, or an older copy of its journal was put back",
-    Unknown.NOT_UNDERSTOOD: "the device says it in a form that this build does not know; use a "
-    "newer one",
-}
-
-_WHAT_CHANGED = {
-    Change.SWITCHING: "it was switching: before the switch, or after it",
-    Change.LEAVING: "it was leaving what was in use: until the application was told, or after",
-    Change.REMOVING: "what was on the device was being removed",
-}
-
-_HEADLINES = {
-    Outcome.CHANGING: "it was being changed; one of what follows",
-    Outcome.UNCERTAIN: "the clocks do not tell which of what follows",
-    Outcome.UNKNOWN: "not known; possible is what follows",
-}
 
 
 def for_people(found: Served, files: Mapping[str, Path]) -> Iterator[str]:
@@ -50,20 +32,16 @@ def for_people(found: Served, files: Mapping[str, Path]) -> Iterator[str]:
         found: the answer.
         files: where signed self-test statements lie, by their digest.
     """
-    where = f"{printable(found.device)} at {told(found.at)}: "
-    if found.is_certain:
-        yield where + _name(found.possible[0].might[0])
-    else:
-        yield where + _HEADLINES[found.outcome]
-    shown = _together(found.possible) if found.is_certain else list(found.possible)
-    for stretch in shown[:MAX_SHOWN]:
+    yield f"{printable(found.device)} at {told(found.at)}: {answer(found)}"
+    possible = shown(found)
+    for stretch in possible[:MAX_SHOWN]:
         yield ""
         yield from _stretch(stretch, files)
-    if len(shown) > MAX_SHOWN:
-        yield f"... and {len(shown) - MAX_SHOWN} more; --json names all"
+    if len(possible) > MAX_SHOWN:
+        yield f"... and {len(possible) - MAX_SHOWN} more; --json names all"
     if not found.is_certain and found.by_its_clock is not None:
         yield ""
-        told_by = "; ".join(map(_name, found.by_its_clock.might)) or "not known"
+        told_by = "; ".join(map(name_of, found.by_its_clock.might)) or "not known"
         yield from wrapped(f"By the device's own clock, which proves it not: {told_by}.", indent=0)
     yield from _notes(found)
 
@@ -99,43 +77,25 @@ def as_dict(found: Served, files: Mapping[str, Path]) -> dict[str, Any]:
     }
 
 
-def told(moment: datetime | None) -> str:
-    """A moment as it is shown; rounded down to the second."""
-    return "" if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 # For people
-
-
-def _together(possible: tuple[Stretch, ...]) -> list[Stretch]:
-    """Neighbours in which the same served, as one: from where the first begins."""
-    first, last = possible[0], possible[-1]
-    return [Stretch(last.situation, None, first.begins, last.ends, last.might)]
 
 
 def _stretch(stretch: Stretch, files: Mapping[str, Path]) -> Iterator[str]:
     situation = stretch.situation
     if stretch.unknown is not None:
-        yield from row("not known", _WHY_UNKNOWN[stretch.unknown], indent=0)
+        yield from row("not known", WHY_UNKNOWN[stretch.unknown], indent=0)
     else:
         for place, release in enumerate(stretch.might):
-            yield from row("served" if not place else "or", _name(release), indent=0)
+            yield from row("served" if not place else "or", name_of(release), indent=0)
             yield from _digests(release)
-    if situation is not None and situation.change in _WHAT_CHANGED:
-        yield from row("change", _WHAT_CHANGED[situation.change], indent=2)
+    if situation is not None and situation.change in WHAT_CHANGED:
+        yield from row("change", WHAT_CHANGED[situation.change], indent=2)
     if situation is not None and situation.release is None and situation.why:
         yield from row("because", ", ".join(situation.why), indent=2)
     if situation is not None and situation.release is not None:
         yield from _self_test(situation.self_test, files)
     yield from _edge("from", stretch.begins)
     yield from _edge("until", stretch.ends)
-
-
-def _name(release: Release | None) -> str:
-    if release is None:
-        return "no release was allowed to run (safe mode)"
-    name = printable(release.name) or f"release {release.digest[:16]}"
-    return f"{name}, {printable(release.mode)} use" if release.mode else name
 
 
 def _digests(release: Release | None) -> Iterator[str]:
@@ -164,17 +124,17 @@ def _edge(name: str, edge: Edge | None) -> Iterator[str]:
         return
     mark, fact = edge.mark, edge.mark.fact
     if fact is not None:
-        kind = fact.kind.removeprefix(_PREFIX)
+        kind = kind_of(fact)
         yield from row(name, f"event {mark.sequence}, {kind}, {fact.id}", indent=2)
         times = f"happened {told(fact.happened) or '?'}, recorded {told(fact.recorded) or '?'}"
-        yield from row("", f"{times}, by a clock that was {_quality(fact.quality)}", indent=2)
+        yield from row("", f"{times}, by a clock that was {quality_of(fact.quality)}", indent=2)
     elif mark.head is not None:
         text = f"the moment at which a head was signed over event {mark.sequence}"
         yield from row(name, f"{text}: {told(mark.reading.shown)} by the device's clock", indent=2)
     else:
         yield from row(name, f"event {mark.sequence}, pruned under a checkpoint", indent=2)
     yield from row("", f"event hash {mark.hash}", indent=2)
-    yield from row("", f"certainly {_between(edge)}", indent=2)
+    yield from row("", f"certainly {between(edge)}", indent=2)
     if edge.signed is not None:
         head = edge.signed.head
         text = f"head over event {head.sequence}, signed {told(head.signed_at)} by key"
@@ -185,46 +145,11 @@ def _edge(name: str, edge: Edge | None) -> Iterator[str]:
         yield from row("", f"{text} {edge.received.key_id[:16]}", indent=2)
 
 
-def _quality(quality: str) -> str:
-    return quality if quality in frozenset(ClockQuality) else "of unknown quality"
-
-
-def _between(edge: Edge) -> str:
-    earliest, latest = edge.bounds.earliest, edge.bounds.latest
-    if earliest is None and latest is None:
-        return "at a moment that nothing bounds"
-    if earliest is None:
-        return f"no later than {told(latest)}"
-    if latest is None:
-        return f"no earlier than {told(earliest)}"
-    return f"between {told(earliest)} and {told(latest)}"
-
-
 def _notes(found: Served) -> Iterator[str]:
-    report = found.report
-    notes = [
-        f"Gap between {gap.after} and {gap.before}: {gap.why}." for gap in report.gaps[:MAX_SHOWN]
-    ]
-    notes += [
-        f"Events {part.first} to {part.last} are unsigned and left out."
-        for part in report.unsigned[:MAX_SHOWN]
-    ]
-    if found.disputed_from is not None:
-        notes.append(f"From event {found.disputed_from} on nothing counts: it is disputed.")
-    if found.clocks_left_out:
-        numbers = ", ".join(map(str, found.clocks_left_out[:MAX_SHOWN]))
-        more = "" if len(found.clocks_left_out) <= MAX_SHOWN else " and more"
-        notes.append(
-            f"The clock was left out at events {numbers}{more}: it contradicts others or a receipt."
-        )
-    if report.unknown_receipts:
-        notes.append(
-            f"{report.unknown_receipts} receipts are by no receiver that was named with "
-            "--receiver-key: nothing is concluded from them."
-        )
-    if notes:
+    told_notes = notes(found)
+    if told_notes:
         yield ""
-    for note in notes:
+    for note in told_notes:
         yield from wrapped(note, indent=0)
 
 

@@ -1,5 +1,7 @@
 r"""Say which release served a device at an instant, under which statement, and what proves it.
 
+It is told in the terminal, and with --html FILE as one page that draws it over time.
+
 FILE is read as `primum-verify history` reads it: JSON lines of events, heads, checkpoints and
 receipts, or a folder that `primum-agent export` made, or one that holds folders of several devices.
 The answer rests on the device's key alone. It lies between two events, and each event between two
@@ -14,7 +16,7 @@ refused; all that may be true is named, 2 usage.
 
 Example:
   primum-verify served history.jsonl --device wearable-001 --device-key enrolment.json \
-      --at 2026-06-01T12:00:00Z
+      --at 2026-06-01T12:00:00Z --html served.html
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from primum_verifier.shell.commands.history import (
     read_device_key,
     read_receivers,
 )
+from primum_verifier.shell.durable import write_file
+from primum_verifier.shell.served_page import served_page
 from primum_verifier.shell.served_text import as_dict, for_people
 
 _SELF_TESTS = "self-tests"
@@ -55,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="believe a clock of the device that nothing synchronised to so many seconds",
     )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write it as one page")
     add_receivers(parser)
 
 
@@ -70,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
         free_running=options.free_running,
     )
     files = _statements(folders, found)
+    if options.html is not None:
+        write_file(options.html, served_page(found, files).encode())
     if options.json:
         print(json.dumps(as_dict(found, files)))  # noqa: T201
     else:
