@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help environment broker softhsm tpm rauc postgresql demo test coverage lint check fix pins clean
-.PHONY: package package-tree
+.PHONY: package package-tree references
 .PHONY: campaign-fuzz campaign-mutation campaign-compromise campaign-crash
 .PHONY: soak campaign-soak
 .PHONY: campaign campaign-power campaign-life campaign-models campaign-operators
@@ -42,6 +42,10 @@ demo: environment broker ## one device, one ECG model, the whole promise; two mi
 # Three workers on two cores: while a test waits for a timer or the disk, another one computes.
 test: environment broker softhsm tpm rauc postgresql ## all tests; PRIMUM_DATA=FOLDER adds those on full recordings
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(if $(LEAVE_OUT),--ignore $(LEAVE_OUT))
+
+references: environment ## each statistic beside papers, scipy, statsmodels and scikit-learn, which it installs
+	@$(SETUP)/environment.py --with references
+	@$(BIN)/python -m tests.benchmarks.references
 
 coverage: environment ## every branch of what judges, run by the verifier's own tests
 	@mkdir -p .cache

@@ -8,8 +8,8 @@ Hashes and editable installs do not mix, hence two steps: everything foreign, th
 included, with its hash and only as ready-made wheels, so that nothing foreign runs while it is
 installed; then the four parts without dependencies and without a build environment of their own.
 
-``environment.py --with NAME`` adds what one campaign alone needs, from the pins of that name below
-``packaging/requirements/campaigns/``.
+``environment.py --with NAME`` adds what one word of make alone needs, from the pins of that name
+below ``packaging/requirements/campaigns/``.
 
 A set-up that was interrupted leaves ``.venv/primum-unfinished``, and the next one starts afresh.
 A ``.venv`` that somebody else made is completed, never deleted.
@@ -270,7 +270,7 @@ def add_campaign(name: str) -> None:
     wanted = digest(PINS, pins)
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return
-    say(f"installing what the campaign '{name}' needs")
+    say(f"installing what '{name}' needs")
     install_pinned(make_interpreter(), pins)
     stamp.write_text(wanted, encoding="utf-8")
 

@@ -82,6 +82,12 @@ PIN_SETS = (
         options=("--group", "mutation"),
         follows="dev.txt",
     ),
+    PinSet(
+        name="campaigns/references.txt",
+        promise="What 'make references' needs beside the checkout's third parties.",
+        options=("--group", "references"),
+        follows="dev.txt",
+    ),
 )
 
 

@@ -15,8 +15,8 @@ _STEPS = 80
 """Halvings of an interval of width 2: far below the last bit of a double."""
 
 
-def _score(delta: float, gained: int, lost: int, n: int) -> float:
-    """The score statistic at a supposed true difference ``delta``."""
+def tango_score(delta: float, gained: int, lost: int, n: int) -> float:
+    """The score statistic at a supposed true difference ``delta``; above 0 where more was seen."""
     a = 2.0 * n
     b = -gained - lost + (2.0 * n - gained + lost) * delta
     c = -lost * delta * (1.0 - delta)
@@ -50,7 +50,7 @@ def tango_interval(gained: int, lost: int, n: int, *, confidence: float = 0.95) 
         inside, outside = estimate, end
         for _ in range(_STEPS):
             middle = (inside + outside) / 2.0
-            if abs(_score(middle, gained, lost, n)) <= target:
+            if abs(tango_score(middle, gained, lost, n)) <= target:
                 inside = middle
             else:
                 outside = middle
