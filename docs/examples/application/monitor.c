@@ -1,8 +1,10 @@
 /* An application that works with the agent: `monitor STATE [what is known of the patient]`.
 
    Each line on the standard input is what happens to it: `open`, `begin` and `end` of an episode,
-   `stop WHY` where somebody wants no release used any more, or a score that the model gave. Each line on the standard output is a JSON object. It ends with
-   0, or with 1 where it is in safe mode then, and 2 where the call is wrong. */
+   `stop WHY` where somebody wants no release used any more, a score that the model gave, or a whole
+   case, `case INPUT NUMBER ... > OUTPUT NUMBER ...`, which what runs in shadow is told too. Each
+   line on the standard output is a JSON object. It ends with 0, or with 1 where it is in safe mode
+   then, and 2 where the call is wrong. */
 
 #define _POSIX_C_SOURCE 200809L
 
@@ -11,11 +13,12 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 64, LINE = 256, QUOTED = 6 * PRIMUM_TEXT + 3 };
+enum { MOST = 64, LINE = 16 * 1024, NUMBERS = 1024, QUOTED = 6 * PRIMUM_TEXT + 3 };
 
 static struct primum primum;
 static const char *codes[MOST], *conditions[MOST];
@@ -61,11 +64,56 @@ static bool begin(void) {
     return allowed;
 }
 
+/* One tensor of floats as a model has it. */
+struct floats {
+    unsigned char bytes[4 * NUMBERS];
+    size_t count;
+    double first;
+};
+
 static void show(double score) {
     char stamp[PRIMUM_STAMP];
     primum_stamp(&primum, stamp);
     printf("{\"event\": \"output\", \"score\": %.6g, \"alarm\": %s, %s}\n", score,
            score >= primum.release.threshold ? "true" : "false", stamp);
+}
+
+/* Its name and its numbers, up to `>` or the end; false where they are none. */
+static bool read_floats(char **rest, struct primum_tensor *tensor, struct floats *floats) {
+    const char *word;
+    char *end;
+    floats->count = 0;
+    tensor->name = strtok_r(NULL, " ", rest);
+    while ((word = strtok_r(NULL, " ", rest)) != NULL && strcmp(word, ">") != 0) {
+        double number = strtod(word, &end);
+        float value = (float)number;
+        uint32_t bits;
+        if (end == word || *end != 0 || !isfinite(value) || floats->count == NUMBERS)
+            return false;
+        if (floats->count == 0)
+            floats->first = number;
+        memcpy(&bits, &value, sizeof bits);
+        for (int byte = 0; byte < 4; byte++)
+            floats->bytes[4 * floats->count + (size_t)byte] = (unsigned char)(bits >> 8 * byte);
+        floats->count++;
+    }
+    tensor->data = floats->bytes;
+    tensor->size = 4 * floats->count;
+    return tensor->name != NULL && floats->count > 0;
+}
+
+/* Shown first: whoever is served waits for nothing that runs in shadow. */
+static bool show_case(char *line) {
+    static struct floats input, output;
+    struct primum_tensor in, out;
+    char *rest = NULL;
+    strtok_r(line, " ", &rest);
+    if (!read_floats(&rest, &in, &input) || !read_floats(&rest, &out, &output))
+        return false;
+    show(output.first);
+    bool taken = primum_observe(&primum, &in, 1, &out, 1);
+    printf("{\"event\": \"observed\", \"taken\": %s}\n", taken ? "true" : "false");
+    return true;
 }
 
 /* A person at the screen has it stopped: at once, whether or not the agent can be told. */
@@ -148,7 +196,7 @@ int main(int count, char **words) {
             puts("{\"event\": \"ended\"}");
         } else if (is_score && runs) {
             show(score);
-        } else {
+        } else if (!runs || strncmp(line, "case ", 5) != 0 || !show_case(line)) {
             /* Outside an episode, and in safe mode, it measures only. */
             puts("{\"event\": \"measured\"}");
         }

@@ -24,7 +24,9 @@ enum {
     MOST_ANSWER = 64 * 1024, /* bytes of one answer; `status` is the longest */
     MOST_ANSWER_VALUES = 2048,
     MOST_REQUEST = 16 * 1024,
+    MOST_CASE = 1024 * 1024, /* bytes of a case as it is handed over; more is not */
     ANSWER_SECONDS = 2,
+    OBSERVE_MILLISECONDS = 200,
     DIGEST_DIGITS = 64,
 };
 
@@ -305,7 +307,7 @@ static bool is_ready(int link, short what, long long deadline) {
 }
 
 /* Through the folder's descriptor (Linux): a socket's address holds only 107 bytes. */
-static int connected(const struct primum *primum) {
+static int connected(const struct primum *primum, const char *name) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char path[PRIMUM_PATH + 32] = "";
     if (!append(path, sizeof path, "%s/run", primum->state_dir))
@@ -313,7 +315,7 @@ static int connected(const struct primum *primum) {
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int link = folder < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM, 0);
     if (link >= 0) {
-        snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/primum.sock", folder);
+        snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", folder, name);
         if (fcntl(link, F_SETFD, FD_CLOEXEC) != 0 || fcntl(link, F_SETFL, O_NONBLOCK) != 0
             || connect(link, (struct sockaddr *)&address, sizeof address) != 0) {
             close(link);
@@ -360,7 +362,7 @@ static bool is_taken(const struct json *answer) {
 static bool tell(struct primum *primum, const char *what, const char *why) {
     char request[256 + 6 * PRIMUM_TEXT] = "";
     long long deadline = milliseconds() + ANSWER_SECONDS * 1000;
-    int link = primum->release.usable ? connected(primum) : -1;
+    int link = primum->release.usable ? connected(primum, "primum.sock") : -1;
     if (link < 0)
         return false;
     bool fits = append(request, sizeof request, "{\"do\": \"%s\", \"generation\": %lld", what,
@@ -382,6 +384,55 @@ bool primum_ask_safe_mode(struct primum *primum, const char *why) {
     bool taken = tell(primum, "safe-mode", why);
     primum->stopped = primum->stopped || !taken;
     safe_mode(&primum->release, "safety.stopped", why);
+    return taken;
+}
+
+/* What runs in shadow */
+
+static bool append_base64(char *to, size_t size, const unsigned char *data, size_t length) {
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t used = strlen(to);
+    if (length > size || (length + 2) / 3 * 4 >= size - used)
+        return false;
+    for (size_t at = 0; at < length; at += 3) {
+        size_t left = length - at;
+        unsigned long three = (unsigned long)data[at] << 16
+            | (unsigned long)(left > 1 ? data[at + 1] : 0) << 8 | (left > 2 ? data[at + 2] : 0);
+        to[used++] = digits[three >> 18 & 63];
+        to[used++] = digits[three >> 12 & 63];
+        to[used++] = left > 1 ? digits[three >> 6 & 63] : '=';
+        to[used++] = left > 2 ? digits[three & 63] : '=';
+    }
+    to[used] = 0;
+    return true;
+}
+
+static bool append_tensors(char *to, size_t size, const char *what,
+                           const struct primum_tensor *tensors, size_t count) {
+    bool fits = append(to, size, ", \"%s\": {", what);
+    for (size_t index = 0; fits && index < count; index++)
+        fits = append(to, size, index == 0 ? "" : ", ")
+            && primum_quote(to, size, tensors[index].name) && append(to, size, ": \"")
+            && append_base64(to, size, tensors[index].data, tensors[index].size)
+            && append(to, size, "\"");
+    return fits && append(to, size, "}");
+}
+
+bool primum_observe(const struct primum *primum, const struct primum_tensor *inputs,
+                    size_t input_count, const struct primum_tensor *outputs, size_t output_count) {
+    static char request[MOST_CASE];
+    long long deadline = milliseconds() + OBSERVE_MILLISECONDS;
+    int link = primum->release.usable ? connected(primum, "runner.sock") : -1;
+    if (link < 0)
+        return false;
+    request[0] = 0;
+    bool taken = append(request, sizeof request, "{\"do\": \"observe\", \"release\": ")
+        && primum_quote(request, sizeof request, primum->release.release)
+        && append_tensors(request, sizeof request, "inputs", inputs, input_count)
+        && append_tensors(request, sizeof request, "outputs", outputs, output_count)
+        && append(request, sizeof request, "}\n") && is_taken(converse(link, request, deadline));
+    close(link);
     return taken;
 }
 
@@ -473,7 +524,7 @@ bool primum_begin(struct primum *primum, const struct primum_episode *episode,
     if (!write_question(question, sizeof question, episode))
         return refuse(permission, "usage", "too much is known of the episode");
     /* Declared first, then asked: from here on nothing is switched between question and use. */
-    primum->link = connected(primum);
+    primum->link = connected(primum, "primum.sock");
     answer = primum->link < 0 ? NULL
            : converse(primum->link, "{\"do\": \"episode-begin\"}\n", deadline);
     if (answer != NULL && is_taken(answer))

@@ -1,4 +1,5 @@
-/* The application's side of the agent, over run/standing.json and run/primum.sock.
+/* The application's side of the agent, over run/standing.json, run/primum.sock and
+   run/runner.sock.
 
    Whatever cannot be read or is not understood is safe mode: measure, and show no AI output. */
 
@@ -42,6 +43,13 @@ struct primum_release {
     int model; /* descriptor of the file whose digest was checked: load from it, not by name */
 };
 
+/* One input or output of the model as it lies in memory: little-endian, as it is signed. */
+struct primum_tensor {
+    const char *name;
+    const void *data;
+    size_t size; /* bytes */
+};
+
 struct primum_permission {
     bool allowed;
     char reason[PRIMUM_NAME], found[PRIMUM_TEXT], banner[PRIMUM_TEXT];
@@ -77,6 +85,12 @@ bool primum_ask_safe_mode(struct primum *primum, const char *why);
 bool primum_begin(struct primum *primum, const struct primum_episode *episode,
                   struct primum_permission *permission);
 void primum_end(struct primum *primum);
+
+/* Hand a case that was computed with the open release to what runs in shadow beside it; whether the
+   runner took it. After the output was shown: it says nothing about the case, and what a fifth of a
+   second is too short for is not handed over. */
+bool primum_observe(const struct primum *primum, const struct primum_tensor *inputs,
+                    size_t input_count, const struct primum_tensor *outputs, size_t output_count);
 
 /* The members that every output carries, as JSON without braces. */
 void primum_stamp(const struct primum *primum, char stamp[PRIMUM_STAMP]);

@@ -24,6 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.agent.shadowed import RUNNING, case, counts_of, shadowed
+from tests.unit.agent.test_runner_service import served
+from tests.unit.agent.test_shadow_process import OTHERWISE, score_of
 
 from primum_agent.application import ActiveRelease, Episode, agent_is_running, open_active
 
@@ -189,12 +192,14 @@ def write(state: Path, data: bytes) -> None:
 
 
 @contextmanager
-def pretending(state: Path, answer: Callable[[bytes], bytes | None]) -> Iterator[None]:
+def pretending(
+    state: Path, answer: Callable[[bytes], bytes | None], *, name: str = "primum.sock"
+) -> Iterator[None]:
     """Something that listens where an agent should; None keeps silent."""
     old = Path.cwd()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         os.chdir(state / "run")
-        listener.bind("primum.sock")
+        listener.bind(name)
         os.chdir(old)
         listener.listen()
         listener.settimeout(0.1)
@@ -220,7 +225,12 @@ def pretending(state: Path, answer: Callable[[bytes], bytes | None]) -> Iterator
         finally:
             over.set()
             thread.join(5)
-            (state / "run" / "primum.sock").unlink()
+            (state / "run" / name).unlink()
+
+
+def always(answer: bytes | None) -> Callable[[bytes], bytes | None]:
+    """Whatever is asked, the same answer."""
+    return lambda _: answer
 
 
 # Beside a real supervisor
@@ -319,6 +329,61 @@ def test_a_stop_that_no_agent_takes_holds_in_the_example(
     assert example.say("open")["reason"] == "safety.stopped"
     assert example.begin()["event"] == "refused"
     assert example.end() == 1
+
+
+def test_what_it_computed_is_compared_with_what_runs_in_shadow(
+    in_the_field: Any, attempt_now: Callable[..., int], start: Callable[..., Running]
+) -> None:
+    """After it was shown; what the runner does not take costs a comparison and nothing else."""
+    field = shadowed(in_the_field, attempt_now, scale=OTHERWISE)
+    example = start(field.state)
+    assert example.begin()["event"] == "begun"
+    seeds = range(5)
+    cases = []
+    for seed in seeds:
+        numbers = " ".join(f"{number:.9g}" for number in case(seed))
+        cases.append((1 - score_of(seed), f"case x {numbers} > p {1 - score_of(seed):.9g}"))
+    with served(field):
+        for score, line in cases:
+            shown = example.say(line)
+            assert (shown["event"], shown["version"]) == ("output", RUNNING)
+            assert shown["alarm"] is (score >= 0.5)
+            assert example.hear() == {"event": "observed", "taken": True}
+        for spoiled in ("case x 1 2 > p 0.1", "case y 1 2 3 4 > p 0.1", 'case "\\ 1 > p 0.1'):
+            assert example.say(spoiled)["event"] == "output"
+            assert example.hear() == {"event": "observed", "taken": False}
+        for wrong in ("case", "case x", "case x 1", "case x 1 >", "case x > p 1", "case x a > p 1"):
+            assert example.say(wrong)["event"] == "measured"
+        assert example.say("case x 1 > p 1e99")["event"] == "measured"
+        assert example.say("case x " + "1 " * 1025 + "> p 1")["event"] == "measured"
+    counts = counts_of(field)["whole"]["tally"]
+    agreed = sum((score >= 0.5) == (1 - score >= 0.5) for score, _ in cases)
+    assert counts["outcomes"]["agreed"] == agreed
+    assert sum(counts["outcomes"].values()) == len(cases)
+    # Nobody listens any more: the output is shown all the same, and at once.
+    began = time.monotonic()
+    assert example.say(cases[0][1])["event"] == "output"
+    assert example.hear() == {"event": "observed", "taken": False}
+    assert time.monotonic() - began < 1.9
+    example.say("end")
+    assert example.say(cases[0][1])["event"] == "measured", "outside an episode"
+    assert example.end() == 0
+
+
+def test_a_runner_that_never_answers_holds_nothing_up(
+    tmp_path: Path, start: Callable[..., Running]
+) -> None:
+    standing(tmp_path)
+    example = start(tmp_path)
+    assert example.begin()["event"] == "begun"
+    for answer in (None, b"garbage\n", b'{"ok": 1}\n', b"x" * 70_000):
+        with pretending(tmp_path, always(answer), name="runner.sock"):
+            began = time.monotonic()
+            assert example.say("case x 1 2 3 4 > p 0.1")["event"] == "output"
+            assert example.hear() == {"event": "observed", "taken": False}
+            # A fifth of a second; the agent itself is given two.
+            assert time.monotonic() - began < 1.9
+    assert example.end() == 0
 
 
 def test_the_page_says_how_it_is_run() -> None:

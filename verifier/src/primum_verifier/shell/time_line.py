@@ -33,8 +33,8 @@ _STEPS = (
     *(_DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY, 30 * _DAY, 90 * _DAY, 365 * _DAY, 3650 * _DAY),
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST = datetime(2, 1, 1, tzinfo=UTC)
-_LAST = datetime(9998, 12, 31, tzinfo=UTC)
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC, microsecond=0)
 
 
 class Kind(StrEnum):
