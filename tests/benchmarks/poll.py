@@ -31,7 +31,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient.updater import Updater
 
-from primum_verifier.shell.fetching import HttpFetcher
+from primum_verifier.shell.http_fetching import HttpFetcher, Wire
 from primum_verifier.shell.trust_store import FolderTrustStore, MemoryTrustStore, TrustStore
 from primum_verifier.shell.tuf_client import TufClient
 
@@ -131,7 +131,7 @@ class Poll:
 
 def ours(url: str, roots: dict[str, bytes], stores: dict[str, TrustStore]) -> Callable[[], None]:
     """The device's client for each authority, over one fetcher."""
-    fetcher = HttpFetcher(allow_http=frozenset({"http"}))
+    fetcher = HttpFetcher(Wire(allow_http=True))
     clients = [
         TufClient(
             authority=name,

@@ -126,6 +126,7 @@ def _watch_ports() -> None:
     from primum_verifier.shell.bench import ConfinedBench
 
     _before(SchemeFetcher, "fetch", Fault.FETCH)
+    _before(SchemeFetcher, "open", Fault.FETCH)
     _before(ConfinedBench, "run", Fault.BENCH)
     _before(os, "fsync", Fault.STORAGE)
 

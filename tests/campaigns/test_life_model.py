@@ -17,7 +17,7 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -54,7 +54,7 @@ from primum_verifier.core.question import ClinicalUse
 from primum_verifier.core.reasons import Reason
 from primum_verifier.proof.bench_contract import Ending
 from primum_verifier.shell.bench import FakeBench
-from primum_verifier.shell.fetching import Fetcher
+from primum_verifier.shell.fetching import Body, RangeFetcher
 
 EXAMPLES = int(os.environ.get("PRIMUM_LIFE_EXAMPLES", "10"))
 STEPS = 14
@@ -88,8 +88,15 @@ class Unreachable:
     """A fetcher that reaches nobody."""
 
     def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
-        """See :class:`Fetcher`."""
+        """See :class:`RangeFetcher`."""
         del max_bytes, offset
+        raise FailedError("Nobody answers.", reason=Reason.TRANSPORT_UNREACHABLE, where=url)
+
+    def open(
+        self, url: str, *, max_bytes: int, offset: int = 0, validator: str = ""
+    ) -> AbstractContextManager[Body]:
+        """See :class:`RangeFetcher`."""
+        del max_bytes, offset, validator
         raise FailedError("Nobody answers.", reason=Reason.TRANSPORT_UNREACHABLE, where=url)
 
 
@@ -251,7 +258,7 @@ class Life(RuleBasedStateMachine):
         bench = FakeBench()
         ports = replace(real, bench=bench)
         if part == "fetch":
-            nobody: Fetcher = Unreachable()
+            nobody: RangeFetcher = Unreachable()
             return replace(ports, fetcher=nobody)
         if part == "bench":
             bench.answer = FailedError("None.", reason=Reason.SELFTEST_INCOMPLETE, where="bench")

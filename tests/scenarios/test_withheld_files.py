@@ -24,9 +24,10 @@ from primum_verifier.core.reasons import Reason
 from primum_verifier.core.verdict import judge
 from primum_verifier.core.view import proven_time
 from primum_verifier.core.vocabulary import Capability, Phase
-from primum_verifier.shell.authorities import Authorities, AuthorityAddress, Refreshed
+from primum_verifier.shell.authorities import Authorities, Refreshed
 from primum_verifier.shell.fetching import FolderFetcher, NotThereError
 from primum_verifier.shell.trust_store import MemoryTrustStore
+from primum_verifier.shell.ways import AuthorityAddress, FixedWays
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -72,13 +73,15 @@ class Device:
                 name: (provisioning / f"{name}.root.json").read_bytes()
                 for name in ("engineering", "clinical")
             },
-            addresses={
-                name: AuthorityAddress(
-                    f"{(folder / name / 'web').as_uri()}/metadata/",
-                    f"{(folder / name / 'web').as_uri()}/targets/",
-                )
-                for name in ("engineering", "clinical")
-            },
+            ways=FixedWays(
+                {
+                    name: AuthorityAddress(
+                        f"{(folder / name / 'web').as_uri()}/metadata/",
+                        f"{(folder / name / 'web').as_uri()}/targets/",
+                    )
+                    for name in ("engineering", "clinical")
+                }
+            ),
             fetcher=mirror,
             stores={name: MemoryTrustStore() for name in ("engineering", "clinical")},
         )

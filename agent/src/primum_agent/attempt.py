@@ -29,6 +29,7 @@ from primum_agent.durable import make_folder, remove_leftovers, storage_error
 from primum_agent.equivocations import tell_equivocations
 from primum_agent.events import Entry, EventKind
 from primum_agent.folder_access import refuse_exposed
+from primum_agent.freshness import tell_freshness
 from primum_agent.full_journal import HELD_BY_FULL_JOURNAL, is_held_by_full_journal
 from primum_agent.gate_keeping import look_without_candidate
 from primum_agent.health_proof import note_reached
@@ -101,6 +102,8 @@ def refresh(device: Device) -> Refreshed:
         problems[SITE] = device.site_problem
     for authority in (ENGINEERING, CLINICAL, SITE):
         _tell(device, authority, problems.get(authority))
+    if not device.from_medium:
+        tell_freshness(device, refreshed)
     return refreshed
 
 

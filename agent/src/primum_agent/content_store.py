@@ -29,6 +29,7 @@ from primum_agent.durable import (
 )
 from primum_agent.generation_files import signed_files
 from primum_agent.layout import Layout
+from primum_agent.partial_files import PartialFile, PartialFiles
 from primum_agent.store_bound import refuse_beyond
 from primum_verifier.core.errors import FailedError, RefusedError
 from primum_verifier.core.reasons import Reason
@@ -83,6 +84,24 @@ class ContentStore(Protocol):
             FailedError: the storage, or whatever ``pieces`` raises; nothing is left behind.
         """
 
+    def partial(self, sha256: str, *, length: int, boot: str) -> PartialFile:
+        """A file on its way, as far as it is there and may be believed.
+
+        Raises:
+            FailedError: the storage.
+        """
+
+    def partial_bytes(self, sha256: str) -> int:
+        """How many bytes of a file on its way lie there."""
+
+    def complete(self, partial: PartialFile) -> None:
+        """Take in a file that has arrived whole.
+
+        Raises:
+            RefusedError: ``artifact.size`` or ``artifact.digest``; it was not taken in.
+            FailedError: the storage; it was not taken in.
+        """
+
     def verify(self, sha256: str) -> bool:
         """Whether the file is there and its bytes still have the digest."""
 
@@ -105,6 +124,7 @@ class FolderStore:
         self._layout = layout
         self._max_bytes = max_bytes
         self._files = layout.store / "sha256"
+        self._partial = PartialFiles(layout.partial)
 
     def prepare(self) -> None:
         """Make the folders and remove what killed writes left.
@@ -114,8 +134,10 @@ class FolderStore:
         """
         make_folder(self._files)
         make_folder(self._layout.generations)
+        self._partial.prepare()
         made = (self.folder_of(number) for number in self.numbers())
-        for folder in (self._files, self._layout.generations, self._layout.root, *made):
+        kept = (self._files, self._layout.partial, self._layout.generations, self._layout.root)
+        for folder in (*kept, *made):
             remove_leftovers(folder)
         # A folder that cannot be read is left: what is wrong with it is told by whoever needs it.
         with suppress(OSError):
@@ -164,6 +186,19 @@ class FolderStore:
         """See :class:`ContentStore`."""
         path = self.path_of(sha256)
         write_file(path, _checked(pieces, sha256=sha256, length=length), mode=0o440)
+
+    def partial(self, sha256: str, *, length: int, boot: str) -> PartialFile:
+        """See :class:`ContentStore`."""
+        self.path_of(sha256)
+        return self._partial.open(sha256, length=length, boot=boot)
+
+    def partial_bytes(self, sha256: str) -> int:
+        """See :class:`ContentStore`."""
+        return self._partial.bytes_of(sha256)
+
+    def complete(self, partial: PartialFile) -> None:
+        """See :class:`ContentStore`."""
+        partial.finish(self.path_of(partial.name))
 
     # Generations
 
@@ -322,6 +357,7 @@ class FolderStore:
             for path in self._files.iterdir():
                 if path.name not in needed:
                     path.unlink(missing_ok=True)
+        self._partial.collect(keep=needed)
         return gone
 
 

@@ -6,6 +6,7 @@ Here the parts are put together: behind each port stands the real thing, or what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,7 +20,8 @@ from primum_agent.journal import Journal
 from primum_agent.journal_port import JournalPort
 from primum_agent.key_trouble import problem_of
 from primum_agent.layout import Layout
-from primum_agent.settings import Repository, Settings
+from primum_agent.mirrors import FileServers, Servers, addresses_of
+from primum_agent.settings import Settings
 from primum_agent.signer import Signer, open_or_recorded
 from primum_agent.system_facts import operating_system
 from primum_agent.trust_in_force import (
@@ -34,9 +36,10 @@ from primum_verifier.core.errors import PrimumError, RefusedError, UsageError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE
 from primum_verifier.shell.addresses import parts_of
-from primum_verifier.shell.authorities import Authorities, AuthorityAddress
+from primum_verifier.shell.authorities import Authorities
 from primum_verifier.shell.bench import REFERENCE_COMMAND, Bench, ConfinedBench
-from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
+from primum_verifier.shell.fetching import Body, FolderFetcher, RangeFetcher
+from primum_verifier.shell.http_fetching import HttpFetcher, Patience, Wire
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class Ports:
         signer: the device's key.
     """
 
-    fetcher: Fetcher
+    fetcher: RangeFetcher
     store: FolderStore
     installer: Installer
     bench: Bench
@@ -86,7 +89,8 @@ class Device:
     bench: Bench
     signer: Signer
     authorities: Authorities
-    fetcher: Fetcher
+    fetcher: RangeFetcher
+    mirrors: FileServers
     trust_map: TrustMap
     context: bytes
     device_key: str
@@ -108,25 +112,52 @@ class SchemeFetcher:
         network: for all others; it refuses the schemes that are not allowed.
     """
 
-    folders: Mapping[str, Fetcher]
-    network: Fetcher
+    folders: Mapping[str, RangeFetcher]
+    network: RangeFetcher
 
     def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
-        """See :class:`Fetcher`."""
+        """See :class:`~primum_verifier.shell.fetching.Fetcher`."""
+        return self._for(url).fetch(url, max_bytes=max_bytes, offset=offset)
+
+    def open(
+        self, url: str, *, max_bytes: int, offset: int = 0, validator: str = ""
+    ) -> AbstractContextManager[Body]:
+        """See :class:`~primum_verifier.shell.fetching.RangeFetcher`."""
+        asked = self._for(url)
+        return asked.open(url, max_bytes=max_bytes, offset=offset, validator=validator)
+
+    def _for(self, url: str) -> RangeFetcher:
         known = (folder for base, folder in self.folders.items() if url.startswith(base))
-        return next(known, self.network).fetch(url, max_bytes=max_bytes, offset=offset)
+        return next(known, self.network)
 
 
-def make_fetcher(settings: Settings) -> Fetcher:
+def make_fetcher(settings: Settings, layout: Layout) -> RangeFetcher:
     """The fetcher that the settings ask for: http(s), and plain folders where they name one."""
-    network = HttpFetcher(allow_http=frozenset({"http"} if settings.transport.allow_http else ()))
+    network = HttpFetcher(
+        _wire(settings, layout),
+        patience=Patience(least_rate=settings.network.least_bytes_per_second),
+    )
     addresses = [
         url
         for item in settings.repositories.all.values()
-        for url in (item.metadata_url, item.targets_url, item.artifacts_url)
+        for address in addresses_of(item)
+        for url in (address.metadata_url, address.targets_url, address.artifacts_url)
     ]
     folders = {url: _folder(url) for url in addresses if url.startswith("file:")}
     return SchemeFetcher(folders=folders, network=network) if folders else network
+
+
+def _wire(settings: Settings, layout: Layout) -> Wire:
+    """What is allowed on the wire; a client certificate that is not there yet is not shown."""
+    network = settings.network
+    shown = network.client_certificate and layout.client.is_file()
+    return Wire(
+        allow_http=settings.transport.allow_http,
+        ca_file=settings.network_ca,
+        client_file=layout.client if shown else None,
+        proxy=network.proxy,
+        direct=frozenset(network.direct),
+    )
 
 
 def _folder(url: str) -> FolderFetcher:
@@ -143,7 +174,7 @@ def real_ports(settings: Settings, layout: Layout) -> Ports:
     store = FolderStore(layout, max_bytes=settings.store.max_bytes)
     components = component_installers(settings.components, layout=layout, store=store)
     return Ports(
-        fetcher=make_fetcher(settings),
+        fetcher=make_fetcher(settings, layout),
         store=store,
         installer=SetInstaller(store, components),
         bench=ConfinedBench(
@@ -151,14 +182,6 @@ def real_ports(settings: Settings, layout: Layout) -> Ports:
             command=settings.bench.command or REFERENCE_COMMAND,
         ),
         signer=open_or_recorded(layout),
-    )
-
-
-def _address(repository: Repository) -> AuthorityAddress:
-    return AuthorityAddress(
-        metadata_url=repository.metadata_url,
-        targets_url=repository.targets_url,
-        artifacts_url=repository.artifacts_url,
     )
 
 
@@ -191,6 +214,7 @@ def open_device(
     trust_map = read_trust_map(settings)
     roots, site_problem = _roots(settings, trust_map)
     ports = ports or real_ports(settings, layout)
+    servers = Servers(settings, journal=journal, clock=clock, attempt=attempt)
     context = read_provisioned(context_path(settings, ports.signer.public_key().key_id))
     return Device(
         settings=settings,
@@ -202,12 +226,13 @@ def open_device(
         bench=ports.bench,
         signer=ports.signer,
         fetcher=ports.fetcher,
+        mirrors=servers.of_files(),
         authorities=Authorities(
             trust_map=trust_map
             if SITE in roots
             else trust_map.model_copy(update={"site_root": None}),
             roots=roots,
-            addresses={name: _address(item) for name, item in settings.repositories.all.items()},
+            ways=servers,
             fetcher=ports.fetcher,
             stores={name: JournalTrustStore(journal, name) for name in roots},
             # Not the system's temporary folder: on a device that is often a small RAM disk.

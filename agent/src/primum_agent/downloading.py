@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 from primum_agent.collecting import collect_for
 from primum_agent.device import Device
+from primum_agent.ending import before_the_end
 from primum_agent.fail_points import FailPoint, fail_here
 from primum_agent.installer import items_of
+from primum_agent.pacing import Pace
+from primum_agent.partial_files import PartialFile
+from primum_agent.transfer import Progress, Transfer
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.manifest import ReleaseManifest
 
+_ATTEMPT_SHARE = 0.9
+"""How much of an attempt's time fetching may take: what ends by itself ends in order."""
 
-def download(manifest: ReleaseManifest, *, device: Device) -> int:
-    """Fetch what is missing; what is there already is checked and kept.
+
+def download(
+    manifest: ReleaseManifest,
+    *,
+    device: Device,
+    watch: Callable[[Progress], None] = lambda _: None,
+) -> int:
+    """Fetch what is missing; what is there already is checked and kept, also a part of a file.
 
     Args:
         manifest: the signed manifest.
         device: where from and where to.
+        watch: told how far it is; what it raises ends the download, to be gone on with later.
 
     Returns:
-        Bytes fetched.
+        Bytes that came over the wire.
 
     Raises:
-        RefusedError: ``artifact.digest`` or ``artifact.size``: a server holds wrong bytes; they
-            were not kept, and files fetched before stay for the next attempt.
-        FailedError: ``transport.*`` or ``resource.storage``.
+        RefusedError: ``artifact.digest`` or ``artifact.size``: every server holds wrong bytes;
+            they were not kept, and files fetched before stay for the next attempt.
+        FailedError: ``transport.*``: what came is kept for the next attempt;
+            ``resource.storage``.
     """
     store = device.store
     missing = []
@@ -33,19 +50,40 @@ def download(manifest: ReleaseManifest, *, device: Device) -> int:
                 continue
             store.discard(item.sha256)
         missing.append(item)
-    needed = sum(item.length for item in missing)
+    needed = sum(max(0, item.length - store.partial_bytes(item.sha256)) for item in missing)
     try:
         store.make_room(needed)
     except FailedError:
         # Older releases go first, but for what is needed to go back.
         collect_for(device, manifest)
         store.make_room(needed)
-    base = device.settings.repositories.engineering.artifacts_url
+    network = device.settings.network
+    pace = Pace(network.most_bytes_per_second)
+
+    def came(count: int) -> None:
+        fail_here(FailPoint.DOWNLOADING_IN_FILE)
+        pace(count)
+
+    def take(partial: PartialFile) -> None:
+        fail_here(FailPoint.DOWNLOADING_BEFORE_NAME)
+        store.complete(partial)
+
+    total = min(network.total_seconds, device.settings.timing.attempt_seconds * _ATTEMPT_SHARE)
+    transfer = Transfer(
+        fetcher=device.fetcher,
+        mirrors=device.mirrors,
+        total_seconds=total,
+        pace=came,
+        watch=watch,
+        draw=random.random,
+    )
+    boot = device.clock.boot_id()
     for item in missing:
-        pieces = device.fetcher.fetch(base + item.sha256, max_bytes=item.length + 1)
-        store.add(pieces, sha256=item.sha256, length=item.length)
+        partial = store.partial(item.sha256, length=item.length, boot=boot)
+        with before_the_end(partial.checkpoint):
+            transfer.receive(partial, take=take)
         fail_here(FailPoint.DOWNLOADING_AFTER_FILE)
-    return needed
+    return transfer.received
 
 
 def is_whole(manifest: ReleaseManifest, *, device: Device) -> bool:

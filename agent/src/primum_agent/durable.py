@@ -17,6 +17,7 @@ __all__ = [
     "disk_errors",
     "make_folder",
     "remove_leftovers",
+    "replace_file",
     "storage_error",
     "switch_link",
     "sync_file",
@@ -43,6 +44,34 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_file(path: Path, data: bytes, *, durable: bool) -> None:
+    """Replace a small file by another whose loss is endured: after a cut, the old or the new.
+
+    Its name is not synced: that is one sync less, for what may be older than it could be.
+
+    Args:
+        path: the file.
+        data: what it holds then.
+        durable: whether the new bytes are synced before they have the name; without it a cut may
+            leave neither, and the reader has to notice.
+
+    Raises:
+        FailedError: ``resource.storage`` or ``state.read-only``; the old file stands.
+    """
+    fresh = path.with_name(f".{secrets.token_hex(8)}.partial")
+    with disk_errors(path):
+        try:
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def switch_link(link: Path, target: str) -> None:

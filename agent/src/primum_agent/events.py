@@ -38,6 +38,8 @@ class EventKind(StrEnum):
     TRUST_CHANGED = "trust.changed"
     TRANSPORT_FAILED = "transport.failed"
     REPOSITORIES_REACHED = "repositories.reached"
+    MIRROR_FAILED = "mirror.failed"
+    MIRROR_WORKS = "mirror.works"
     UPDATE_FOUND = "update.found"
     UPDATE_REFUSED = "update.refused"
     UPDATE_DOWNLOADING = "update.downloading"

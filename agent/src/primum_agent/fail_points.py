@@ -21,6 +21,8 @@ CUT, HANG = "1", "hang"
 class FailPoint(StrEnum):
     """Every point, in the order in which an update passes them."""
 
+    DOWNLOADING_IN_FILE = "downloading.in-file"
+    DOWNLOADING_BEFORE_NAME = "downloading.before-name"
     DOWNLOADING_AFTER_FILE = "downloading.after-file"
     TESTING_BEFORE_TEST = "testing.before-test"
     TESTING_BEFORE_EVENT = "testing.before-event"

@@ -40,6 +40,11 @@ class Layout:
         return self.root / "store"
 
     @property
+    def partial(self) -> Path:
+        """Files on their way, and a note on each."""
+        return self.store / "partial"
+
+    @property
     def generations(self) -> Path:
         """One folder for each set of files that belong together."""
         return self.root / "generations"

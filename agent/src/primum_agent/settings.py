@@ -16,10 +16,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 from primum_agent.bench_settings import BenchSettings, bench_faults
 from primum_agent.broker_proxy import ProxyAddress, parse_proxy
 from primum_agent.component_settings import ComponentSettings, component_faults
-from primum_agent.gate_settings import GateSettings, gate_faults
+from primum_agent.gate_settings import GateSettings, WindowGate, gate_faults
 from primum_agent.gate_window import MAX_SPANS, parse_span
 from primum_agent.journal_bounds import MIB, JournalBounds
 from primum_agent.key_address import parse_pattern
+from primum_agent.network_settings import MOST_MIRRORS, NetworkSettings, network_faults
 from primum_agent.self_test_settings import SelfTestSettings, self_test_faults
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.limits import MAX_NAME
@@ -47,11 +48,27 @@ _MAX_BROKERS = 8
 
 @dataclass(frozen=True)
 class Repository:
-    """Where one authority's repository is served; addresses end in a slash."""
+    """Where one authority's repository is served; addresses end in a slash.
+
+    Attributes:
+        mirrors: web roots that hold copies of it, asked before its own addresses in this order;
+            each with ``metadata/``, ``targets/`` and, for engineering, ``artifacts/`` below it.
+    """
 
     metadata_url: str
     targets_url: str
     artifacts_url: str = ""
+    mirrors: tuple[str, ...] = ()
+
+    @property
+    def everywhere(self) -> tuple[Repository, ...]:
+        """Each place that it is served at, in the order of the settings; its own is the last."""
+        copies = (
+            Repository(f"{root}metadata/", f"{root}targets/", f"{root}artifacts/")
+            for root in self.mirrors
+        )
+        own = Repository(self.metadata_url, self.targets_url, self.artifacts_url)
+        return (*copies, own)
 
 
 @dataclass(frozen=True)
@@ -208,6 +225,7 @@ class Settings:
     repositories: Repositories
     folder: Path
     transport: Transport = field(default_factory=Transport)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
     broker: BrokerSettings | None = None
     timing: Timing = field(default_factory=Timing)
     health: Health = field(default_factory=Health)
@@ -228,6 +246,11 @@ class Settings:
         """The certificates of whom to believe about the brokers, where they are given."""
         given = "" if self.broker is None else self.broker.ca_file
         return self.folder / given if given else None
+
+    @property
+    def network_ca(self) -> Path | None:
+        """The certificates of whom to believe about the servers, where they are given."""
+        return self.folder / self.network.ca_file if self.network.ca_file else None
 
     @property
     def trust_map(self) -> Path:
@@ -336,6 +359,7 @@ def _check(settings: Settings) -> None:
     _check_journal(settings.journal)
     _check_store(settings.store)
     _check_gates(settings.gates)
+    _check_network(settings.network)
     for where, found, expected in bench_faults(settings.bench):
         raise _wrong(f"bench.{where}", found, expected)
     for where, found, expected in self_test_faults(settings.self_test):
@@ -402,19 +426,27 @@ def _check_health(health: Health) -> None:
 def _check_gates(gates: GateSettings) -> None:
     for where, found, expected in gate_faults(gates):
         raise _wrong(f"gates.{where}", found, expected)
-    if gates.window is None:
-        return
-    if not 1 <= len(gates.window.spans) <= MAX_SPANS:
-        raise _wrong("gates.window.spans", str(len(gates.window.spans)), f"1 to {MAX_SPANS}")
-    for text in gates.window.spans:
+    if gates.window is not None:
+        _check_window(gates.window, where="gates.window")
+
+
+def _check_network(network: NetworkSettings) -> None:
+    for where, found, expected in network_faults(network):
+        raise _wrong(f"network.{where}", found, expected)
+
+
+def _check_window(window: WindowGate, *, where: str) -> None:
+    if not 1 <= len(window.spans) <= MAX_SPANS:
+        raise _wrong(f"{where}.spans", str(len(window.spans)), f"1 to {MAX_SPANS}")
+    for text in window.spans:
         try:
             parse_span(text)
         except ValueError as error:
-            raise _wrong("gates.window.spans", repr(text[:80]), str(error)) from error
-    _check_zone(gates.window.zone)
+            raise _wrong(f"{where}.spans", repr(text[:80]), str(error)) from error
+    _check_zone(window.zone, where=f"{where}.zone")
 
 
-def _check_zone(name: str) -> None:
+def _check_zone(name: str, *, where: str) -> None:
     """A mistyped zone is refused here; a device without any zones says so at the gate."""
     import zoneinfo  # noqa: PLC0415 - only where a window is set
 
@@ -423,7 +455,7 @@ def _check_zone(name: str) -> None:
     except (OSError, ValueError, KeyError) as error:
         if any((Path(folder) / "UTC").is_file() for folder in zoneinfo.TZPATH):
             expected = "an IANA name such as Europe/Berlin"
-            raise _wrong("gates.window.zone", repr(name[:80]), expected) from error
+            raise _wrong(where, repr(name[:80]), expected) from error
 
 
 def _check_journal(bounds: JournalBounds) -> None:
@@ -449,6 +481,10 @@ def _check_addresses(settings: Settings, authority: str) -> None:
     addresses = {"metadata_url": repository.metadata_url, "targets_url": repository.targets_url}
     if authority == "engineering" or repository.artifacts_url:
         addresses["artifacts_url"] = repository.artifacts_url
+    if len(repository.mirrors) > MOST_MIRRORS:
+        found, expected = str(len(repository.mirrors)), f"at most {MOST_MIRRORS}"
+        raise _wrong(f"repositories.{authority}.mirrors", found, expected)
+    addresses |= {f"mirrors[{number}]": url for number, url in enumerate(repository.mirrors)}
     allowed = ("https", "file", "http") if settings.transport.allow_http else ("https", "file")
     for name, url in addresses.items():
         where = f"repositories.{authority}.{name}"

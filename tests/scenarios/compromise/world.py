@@ -31,9 +31,10 @@ from primum_verifier.core.question import ArtifactsFact, Question, SeenHold, Sel
 from primum_verifier.core.verdict import judge
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE, AuthorityView
 from primum_verifier.core.vocabulary import Phase
-from primum_verifier.shell.authorities import Authorities, AuthorityAddress, Refreshed
+from primum_verifier.shell.authorities import Authorities, Refreshed
 from primum_verifier.shell.fetching import FakeFetcher
 from primum_verifier.shell.trust_store import MemoryTrustStore, TrustStore
+from primum_verifier.shell.ways import AuthorityAddress, FixedWays
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ATTACK = NOW + 2 * HOUR
@@ -566,13 +567,15 @@ class Device:
         return Authorities(
             trust_map=self.trust_map,
             roots={n: authority.first_root for n, authority in self.world.authorities.items()},
-            addresses={
-                name: AuthorityAddress(
-                    metadata_url=f"https://{name}.test/metadata/",
-                    targets_url=f"https://{name}.test/targets/",
-                )
-                for name in self.world.authorities
-            },
+            ways=FixedWays(
+                {
+                    name: AuthorityAddress(
+                        metadata_url=f"https://{name}.test/metadata/",
+                        targets_url=f"https://{name}.test/targets/",
+                    )
+                    for name in self.world.authorities
+                }
+            ),
             fetcher=FakeFetcher(dict(files)),
             stores=self.stores,
             scratch=self.scratch or (_MEMORY if _MEMORY.is_dir() else None),

@@ -19,18 +19,18 @@ from cryptography.x509.oid import NameOID
 
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.shell.fetching import HttpFetcher
+from primum_verifier.shell.http_fetching import HttpFetcher, Patience, Wire
 from primum_verifier.shell.tuf_fetching import METADATA_ATTEMPTS
 
 MANIFEST = "releases/pvc/1.0.0/manifest.json"
-HTTP = frozenset({"http"})
+HTTP = Wire(allow_http=True)
 
 
 @pytest.fixture
 def served(publisher: Any, device: Any, serve: Any) -> Any:
     """The repository behind a real server, which the device now asks."""
     found = serve(publisher.folder)
-    device.url, device.fetcher = found.url, HttpFetcher(allow_http=HTTP)
+    device.url, device.fetcher = found.url, HttpFetcher(HTTP)
     return found
 
 
@@ -118,7 +118,7 @@ def test_n05_server_that_drips_is_left_after_the_total_time(
     publisher: Any, device: Any, served: Any
 ) -> None:
     """A byte now and then keeps every read alive; the whole download has a bound of its own."""
-    device.fetcher = HttpFetcher(allow_http=HTTP, total_seconds=0.2)
+    device.fetcher = HttpFetcher(HTTP, patience=Patience(total_seconds=0.2))
     stop = threading.Event()
 
     def drip(handler: Any) -> bool:
@@ -171,7 +171,7 @@ def test_n07_proxy_of_the_environment_is_not_asked(
     attacker = serve(tmp_path / "empty")
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, attacker.url)
-    device.fetcher = HttpFetcher(allow_http=HTTP)
+    device.fetcher = HttpFetcher(HTTP)
     before = device.files()
     device.run(MANIFEST)
     device.assert_untouched(before)
@@ -302,7 +302,7 @@ def test_n06_server_that_is_not_who_it_says_hears_no_byte_of_http(
     """Expired, wrong name, an authority that was swapped in, self-signed, TLS 1.0 alone."""
     ours, theirs = Authority(tmp_path / "ours", "ours"), Authority(tmp_path / "theirs", "theirs")
     url, heard = tls(case(ours, theirs))
-    device.url, device.fetcher = url, HttpFetcher(ca_file=ours.file)
+    device.url, device.fetcher = url, HttpFetcher(Wire(ca_file=ours.file))
     error = device.survives(Reason.TRANSPORT_UNREACHABLE)
     assert isinstance(error, FailedError)
     assert not heard
@@ -314,7 +314,7 @@ def test_n06_right_server_is_spoken_to(device: Any, tmp_path: Path, tls: Tls) ->
     """The counterpart: with the right certificate the same server hears the request."""
     ours = Authority(tmp_path / "ours", "ours")
     url, heard = tls(ours.context())
-    device.url, device.fetcher = url, HttpFetcher(ca_file=ours.file)
+    device.url, device.fetcher = url, HttpFetcher(Wire(ca_file=ours.file))
     device.survives(Reason.TRUST_NOT_FOUND)
     assert heard[0].startswith(b"GET /metadata/2.root.json ")
     device.url, device.fetcher = "", None

@@ -14,7 +14,8 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Tar
 
 from primum_verifier.core.errors import RefusedError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.shell.fetching import FolderFetcher, HttpFetcher
+from primum_verifier.shell.fetching import FolderFetcher
+from primum_verifier.shell.http_fetching import HttpFetcher, Wire
 
 SECOND = timedelta(seconds=1)
 MANIFEST = "releases/pvc/1.0.0/manifest.json"
@@ -722,7 +723,7 @@ def test_t30_signed_metadata_of_a_wrong_form_is_refused(
 
 
 def http_fetcher() -> Any:
-    return HttpFetcher(allow_http=frozenset({"http"}))
+    return HttpFetcher(Wire(allow_http=True))
 
 
 class Overlay:

@@ -25,9 +25,10 @@ from primum_verifier.core.question import ArtifactsFact, Question, SelfTestFact
 from primum_verifier.core.verdict import judge
 from primum_verifier.core.view import proven_time
 from primum_verifier.core.vocabulary import Phase
-from primum_verifier.shell.authorities import Authorities, AuthorityAddress
+from primum_verifier.shell.authorities import Authorities
 from primum_verifier.shell.fetching import FolderFetcher
 from primum_verifier.shell.trust_store import MemoryTrustStore
+from primum_verifier.shell.ways import AuthorityAddress, FixedWays
 
 DATA = Path(__file__).parent / "data"
 PASSPHRASE = "correct horse battery"  # noqa: S105 - of keys that live for one test
@@ -327,15 +328,17 @@ class Device:
         self.authorities = Authorities(
             trust_map=self.trust_map,
             roots={name: (provisioning / f"{name}.root.json").read_bytes() for name in names},
-            addresses={
-                name: AuthorityAddress(
-                    *(
-                        f"{(folder / FOLDERS.get(name, name) / 'web').as_uri()}/{part}/"
-                        for part in ("metadata", "targets", "artifacts")
+            ways=FixedWays(
+                {
+                    name: AuthorityAddress(
+                        *(
+                            f"{(folder / FOLDERS.get(name, name) / 'web').as_uri()}/{part}/"
+                            for part in ("metadata", "targets", "artifacts")
+                        )
                     )
-                )
-                for name in names
-            },
+                    for name in names
+                }
+            ),
             fetcher=FolderFetcher(folder),
             stores={name: MemoryTrustStore() for name in names},
         )

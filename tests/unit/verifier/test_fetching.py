@@ -11,10 +11,11 @@ import pytest
 
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.shell.fetching import FolderFetcher, HttpFetcher, NotThereError
+from primum_verifier.shell.fetching import FolderFetcher, NotThereError
+from primum_verifier.shell.http_fetching import HttpFetcher, Wire
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
-HTTP = frozenset({"http"})
+HTTP = Wire(allow_http=True)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def body(data: bytes, *, status: int = 200, length: int | None = None, **headers
 
 
 def got(url: str, *, max_bytes: int = 1000, offset: int = 0) -> bytes:
-    return b"".join(HttpFetcher(allow_http=HTTP).fetch(url, max_bytes=max_bytes, offset=offset))
+    return b"".join(HttpFetcher(HTTP).fetch(url, max_bytes=max_bytes, offset=offset))
 
 
 def refusal(url: str, *, max_bytes: int = 1000, offset: int = 0) -> PrimumError:

@@ -17,6 +17,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from primum_agent import unit_health
@@ -36,7 +37,7 @@ from primum_agent.journal_schema import DamagedJournalError
 from primum_agent.layout import Layout
 from primum_agent.receipt_checks import receipts_found
 from primum_agent.remembered import memories
-from primum_agent.settings import Repository, Settings, read_settings
+from primum_agent.settings import Settings, read_settings
 from primum_agent.store_bound import used_bytes
 from primum_agent.tested import ALARM, DISPLAY, NOT_CHECKED, TOPIC, told_tests
 from primum_verifier.core.errors import EXIT_FAILED, EXIT_USAGE, PrimumError
@@ -265,7 +266,12 @@ def _trust(provisioning: Path, layout: Layout) -> list[Finding]:
         *_health_unit(settings),
     ]
     for name, repository in settings.repositories.all.items():
-        findings.append(_guarded(f"{name} repository", lambda at=repository: _reach(settings, at)))  # type: ignore[misc]
+        *mirrors, own = (item.metadata_url for item in repository.everywhere)
+        named = [(f"{name} mirror {number}", url) for number, url in enumerate(mirrors, start=1)]
+        findings += [
+            _guarded(what, partial(_reach, settings, layout, url))
+            for what, url in (*named, (f"{name} repository", own))
+        ]
     findings += [
         _guarded(what, look) for what, look in component_checks(settings.components, layout)
     ]
@@ -350,11 +356,11 @@ def _provisioned(settings: Settings, layout: Layout) -> str:
     return f"map {trust_map.number}, stage {trust_map.stage}, key {device.key_id[:16]}"
 
 
-def _reach(settings: Settings, repository: Repository) -> str:
+def _reach(settings: Settings, layout: Layout, metadata_url: str) -> str:
     from primum_agent.device import make_fetcher  # noqa: PLC0415
 
-    url = f"{repository.metadata_url}timestamp.json"
-    pieces = make_fetcher(settings).fetch(url, max_bytes=MAX_TIMESTAMP_BYTES)
+    url = f"{metadata_url}timestamp.json"
+    pieces = make_fetcher(settings, layout).fetch(url, max_bytes=MAX_TIMESTAMP_BYTES)
     return f"{url}: {sum(len(piece) for piece in pieces)} bytes"
 
 

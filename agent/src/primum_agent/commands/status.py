@@ -32,6 +32,7 @@ from primum_agent.gate_memory import gates_of, told_gates
 from primum_agent.generation_files import components_of
 from primum_agent.hashed import last_hashed
 from primum_agent.health import summary_of
+from primum_agent.mirror_memory import told_mirrors
 from primum_agent.monitor_kept import KEPT
 from primum_agent.monitor_told import monitor_for_people, told_monitor
 from primum_agent.receipts import newest_receipt
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     gates = {**told_gates(gates_of(journal)), "question": told_question(journal)}
     hashed = None if state.in_use is None else last_hashed(journal, state.in_use)
     tested, monitored = told_tests(journal, state.in_use), journal.counter(KEPT, "")
-    receipt = newest_receipt(journal)
+    receipt, mirrors = newest_receipt(journal), told_mirrors(journal)
     journal.close()
     live = ask(layout.socket, {"do": "status"})
     standing = read_standing(layout) or {}
@@ -87,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
             "keyId": receipt.key_id,
         },
         "storeBytes": used_bytes(layout),
+        "mirrorsSetBack": mirrors,
         "lastHashed": None if hashed is None else hashed.time,
         "selfTest": tested,
         "shadow": told_shadow(layout, state),
@@ -149,6 +151,7 @@ def _for_people(content: dict[str, Any]) -> str:
     }
     lines |= {} if content["shadow"] is None else {"shadow": shadow_for_people(content["shadow"])}
     lines |= {"monitor": monitor_for_people(content["monitor"])} if content["monitor"] else {}
+    lines |= _mirrors(content["mirrorsSetBack"])
     lines |= _waits(content)
     lines |= _narrowings(content)
     if live is not None:
@@ -200,6 +203,15 @@ def _store(used: int, live: dict[str, Any] | None) -> str:
     """What releases use of the disk, and of the bound that a running supervisor keeps."""
     bound = 0 if live is None else live.get("storeMaxBytes", 0)
     return f"{used} bytes" + (f" of {bound}" if bound else "")
+
+
+def _mirrors(set_back: list[dict[str, Any]]) -> dict[str, str]:
+    """Servers that failed while another one worked."""
+    return {
+        f"mirror {item['server']}": f"{item['reason']}, {item['times']} times since "
+        f"{item['since']}; asked last for {item['askedLastForSeconds'] / _HOUR:.1f} powered hours"
+        for item in set_back
+    }
 
 
 def _waits(content: dict[str, Any]) -> dict[str, str]:

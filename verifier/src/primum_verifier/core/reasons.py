@@ -14,6 +14,7 @@ class Reason(StrEnum):
     TRUST_THRESHOLD = "trust.threshold"
     TRUST_EXPIRED = "trust.expired"
     TRUST_ROLLBACK = "trust.rollback"
+    TRUST_FROZEN = "trust.frozen"
     TRUST_STALE_INDEX = "trust.stale-index"
     TRUST_METADATA = "trust.metadata"
     TRUST_LIMIT = "trust.limit"

@@ -20,6 +20,8 @@ class EventKind(StrEnum):
     TRUST_CHANGED = "primum.device.trust.changed"
     TRANSPORT_FAILED = "primum.device.transport.failed"
     REPOSITORIES_REACHED = "primum.device.repositories.reached"
+    MIRROR_FAILED = "primum.device.mirror.failed"
+    MIRROR_WORKS = "primum.device.mirror.works"
     UPDATE_FOUND = "primum.device.update.found"
     UPDATE_REFUSED = "primum.device.update.refused"
     UPDATE_DOWNLOADING = "primum.device.update.downloading"

@@ -6,9 +6,10 @@ the last accepted, stored view of each authority, and one that failed to refresh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from primum_verifier.core.approval import POLICY_TARGET, ApprovalPolicy
@@ -20,7 +21,7 @@ from primum_verifier.core.eligibility import (
     approvals_target,
     statement_target,
 )
-from primum_verifier.core.errors import PrimumError, RefusedError
+from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.manifest import manifest_target
 from primum_verifier.core.notice import NOTICES_TARGET, SAFETY_ROLE
 from primum_verifier.core.reasons import Reason
@@ -43,17 +44,14 @@ from primum_verifier.shell.fetching import Fetcher
 from primum_verifier.shell.trust_store import TrustStore
 from primum_verifier.shell.tuf_client import TufClient, TufSession
 from primum_verifier.shell.tuf_views import stored_view
+from primum_verifier.shell.ways import AuthorityAddress, Ways
 
 _SAFETY = frozenset({SAFETY_ROLE})
+_TIMESTAMP = "timestamp"
 
 
-@dataclass(frozen=True)
-class AuthorityAddress:
-    """Where one authority's plain files lie; each address ends with a slash."""
-
-    metadata_url: str
-    targets_url: str
-    artifacts_url: str = ""
+_OURS = ("resource.", "state.")
+"""How the reasons begin that no server is to blame for: asking another one mends nothing."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Authorities:
     Args:
         trust_map: pins both roots by digest.
         roots: the pinned root files, by authority.
-        addresses: where each authority lies.
+        ways: where each authority may be read.
         fetcher: how bytes are got.
         stores: where what is accepted is kept, by authority.
         scratch: the folder for scratch folders; the system's temporary folder when None.
@@ -97,7 +95,7 @@ class Authorities:
         *,
         trust_map: TrustMap,
         roots: Mapping[str, bytes],
-        addresses: Mapping[str, AuthorityAddress],
+        ways: Ways,
         fetcher: Fetcher,
         stores: Mapping[str, TrustStore],
         scratch: Path | None = None,
@@ -121,18 +119,28 @@ class Authorities:
         self._component = trust_map.component
         self._allowance = timedelta(days=trust_map.offline_allowance_days)
         self._stores = stores
-        self._clients = {
-            name: TufClient(
-                authority=name,
-                bootstrap=roots[name],
-                metadata_url=addresses[name].metadata_url,
-                targets_url=addresses[name].targets_url,
-                fetcher=fetcher,
-                store=stores[name],
-                scratch=scratch,
-            )
-            for name in pinned
-        }
+        self._ways = ways
+        self._names = tuple(pinned)
+        self._clients = partial(self._client, roots=roots, fetcher=fetcher, scratch=scratch)
+
+    def _client(
+        self,
+        name: str,
+        address: AuthorityAddress,
+        *,
+        roots: Mapping[str, bytes],
+        fetcher: Fetcher,
+        scratch: Path | None,
+    ) -> TufClient:
+        return TufClient(
+            authority=name,
+            bootstrap=roots[name],
+            metadata_url=address.metadata_url,
+            targets_url=address.targets_url,
+            fetcher=fetcher,
+            store=self._stores[name],
+            scratch=scratch,
+        )
 
     def refresh(
         self, *, now: datetime, device_id: str, held: Iterable[tuple[str, str]]
@@ -149,37 +157,77 @@ class Authorities:
         """
         problems: dict[str, PrimumError] = {}
         held = tuple(held)
-        try:
-            with self._clients[ENGINEERING].session(at=now, allowance=self._allowance) as session:
-                session.refresh()
-                self._load_engineering(session, device_id=device_id, now=now, held=held)
-                session.complete()
-        except PrimumError as error:
-            problems[ENGINEERING] = error
+
+        def engineering(session: TufSession) -> None:
+            self._load_engineering(session, device_id=device_id, now=now, held=held)
+
+        def clinical(session: TufSession) -> None:
+            unread = _load_clinical(session, releases=releases, before=stored.clinical, now=now)
+            if unread is None:
+                problems.pop(CLINICAL, None)
+            else:
+                problems[CLINICAL] = unread
+
+        self._read(ENGINEERING, engineering, now=now, problems=problems)
         stored = self.stored(now=now, device_id=device_id)
         releases = _manifest_digests(stored.engineering)
-        try:
-            with self._clients[CLINICAL].session(at=now, allowance=self._allowance) as session:
-                session.refresh()
-                unread = _load_clinical(session, releases=releases, before=stored.clinical, now=now)
-                session.complete()
-            if unread is not None:
-                problems[CLINICAL] = unread
-        except PrimumError as error:
-            problems[CLINICAL] = error
-        if SITE in self._clients:
+        self._read(CLINICAL, clinical, now=now, problems=problems)
+        if SITE in self._names:
+            self._read(SITE, _load_site, now=now, problems=problems)
+        return replace(self.stored(now=now, device_id=device_id), problems=problems)
+
+    def _read(
+        self,
+        name: str,
+        load: Callable[[TufSession], object],
+        *,
+        now: datetime,
+        problems: dict[str, PrimumError],
+    ) -> None:
+        """Read one authority, each time as a whole, from the best way that leads to it.
+
+        Where what was read has become old, a further way is asked for something newer: a server
+        that goes on serving what it has is not told apart from one with nothing new.
+        """
+        passed: list[tuple[AuthorityAddress, PrimumError]] = []
+        read: AuthorityAddress | None = None
+        problem: PrimumError | None = None
+        for address in self._ways.addresses(name):
+            before = self._view(name)
+            if read is not None and not self._ways.doubts(name, before):
+                break
             try:
-                with self._clients[SITE].session(at=now, allowance=self._allowance) as session:
+                with self._clients(name, address).session(
+                    at=now, allowance=self._allowance
+                ) as session:
                     session.refresh()
-                    session.document(ACCEPTANCE_TARGET)
+                    load(session)
                     session.complete()
             except PrimumError as error:
-                problems[SITE] = error
-        return replace(self.stored(now=now, device_id=device_id), problems=problems)
+                if str(error.reason).startswith(_OURS):
+                    problem = problem if read is not None else error
+                    break
+                passed.append((address, error))
+                problem = problem if read is not None else error
+                continue
+            if read is not None and is_newer(self._view(name), before):
+                passed.append((read, _stale(read)))
+            elif read is not None:
+                continue
+            read, problem = address, None
+        if read is not None:
+            for address, why in passed:
+                self._ways.failed(name, address, why)
+            self._ways.worked(name, read)
+        if problem is not None:
+            problems[name] = problem
+
+    def _view(self, name: str) -> AuthorityView | None:
+        return stored_view(name, self._stores[name].load())
 
     def stored(self, *, now: datetime, device_id: str) -> Refreshed:
         """Both views as last accepted; nothing is asked of anybody."""
-        views = {name: stored_view(name, self._stores[name].load()) for name in self._clients}
+        views = {name: self._view(name) for name in self._names}
         engineering = views[ENGINEERING]
         plan = None if engineering is None else _plan_of(engineering)
         assignment = (
@@ -210,6 +258,28 @@ class Authorities:
                 wanted.append((assigned.component, assigned.version))
         for component, version in wanted:
             session.document(manifest_target(component, version))
+
+
+def is_newer(view: AuthorityView | None, than: AuthorityView | None) -> bool:
+    """Whether a view has a newer timestamp than another."""
+    if view is None or than is None:
+        return view is not None
+    mine, other = view.roles.get(_TIMESTAMP), than.roles.get(_TIMESTAMP)
+    return mine is not None and (other is None or mine.version > other.version)
+
+
+def _load_site(session: TufSession) -> None:
+    session.document(ACCEPTANCE_TARGET)
+
+
+def _stale(address: AuthorityAddress) -> FailedError:
+    return FailedError(
+        "This server goes on serving what others have replaced by something newer.",
+        reason=Reason.TRUST_FROZEN,
+        where=address.metadata_url,
+        expected="the newest timestamp",
+        remedy="Look why this mirror is not renewed; the device reads another one meanwhile.",
+    )
 
 
 def _load_clinical(

@@ -1,38 +1,31 @@
 """The fetcher port: bytes by address, bounded, with every foreign error translated.
 
-Three implementations stand here: http(s), a plain folder (a stick, a gateway's disk), and
+Two implementations stand here: a plain folder (a stick, a gateway's disk), and
 :class:`FakeFetcher`, the double that serves from memory and remembers what was asked.
+:mod:`primum_verifier.shell.http_fetching` has the one over http(s).
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import unquote
-
-import urllib3
 
 from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.addresses import parts_of
 
 PIECE_BYTES = 64 * 1024
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 20.0
-TOTAL_SECONDS = 3600.0
-"""The longest one download may take: a server that drips a byte a minute must not hold a device."""
 
-LEAVING_SECONDS = 0.5
-"""How long the rest of a small body is waited for, to keep its connection for the next request."""
+MOST_PATIENCE = 3600.0
+"""Seconds; what a server wishes beyond it in ``Retry-After`` is not its to wish."""
 
-_OK = 200
-_PARTIAL = 206
-_MISSING = (403, 404)
+_MISSING = 404
 
 
 class NotThereError(FailedError):
@@ -59,8 +52,58 @@ class TooSlowError(FailedError):
             reason=Reason.TRANSPORT_INTERRUPTED,
             where=url,
             found=f"{received} bytes in {seconds:.0f} s",
-            remedy="Use another mirror or link; the next attempt starts again.",
+            remedy="Use another mirror or link; the next attempt goes on where this one stopped.",
         )
+
+
+class StalledError(FailedError):
+    """The server went silent in the middle; the same may happen at once again."""
+
+    def __init__(self, url: str, *, seconds: float) -> None:
+        super().__init__(
+            "The server went silent in the middle of the download.",
+            reason=Reason.TRANSPORT_INTERRUPTED,
+            where=url,
+            found=f"no byte in {seconds:g} s",
+            expected="the whole body",
+            remedy="Nothing is lost; the device goes on where it stopped.",
+        )
+
+
+class AskedToWaitError(FailedError):
+    """The server asks to be left alone for a while.
+
+    Attributes:
+        seconds: for how long, within our own bound; 0 where it does not say.
+    """
+
+    def __init__(self, url: str, *, status: int, seconds: float) -> None:
+        super().__init__(
+            "The server asks to be left alone for a while.",
+            reason=Reason.TRANSPORT_STATUS,
+            where=url,
+            found=f"status {status}, for {seconds:.0f} s of at most {MOST_PATIENCE:.0f} s",
+            expected="status 200",
+            remedy="Nothing is lost; the device asks again by itself.",
+        )
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a server began to send.
+
+    Attributes:
+        start: where in the file its first byte stands.
+        length: bytes of the whole file, as the server says; None where it does not say.
+        validator: what the server calls these very bytes, a strong entity tag; empty without.
+        pieces: the bytes as they arrive; ``transport.*`` and ``trust.limit`` may be raised.
+    """
+
+    start: int
+    length: int | None
+    validator: str
+    pieces: Iterator[bytes]
 
 
 class Fetcher(Protocol):
@@ -77,7 +120,30 @@ class Fetcher(Protocol):
         ...
 
 
-def _too_much(url: str, max_bytes: int) -> RefusedError:
+class RangeFetcher(Fetcher, Protocol):
+    """A fetcher that can also go on in the middle of a file, and says what it was given."""
+
+    def open(
+        self, url: str, *, max_bytes: int, offset: int = 0, validator: str = ""
+    ) -> AbstractContextManager[Body]:
+        """Ask for the bytes from ``offset`` on; leaving the block gives the connection back.
+
+        Args:
+            url: the address.
+            max_bytes: the most that is read of this body.
+            offset: where to go on; the server may begin at 0 all the same, see ``Body.start``.
+            validator: what this very server called the bytes before ``offset``; with it the
+                server sends the whole file where it holds another one by now.
+
+        Raises:
+            NotThereError: 403 or 404.
+            FailedError: ``transport.*`` for everything else.
+        """
+        ...
+
+
+def too_much(url: str, max_bytes: int) -> RefusedError:
+    """A server that does not end is not read to its end."""
     return RefusedError(
         "The server sends more than was signed or is read at all.",
         reason=Reason.TRUST_LIMIT,
@@ -87,147 +153,8 @@ def _too_much(url: str, max_bytes: int) -> RefusedError:
     )
 
 
-class HttpFetcher:
-    """Plain or TLS http over kept-alive connections.
-
-    No redirect is followed, no proxy is taken from the environment and nothing is decompressed:
-    each would let a server choose what is read from where.
-    """
-
-    def __init__(
-        self,
-        *,
-        allow_http: frozenset[str] | None = None,
-        ca_file: Path | None = None,
-        total_seconds: float = TOTAL_SECONDS,
-    ) -> None:
-        """Make a fetcher.
-
-        Args:
-            allow_http: schemes allowed besides https, ``frozenset({"http"})`` or nothing.
-            ca_file: the only certificate authorities trusted; the system's when None.
-            total_seconds: the longest that one download may take.
-        """
-        self._schemes = {"https"} | (allow_http or frozenset())
-        self._total_seconds = total_seconds
-        self._pool = urllib3.PoolManager(
-            retries=False,
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-            cert_reqs="CERT_REQUIRED",
-            ca_certs=None if ca_file is None else str(ca_file),
-            headers={"User-Agent": "primum/0.1", "Accept-Encoding": "identity"},
-        )
-
-    def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
-        """See :class:`Fetcher`."""
-        self._check_scheme(url)
-        deadline = time.monotonic() + self._total_seconds
-        headers = {**self._pool.headers}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
-        try:
-            response = self._pool.request(
-                "GET",
-                url,
-                headers=headers,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
-        except urllib3.exceptions.ProtocolError as error:
-            raise _interrupted(url, error) from error
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
-            raise _unreachable(url, error) from error
-        try:
-            self._check_status(url, response, offset)
-            received = 0
-            for piece in _pieces(response):
-                received += len(piece)
-                if received > max_bytes:
-                    raise _too_much(url, max_bytes)
-                if time.monotonic() > deadline:
-                    raise TooSlowError(url, received=received, seconds=self._total_seconds)
-                yield piece
-        except urllib3.exceptions.HTTPError as error:
-            raise _interrupted(url, error) from error
-        finally:
-            _leave(response)
-
-    def _check_scheme(self, url: str) -> None:
-        scheme = parts_of(url).scheme
-        if scheme not in self._schemes:
-            raise FailedError(
-                "This address is not allowed.",
-                reason=Reason.TRANSPORT_INSECURE,
-                where=url,
-                found=scheme or "no scheme",
-                expected=" or ".join(sorted(self._schemes)),
-                remedy="Use https, or allow plain http explicitly (--allow-http, allow_http).",
-            )
-
-    @staticmethod
-    def _check_status(url: str, response: urllib3.BaseHTTPResponse, offset: int) -> None:
-        if response.status in _MISSING:
-            raise NotThereError(url, response.status)
-        expected = _PARTIAL if offset else _OK
-        if response.status != expected:
-            raise FailedError(
-                "The server gave another answer than the bytes.",
-                reason=Reason.TRANSPORT_STATUS,
-                where=url,
-                found=f"status {response.status}",
-                expected=f"status {expected}",
-                remedy="Check the server; redirects are not followed.",
-            )
-        if offset:
-            start = response.headers.get("Content-Range", "")
-            if not start.startswith(f"bytes {offset}-"):
-                raise FailedError(
-                    "The server continues at another place than was asked for.",
-                    reason=Reason.TRANSPORT_STATUS,
-                    where=url,
-                    found=start[:80],
-                    expected=f"bytes {offset}-",
-                )
-
-
-def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """The body as it arrives.
-
-    Asking for a full piece would wait for it, for days from a server that drips, and nobody
-    would look at the clock meanwhile.
-    """
-    while piece := response.read1(PIECE_BYTES, decode_content=False):
-        yield piece
-
-
-def _leave(response: urllib3.BaseHTTPResponse) -> None:
-    """Keep the connection if little is left to read on it, as of an answer "not there".
-
-    A body that was not read to its end cannot be followed by another on its connection.
-    """
-    until = time.monotonic() + LEAVING_SECONDS
-    with suppress(urllib3.exceptions.HTTPError, OSError, ValueError):
-        length = response.headers.get("Content-Length", "")
-        if length.isdecimal() and int(length) <= PIECE_BYTES:
-            while response.read1(PIECE_BYTES, decode_content=False) and time.monotonic() < until:
-                pass
-    response.close()
-    response.release_conn()
-
-
-def _interrupted(url: str, error: Exception) -> FailedError:
-    return FailedError(
-        "The download was cut short.",
-        reason=Reason.TRANSPORT_INTERRUPTED,
-        where=url,
-        found=str(error)[:300],
-        expected="the whole body",
-        remedy="Nothing is lost; the next attempt starts again.",
-    )
-
-
-def _unreachable(url: str, error: Exception) -> FailedError:
+def unreachable(url: str, error: Exception) -> FailedError:
+    """Nobody answers, whatever a library calls it."""
     return FailedError(
         "The server cannot be reached.",
         reason=Reason.TRANSPORT_UNREACHABLE,
@@ -246,6 +173,15 @@ class FolderFetcher:
 
     def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """See :class:`Fetcher`."""
+        with self.open(url, max_bytes=max_bytes, offset=offset) as body:
+            yield from body.pieces
+
+    @contextmanager
+    def open(
+        self, url: str, *, max_bytes: int, offset: int = 0, validator: str = ""
+    ) -> Generator[Body]:
+        """See :class:`RangeFetcher`; what lies on a medium has no name but its digest."""
+        del validator
         parts = parts_of(url)
         try:
             # Unlike Path.resolve this leaves a link to itself for the opening to refuse.
@@ -257,18 +193,27 @@ class FolderFetcher:
                     where=url,
                     expected=f"a file below {self._root}",
                 )
-            with _opened(path, url) as file:
-                file.seek(offset)
-                left = max_bytes
-                while piece := file.read(PIECE_BYTES):
-                    left -= len(piece)
-                    if left < 0:
-                        raise _too_much(url, max_bytes)
-                    yield piece
+            file = _opened(path, url)
         except FileNotFoundError as error:
-            raise NotThereError(url, _MISSING[1]) from error
+            raise NotThereError(url, _MISSING) from error
         except (OSError, ValueError) as error:
-            raise _unreachable(url, error) from error
+            raise unreachable(url, error) from error
+        with file:
+            length = os.fstat(file.fileno()).st_size
+            yield Body(offset, length, "", _read(file, url, max_bytes=max_bytes, offset=offset))
+
+
+def _read(file: BinaryIO, url: str, *, max_bytes: int, offset: int) -> Iterator[bytes]:
+    try:
+        file.seek(offset)
+        left = max_bytes
+        while piece := file.read(PIECE_BYTES):
+            left -= len(piece)
+            if left < 0:
+                raise too_much(url, max_bytes)
+            yield piece
+    except OSError as error:
+        raise unreachable(url, error) from error
 
 
 def _opened(path: Path, url: str) -> BinaryIO:
@@ -302,14 +247,23 @@ class FakeFetcher:
 
     def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """See :class:`Fetcher`."""
+        with self.open(url, max_bytes=max_bytes, offset=offset) as body:
+            yield from body.pieces
+
+    @contextmanager
+    def open(
+        self, url: str, *, max_bytes: int, offset: int = 0, validator: str = ""
+    ) -> Generator[Body]:
+        """See :class:`RangeFetcher`."""
+        del validator
         self.requests.append(url)
         found = self.files.get(url)
         if found is None:
-            raise NotThereError(url, _MISSING[1])
+            raise NotThereError(url, _MISSING)
         if isinstance(found, PrimumError):
             raise found
         data = found[offset:]
         if len(data) > max_bytes:
-            raise _too_much(url, max_bytes)
-        for start in range(0, len(data), PIECE_BYTES):
-            yield data[start : start + PIECE_BYTES]
+            raise too_much(url, max_bytes)
+        pieces = (data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
+        yield Body(offset, len(found), "", pieces)

@@ -20,11 +20,13 @@ from primum_verifier.core.limits import MAX_DOCUMENT_BYTES, MAX_ROOT_BYTES
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.view import CLINICAL, ENGINEERING, SITE, AuthorityView, SignedDocument
 from primum_verifier.shell.addresses import parts_of
-from primum_verifier.shell.authorities import Authorities, AuthorityAddress
+from primum_verifier.shell.authorities import Authorities
 from primum_verifier.shell.commands.fetch import read_input
-from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
+from primum_verifier.shell.fetching import Fetcher, FolderFetcher
+from primum_verifier.shell.http_fetching import HttpFetcher, Wire
 from primum_verifier.shell.trust_store import MemoryTrustStore
 from primum_verifier.shell.tuf_client import TufClient
+from primum_verifier.shell.ways import AuthorityAddress, FixedWays
 
 TRUST_MAP_FILE = "trust-map.json"
 CONTEXT_FILE = "device-context.dsse.json"
@@ -108,7 +110,7 @@ class WebRoots:
             if is_site_read
             else self.trust_map.model_copy(update={"site_root": None}),
             roots=self._roots,
-            addresses=self.addresses,
+            ways=FixedWays(self.addresses),
             fetcher=self.fetcher,
             stores=self._stores,
         )
@@ -163,5 +165,5 @@ def _routes(
         addresses[name] = AuthorityAddress(
             f"{base}/metadata/", f"{base}/targets/", f"{base}/artifacts/"
         )
-    http = HttpFetcher(allow_http=frozenset({"http"}) if options.allow_http else None)
+    http = HttpFetcher(Wire(allow_http=options.allow_http))
     return addresses, _Routes(tuple(folders), tuple(roots), http)

@@ -43,7 +43,8 @@ from primum_verifier.core.limits import MAX_DOCUMENT_BYTES, MAX_ROOT_BYTES
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.addresses import parts_of
 from primum_verifier.shell.durable import storage_error, write_file
-from primum_verifier.shell.fetching import Fetcher, FolderFetcher, HttpFetcher
+from primum_verifier.shell.fetching import Fetcher, FolderFetcher
+from primum_verifier.shell.http_fetching import HttpFetcher, Wire
 from primum_verifier.shell.trust_store import FolderTrustStore, TrustedSet, read_floors
 from primum_verifier.shell.tuf_client import BuiltIn, TufClient, TufSession
 from primum_verifier.shell.tuf_views import role_states
@@ -184,9 +185,7 @@ def _fetcher(options: argparse.Namespace) -> Fetcher:
     """http(s), or a plain folder when every address is a ``file:`` one."""
     urls = [parts_of(url) for url in (options.metadata_url, options.targets_url) if url is not None]
     if any(url.scheme != "file" for url in urls):
-        return HttpFetcher(
-            allow_http=frozenset({"http"}) if options.allow_http else None, ca_file=options.ca_file
-        )
+        return HttpFetcher(Wire(allow_http=options.allow_http, ca_file=options.ca_file))
     folders = [unquote(url.path) for url in urls]
     if any(url.netloc or not url.path.startswith("/") or "\0" in unquote(url.path) for url in urls):
         raise UsageError(
