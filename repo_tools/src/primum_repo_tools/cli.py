@@ -27,6 +27,7 @@ from primum_repo_tools.commands import (
     rollout,
     site,
     status,
+    test_set,
     trust_map,
 )
 from primum_repo_tools.commands.common import EXITS, command, new_app
@@ -46,6 +47,7 @@ app.add_typer(release.app, name="release", epilog=EXITS)
 app.add_typer(fixtures.app, name="fixtures", epilog=EXITS)
 app.add_typer(monitoring.app, name="monitoring", epilog=EXITS)
 command(app)(compare.compare)
+app.add_typer(test_set.app, name="test-set", epilog=EXITS)
 app.add_typer(approve.app, name="approve", epilog=EXITS)
 command(app)(publish.publish)
 command(app)(rollout.rollout)

@@ -12,7 +12,7 @@ TELL_EVERY_SECONDS = 3.0
 
 
 class Progress:
-    """One piece of work after another, in bytes.
+    """One piece of work after another, in bytes or in steps.
 
     Args:
         say: takes one line for a person.
@@ -41,6 +41,16 @@ class Progress:
                 self._told = self._clock()
                 self._say(f"{what}: {done // MIB} of {of // MIB} MiB")
             yield piece
+
+    def step(self, what: str) -> None:
+        """Say what is begun, once enough time has passed since the last line.
+
+        Args:
+            what: the work, as a person knows it.
+        """
+        if self._clock() - self._told >= TELL_EVERY_SECONDS:
+            self._told = self._clock()
+            self._say(what)
 
 
 def silent() -> Progress:

@@ -29,7 +29,7 @@ from primum_repo_tools.sites import published_acceptance
 from primum_repo_tools.summary import plain as plain_of
 from primum_repo_tools.summary import text_of
 from primum_repo_tools.workbench import Workbench
-from primum_verifier.change.comparison_report import Decision
+from primum_verifier.change.comparison_terms import Decision
 from primum_verifier.core.approval import ApprovalPolicy
 from primum_verifier.core.document import parse_document
 from primum_verifier.core.eligibility import ELIGIBILITY_ROLE, EligibilityIndex, statement_target

@@ -14,7 +14,7 @@ from primum_repo_tools.authority_settings import PolicySettings
 from primum_repo_tools.cli import app
 from primum_repo_tools.component_plan import ComponentPlan
 from primum_repo_tools.monitoring_plan import MonitoringPlan
-from primum_repo_tools.protocol import Protocol
+from primum_repo_tools.protocol import Measured, Protocol
 from primum_repo_tools.release_plan import ReleasePlan
 from primum_repo_tools.settings import parse_settings
 from primum_repo_tools.terms import Terms
@@ -70,6 +70,22 @@ def test_the_further_terms_in_the_guide_are_valid_beside_the_first() -> None:
     terms = parse_settings(Terms, text.encode(), where="guide")
     left = {name for name in Terms.model_fields if name not in terms.model_fields_set}
     assert left == {"review_by", "study", "use_environments", "user_roles"}
+
+
+def test_what_a_protocol_may_ask_besides_is_valid_beside_the_first() -> None:
+    """People copy it into their own protocol, above its tables and below them."""
+    first = next(block for block in blocks("toml") if "[margins]" in block)
+    keys, _, tables = next(block for block in blocks("toml") if "[[criteria]]" in block).partition(
+        "\n[alerts]"
+    )
+    bound = next(block for block in blocks("toml") if "[testSet]" in block)
+    bound = bound.replace('"..."', '"' + "a" * 64 + '"')
+    text = f"{keys}\n{first}\n[alerts]{tables}\n{bound}"
+    protocol = parse_settings(Protocol, text.encode(), where="guide")
+    assert protocol.test_set is not None
+    assert [item.measure for item in protocol.criteria] == ["alert-ratio", "sensitivity-at"]
+    told = GUIDE.read_text()
+    assert not [item for item in Measured if f"`{item}`" not in told]
 
 
 def commands() -> list[str]:

@@ -3,19 +3,26 @@
 # ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
 
-from primum_repo_tools.commands.common import AsJson, table, tell
+from primum_repo_tools.commands.common import (
+    AsJson,
+    PersonPassphraseFile,
+    person_secrets,
+    table,
+    tell,
+    told_progress,
+)
 
 if TYPE_CHECKING:
     from primum_repo_tools.comparison import ArmName
-    from primum_repo_tools.releases import Draft
-    from primum_verifier.change.comparison_report import Bounds, ComparisonReport
+    from primum_verifier.change.comparison_report import ComparisonReport
+    from primum_verifier.change.comparison_terms import Bounds
 
 Predicted = Annotated[Path, typer.Option(metavar="NPZ", help="Its locked predictions.")]
 
@@ -38,26 +45,56 @@ def compare(
         str | None,
         typer.Option(metavar="COMPONENT/VERSION", help="The candidate as built there."),
     ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(metavar="LEDGER", help="Of the locked test set that the protocol names."),
+    ] = None,
+    person: Annotated[
+        Path | None,
+        typer.Option("--as", metavar="FOLDER", help="Folder of who keeps the test set."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The files of the test set, where it has files."),
+    ] = None,
+    deviation: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A deviation from the protocol and why; repeat it."),
+    ] = None,
+    repeat_reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why this candidate is compared again.")
+    ] = "",
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to write the report as well.")
     ] = None,
+    person_passphrase_file: PersonPassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Compare a candidate with the last and the original release; 1 when it is not met.
 
     With --workbench and --release the operating points come from the signed self-test
     specifications and the report is kept beside the draft. A failed report is kept too: it is a
-    record, not a retry.
+    record, not a retry. Where the protocol names a locked test set, its use is recorded in the
+    ledger before anything is compared, and the report is kept there.
 
     Example:
       primum-repo compare --candidate 1.1.0.npz --last 1.0.0.npz --original 1.0.0.npz \
         --protocol protocol.toml --workbench engineering --release pvc-classifier/1.1.0
       primum-repo compare --candidate c.npz --last l.npz --original o.npz \
         --protocol protocol.toml --threshold candidate=0.5 --threshold last=0.5 \
-        --threshold original=0.5 --output comparison.json
+        --threshold original=0.5 --ledger ledger --as people/q.lee --output comparison.json
     """
     from primum_repo_tools import comparison
+    from primum_repo_tools.commands.compare_options import operating_points, require_ledger
     from primum_repo_tools.files import read_input, write_durably
+    from primum_repo_tools.locked_set import (
+        Intent,
+        begin_use,
+        held,
+        keep_report,
+        open_custodian,
+    )
+    from primum_repo_tools.moments import now_utc
     from primum_repo_tools.predictions import check_aligned, read_predictions
     from primum_repo_tools.protocol import Protocol
     from primum_repo_tools.settings import parse_settings
@@ -65,19 +102,43 @@ def compare(
 
     protocol_bytes = read_input(protocol, what="protocol")
     frozen = parse_settings(Protocol, protocol_bytes, where=str(protocol))
-    points, releases, folder = _operating_points(threshold or [], workbench, release)
+    require_ledger(ledger, person, bound=frozen.test_set is not None, where=str(protocol))
+    points = operating_points(threshold or [], workbench, release)
     paths: dict[ArmName, Path] = {"candidate": candidate, "last": last, "original": original}
     read = {name: read_predictions(path) for name, path in paths.items()}
     check_aligned({str(name): (path, read[name]) for name, path in paths.items()})
-    report = comparison.compare(
-        {
-            name: comparison.ComparedArm(read[name], points[name], releases.get(name))
-            for name in paths
-        },
+    comparison.check_accounting(read["candidate"], frozen)
+    arms = {
+        name: comparison.ComparedArm(read[name], points.thresholds[name], points.releases.get(name))
+        for name in paths
+    }
+    intent = Intent(
         protocol=frozen,
         protocol_sha256=sha256_hex(protocol_bytes),
+        candidate=read["candidate"],
+        release=points.releases.get("candidate"),
+        deviations=tuple(deviation or ()),
+        repeat_reason=repeat_reason,
     )
-    for target in _targets(folder, output):
+    with ExitStack() as stack:
+        use = keeper = None
+        if ledger is not None and person is not None:
+            stack.enter_context(held(ledger))
+            keeper = open_custodian(person, secrets=person_secrets(person_passphrase_file, None))
+            use = begin_use(ledger, intent, keeper, data=data, now=now_utc())
+        report = comparison.compare(
+            arms,
+            protocol=frozen,
+            run=comparison.Run(
+                protocol_sha256=intent.protocol_sha256,
+                test_set=use,
+                deviations=intent.deviations,
+                told=told_progress().step,
+            ),
+        )
+        if ledger is not None and use is not None and keeper is not None:
+            keep_report(ledger, report, use, keeper, now_utc())
+    for target in _targets(points.folder, output):
         write_durably(target, report.to_bytes())
     tell(report.model_dump(mode="json", by_alias=True), *_shown(report), as_json=as_json)
     comparison.require_met(report, where=str(candidate))
@@ -88,90 +149,6 @@ def _targets(folder: Path | None, output: Path | None) -> list[Path]:
 
     kept = [] if folder is None else [folder / COMPARISON_FILE]
     return kept + ([] if output is None else [output])
-
-
-def _operating_points(
-    threshold: list[str], workbench: Path | None, release: str | None
-) -> tuple[Mapping[str, str], Mapping[str, str], Path | None]:
-    """Thresholds and manifest digests by arm, and the folder of the draft."""
-    from primum_verifier.core.errors import UsageError
-    from primum_verifier.core.reasons import Reason
-
-    if workbench is not None and release is not None and not threshold:
-        return _from_releases(workbench, release)
-    points = dict(item.split("=", 1) for item in threshold if "=" in item)
-    wanted = {"candidate", "last", "original"}
-    if workbench is not None or release is not None or set(points) != wanted:
-        raise UsageError(
-            "The operating points are not stated.",
-            reason=Reason.USAGE,
-            expected="--workbench with --release, or --threshold for candidate, last and original",
-        )
-    for arm, value in points.items():
-        _check_number(arm, value)
-    return points, {}, None
-
-
-def _check_number(arm: str, value: str) -> None:
-    from decimal import Decimal, InvalidOperation
-
-    from primum_verifier.core.errors import UsageError
-    from primum_verifier.core.reasons import Reason
-
-    try:
-        finite = Decimal(value).is_finite()
-    except InvalidOperation:
-        finite = False
-    if not finite:
-        raise UsageError(
-            "A threshold is no number.",
-            reason=Reason.USAGE,
-            where=f"--threshold {arm}",
-            found=value[:40],
-            expected="a decimal number, such as 0.5",
-        )
-
-
-def _from_releases(
-    workbench: Path, release: str
-) -> tuple[Mapping[str, str], Mapping[str, str], Path]:
-    from primum_repo_tools.releases import drafts, open_draft
-    from primum_repo_tools.workbench import open_workbench
-    from primum_verifier.core.errors import UsageError
-    from primum_verifier.core.reasons import Reason
-
-    bench = open_workbench(workbench, authority="engineering")
-    component, _, version = release.partition("/")
-    draft = open_draft(bench, component, version)
-    manifest = draft.manifest
-    if manifest.previous is None or manifest.original is None:
-        raise UsageError(
-            "A first release has nothing to be compared with.",
-            reason=Reason.USAGE,
-            where=manifest.name,
-            remedy="Name previous and original in its release.toml.",
-        )
-    digests = {
-        "candidate": draft.sha256,
-        "last": manifest.previous.sha256,
-        "original": manifest.original.sha256,
-    }
-    known = {item.sha256: item for item in drafts(bench)}
-    points = {arm: _threshold(known[sha256]) for arm, sha256 in digests.items() if sha256 in known}
-    if len(points) != len(digests):
-        raise UsageError(
-            "A baseline is no longer in the workbench as it was signed.",
-            reason=Reason.USAGE,
-            where=manifest.name,
-            expected=", ".join(sorted(set(digests.values()) - set(known))),
-        )
-    return points, digests, draft.folder
-
-
-def _threshold(draft: Draft) -> str:
-    from primum_repo_tools.releases import operating_point_of
-
-    return operating_point_of(draft.specification(), name=draft.manifest.name).threshold
 
 
 def _bounds(bounds: Bounds | None) -> str:
@@ -196,12 +173,53 @@ def _shown(report: ComparisonReport) -> tuple[RenderableType, ...]:
         )
         for item in report.endpoints
     ]
+    agreement = report.analysis is not None and report.analysis.agreement
+    names = (
+        ("positive agreement", "negative agreement")
+        if agreement
+        else ("sensitivity", "specificity")
+    )
     return (
-        table("Each alone", ("arm", "threshold", "sensitivity", "specificity", "AUC"), arms),
+        table("Each alone", ("arm", "threshold", *names, "AUC"), arms),
         table(
             f"Compared by {report.protocol.id}, unit {report.unit}",
             ("endpoint", "role", "difference", "margin", "patients/cases", "decision"),
             endpoints,
         ),
+        *_further(report),
         f"Overall: {report.overall}",
     )
+
+
+def _further(report: ComparisonReport) -> tuple[RenderableType, ...]:
+    """Criteria of the protocol, and the endpoints that undecided cases would turn."""
+    if report.analysis is None:
+        return ()
+    by_id = {item.id: item.decision for item in report.endpoints}
+    rows = [
+        (
+            item.id,
+            item.role,
+            _bounds(item.value),
+            _limits(item.at_least, item.at_most),
+            item.decision,
+        )
+        for item in report.analysis.criteria
+        if item.population == "intention-to-diagnose"
+        or item.decides
+        or item.decision != by_id.get(item.id.removesuffix(f" {item.population}"))
+    ]
+    use = report.analysis.test_set
+    told = (
+        "Test set: bound to none; nobody counts how often it was used."
+        if use is None
+        else f"Test set {use.id}: use {use.use_number} of {use.uses_allowed}"
+        + (f", run again: {use.repeat_reason}" if use.repeats else "")
+    )
+    heads = ("criterion", "role", "value", "limits", "decision")
+    return (*([table("Further", heads, rows)] if rows else []), told)
+
+
+def _limits(at_least: str | None, at_most: str | None) -> str:
+    shown = [f"above {at_least}"] if at_least is not None else []
+    return " and ".join(shown + ([f"below {at_most}"] if at_most is not None else [])) or "-"

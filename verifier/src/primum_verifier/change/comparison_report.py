@@ -6,13 +6,23 @@ figures contradict each other is none; whether they suffice is for the rules to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from decimal import Decimal as Number
-from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
+from primum_verifier.change.comparison_analysis import Analysis, Criterion
+from primum_verifier.change.comparison_terms import (
+    WHOLE,
+    Baseline,
+    Bounds,
+    Cohort,
+    Decision,
+    Role,
+    Unit,
+    worst,
+)
 from primum_verifier.core.document import (
     Count,
     Decimal,
@@ -27,62 +37,14 @@ from primum_verifier.core.document import (
 
 REPORT_TYPE = "urn:primum:comparison-report:v0.1"
 
-Share = Annotated[Decimal, StringConstraints(pattern=r"^0\.[0-9]{1,6}$")]
-"""A decimal between 0 and 1, as text: 0.05."""
-
-
-def _inside_nothing_and_all(text: str) -> str:
-    if not 0 < Number(text) < 1:
-        raise ValueError("a confidence lies between 0 and 1")
-    return text
-
-
-Confidence = Annotated[Decimal, AfterValidator(_inside_nothing_and_all)]
-"""How often such an interval holds the truth: 0.95, never 95."""
-
-Cohort = Name
 RungName = Literal["offline", "simulated", "retrospective", "prospective"]
 Metric = Literal["sensitivity", "specificity", "auc"]
-Baseline = Literal["last", "original"]
-
-WHOLE = "all"
-"""The cohort that is every case; no case may carry this name itself."""
 
 LEAST_REPLICATES = 100
 """Fewer draws give a bootstrap no 95 % interval to read."""
 
 _LAST_DIGIT = Number("0.000001")
 """Figures are written to six places; decisions were taken before they were rounded."""
-
-
-class Unit(StrEnum):
-    """What counts as one independent observation."""
-
-    PATIENT = "patient"
-    BEAT = "beat"
-
-
-class Decision(StrEnum):
-    """What came of an endpoint; not-evaluable is never met."""
-
-    MET = "met"
-    NOT_MET = "not-met"
-    NOT_EVALUABLE = "not-evaluable"
-
-
-class Bounds(Document):
-    """An estimate with its two-sided interval."""
-
-    estimate: Decimal
-    low: Decimal
-    high: Decimal
-    confidence: Confidence
-
-    @model_validator(mode="after")
-    def _estimate_lies_inside(self) -> Bounds:
-        if not Number(self.low) <= Number(self.estimate) <= Number(self.high):
-            raise ValueError("the estimate lies outside its interval")
-        return self
 
 
 class MethodRef(Document):
@@ -133,7 +95,7 @@ class Endpoint(Document):
     metric: Metric
     versus: Baseline
     cohort: Cohort
-    role: Literal["co-primary", "cohort-claim", "secondary"]
+    role: Role
     method: Text
     margin: Decimal | None = None
     margin_rationale: Text = ""
@@ -196,7 +158,9 @@ class Accounting(Document):
 class ComparisonReport(OpenDocument):
     """A candidate compared with its baselines; the same inputs give the same bytes.
 
-    ``methods`` names what the change-control plan asks for; a report made without a plan has none.
+    ``analysis`` is what was found beyond the endpoints; a report made before there was any has
+    none.  ``methods`` names what the change-control plan asks for; a report made without a plan has
+    none.
     """
 
     type: Literal["urn:primum:comparison-report:v0.1"]
@@ -212,6 +176,7 @@ class ComparisonReport(OpenDocument):
     endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=1000)]
     overall: Decision
     software: Text
+    analysis: Analysis | None = None
 
     @model_validator(mode="after")
     def _parts_agree(self) -> ComparisonReport:
@@ -221,9 +186,20 @@ class ComparisonReport(OpenDocument):
         for item in self.endpoints:
             self._refuse_other_cases(item)
             self._refuse_change_without_cause(item)
-        if self.overall != worst(item.decision for item in self.endpoints if item.decides):
+        if self.overall != worst(item.decision for item in self.deciding()):
             raise ValueError("overall is not what the deciding endpoints say")
+        if self._has_deciding_criteria() and "analysis" not in self.crit:
+            raise ValueError("a criterion decides, and crit does not name the analysis")
         return self
+
+    def deciding(self) -> Iterator[Endpoint | Criterion]:
+        """Every endpoint and criterion that anything may rest on."""
+        yield from (item for item in self.endpoints if item.decides)
+        if self.analysis is not None:
+            yield from self.analysis.deciding()
+
+    def _has_deciding_criteria(self) -> bool:
+        return self.analysis is not None and any(self.analysis.deciding())
 
     def _refuse_other_cases(self, item: Endpoint) -> None:
         most = self.accounting.cases_of(item.metric)
@@ -245,10 +221,3 @@ class ComparisonReport(OpenDocument):
         )
         if same and (item.gained or item.lost):
             raise ValueError("the same predictions were right and wrong")
-
-
-def worst(decisions: Iterable[Decision]) -> Decision:
-    """What several endpoints say together; nothing asked is nothing shown."""
-    found = set(decisions) or {Decision.NOT_EVALUABLE}
-    order = (Decision.NOT_MET, Decision.NOT_EVALUABLE, Decision.MET)
-    return next(item for item in order if item in found)

@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from primum_verifier.change.comparison_report import Baseline, Cohort, Methods, Share
+from primum_verifier.change.comparison_report import Methods
+from primum_verifier.change.comparison_terms import Baseline, Cohort, Share
 from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import (
     Country,

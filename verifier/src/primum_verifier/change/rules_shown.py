@@ -17,14 +17,8 @@ from primum_verifier.change.answer import (
     finding,
     listed,
 )
-from primum_verifier.change.comparison_report import (
-    Baseline,
-    ComparisonReport,
-    Decision,
-    Endpoint,
-    Methods,
-    Unit,
-)
+from primum_verifier.change.comparison_report import ComparisonReport, Endpoint, Methods
+from primum_verifier.change.comparison_terms import Baseline, Decision, Unit
 from primum_verifier.change.plan import Criterion, CumulativeCriterion
 from primum_verifier.core.rules import told
 from primum_verifier.core.vocabulary import Rung
