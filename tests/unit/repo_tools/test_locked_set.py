@@ -281,10 +281,10 @@ def test_a_ledger_is_never_begun_anew(locked: tuple[Bench, Path]) -> None:
 
 
 def test_another_ledger_of_the_same_set_does_not_count(locked: tuple[Bench, Path]) -> None:
-    """Who wants fresh uses begins a ledger anew; the protocol names the first one."""
+    """Who wants more uses begins a ledger anew; the protocol names the first one."""
     bench, base = locked
     shutil.rmtree(bench.ledger)
-    bench.lock(base)
+    bench.lock(base, uses=30)
     code, error = bench.freeze()
     assert (code, error["error"]["reason"]) == (1, "validation.test-set")
     assert error["error"]["found"].startswith("ledger ")

@@ -59,9 +59,12 @@ FACTS: list[dict[str, Any]] = [
 
 
 def written(
-    facts: list[dict[str, Any]], *, by: Keeper = KEEPER, **changes: dict[str, Any]
+    facts: list[dict[str, Any]],
+    *,
+    by: Keeper = KEEPER,
+    changes: dict[int, dict[str, Any]] | None = None,
 ) -> list[bytes]:
-    """The lines of a ledger; ``entry3={...}`` changes members of the third."""
+    """The lines of a ledger; ``changes`` are of members, by the number of the entry."""
     lines: list[bytes] = []
     for number, fact in enumerate(facts, start=1):
         entry = {
@@ -72,7 +75,7 @@ def written(
             "at": f"2026-03-0{number}T12:00:00Z",
             "by": "q.lee",
             **fact,
-            **changes.get(f"entry{number}", {}),
+            **(changes or {}).get(number, {}),
         }
         signer = KEEPER if number == 1 else by
         lines.append(signer.signed({k: v for k, v in entry.items() if v is not None}))
@@ -122,7 +125,7 @@ def test_entries_cannot_change_places() -> None:
 def test_a_changed_entry_breaks_the_chain_although_its_custodian_signs_it_again() -> None:
     """A use that becomes another candidate's is signed anew, and the next entry still knows."""
     lines = written(FACTS)
-    other = written(FACTS[:3], entry3={"used": {**USED, "candidate": {"sha256": "e" * 64}}})
+    other = written(FACTS[:3], changes={3: {"used": {**USED, "candidate": {"sha256": "e" * 64}}}})
     assert refused([*lines[:2], other[2], *lines[3:]]).where.endswith("entry 4")
 
 
@@ -152,7 +155,7 @@ def test_a_stranger_signs_nothing() -> None:
 def test_an_entry_that_cannot_be_is_refused(
     number: int, change: dict[str, Any], found: str
 ) -> None:
-    lines = written(FACTS, **{f"entry{number}": change})
+    lines = written(FACTS, changes={number: change})
     error = refused(lines)
     assert error.found.startswith(found)
     assert error.where.endswith(f"entry {number}")
@@ -173,7 +176,7 @@ def test_an_entry_says_one_thing_and_the_first_says_what_is_locked(
     number: int, change: dict[str, Any]
 ) -> None:
     with pytest.raises(RefusedError):
-        read(written(FACTS, **{f"entry{number}": change}))
+        read(written(FACTS, changes={number: change}))
 
 
 def test_an_empty_ledger_is_none() -> None:
