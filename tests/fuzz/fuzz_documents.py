@@ -36,7 +36,7 @@ from primum_verifier.record.chain import FIRST_PREVIOUS, check_history
 from primum_verifier.shell.documents import DOCUMENTS
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
-PURE_PARTS = ("core", "keeping", "proof", "change", "record")
+PURE_PARTS = ("core", "keeping", "proof", "change", "record", "delta")
 SIGNER = CryptoSigner(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32))
 KEY = public_key_of(SIGNER.public_key)
 _MAX_LINES = 64

@@ -36,7 +36,7 @@ from primum_verifier.shell import cli
 from primum_verifier.shell.documents import DOCUMENTS, Published, document_named
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
-PURE = ("core", "keeping", "proof", "change", "record")
+PURE = ("core", "keeping", "proof", "change", "record", "delta")
 MARKS = {"type", "_type", "schemaVersion", "specversion"}
 """Members by which a document tells what it is, and in which generation."""
 

@@ -36,6 +36,7 @@ from primum_verifier.core.notice import SafetyNoticeStatement
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.site import SiteAcceptance
 from primum_verifier.core.tree import TreeList
+from primum_verifier.delta.delta_list import DeltaList
 from primum_verifier.keeping.rollout import RolloutPlan
 from primum_verifier.proof.selftest_result import SelfTestReport
 from primum_verifier.proof.selftest_spec import SelfTestSpec
@@ -125,6 +126,7 @@ def _with_closed_maps(drawn: Any) -> Any:  # noqa: ANN401 - any part of a schema
 DOCUMENTS = (
     Published(name="release-manifest", model=ReleaseManifest),
     Published(name="tree-list", model=TreeList, max_bytes=MAX_TREE_LIST_BYTES),
+    Published(name="delta-list", model=DeltaList),
     Published(name="rollout-plan", model=RolloutPlan),
     Published(
         name="eligibility-statement", model=EligibilityStatement, media_type=INTOTO_PAYLOAD_TYPE
