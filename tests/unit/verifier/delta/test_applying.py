@@ -280,6 +280,19 @@ def test_a_delta_of_endless_small_steps_is_refused(monkeypatch: pytest.MonkeyPat
     assert (reason, found) == (Reason.DELTA_LIMIT, "more than 4 steps")
 
 
+def test_no_byte_beyond_the_signed_length_is_ever_handed_out() -> None:
+    """A disk must not fill up before the refusal."""
+    step = edit(1_000_000, runs=[(0, len(OLD), 0)], fresh=bytes(1_000_000 - len(OLD)))
+    made = apply_delta(
+        [delta(step)],
+        base=lambda place, count: OLD[place : place + count],
+        base_length=len(OLD),
+        length=len(OLD),
+    )
+    with pytest.raises(RefusedError):
+        next(made)
+
+
 def test_bytes_that_nobody_asked_for_count_as_well() -> None:
     """What comes out of the compression is bounded, not only what a step takes of it."""
     bomb = packed(WHOLE + bytes(64 * 1024 * 1024), DEFLATE)
