@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 ELEMENTS = {
     *("html", "head", "meta", "title", "style", "body", "header", "section", "h1", "h2", "h3", "p"),
     *("span", "div", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "br"),
-    *("svg", "line", "rect", "circle", "text"),
+    *("svg", "line", "rect", "circle", "text", "path", "g"),
 }
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -67,6 +67,9 @@ def compare(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to write the report as well.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also draw it as one page with its plots.")
+    ] = None,
     person_passphrase_file: PersonPassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -99,6 +102,7 @@ def compare(
     from primum_repo_tools.protocol import Protocol
     from primum_repo_tools.settings import parse_settings
     from primum_verifier.core.document import sha256_hex
+    from primum_verifier.shell.comparison_page import comparison_page
 
     protocol_bytes = read_input(protocol, what="protocol")
     frozen = parse_settings(Protocol, protocol_bytes, where=str(protocol))
@@ -138,8 +142,11 @@ def compare(
         )
         if ledger is not None and use is not None and keeper is not None:
             keep_report(ledger, report, use, keeper, now_utc())
+    written = report.to_bytes()
     for target in _targets(points.folder, output):
-        write_durably(target, report.to_bytes())
+        write_durably(target, written)
+    if html is not None:
+        write_durably(html, comparison_page(report, sha256_hex(written)).encode())
     tell(report.model_dump(mode="json", by_alias=True), *_shown(report), as_json=as_json)
     comparison.require_met(report, where=str(candidate))
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "history": "Prove that a run of events is whole, in order, and from one device.",
     "served": "Say which release served a device at an instant, under which statement, and what "
     "proves it.",
+    "comparison": "Show a comparison report, or draw it as one page with its plots.",
     "plan": "Say how a change stands to its change-control plan, rule by rule, as advice.",
     "schema": "Show what Primum's documents are called, and the JSON Schema of each.",
 }

@@ -15,7 +15,7 @@ from primum_verifier.shell.page_style import STYLE
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def page(title: str, *inside: Markup) -> str:
+def page(title: str, *inside: Markup, style: Markup = STYLE) -> str:
     """The whole page: nothing is loaded, nothing runs, and it prints."""
     head = tag(
         "head",
@@ -23,7 +23,7 @@ def page(title: str, *inside: Markup) -> str:
         tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),
-        tag("style", STYLE),
+        tag("style", style),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, tag('body', *inside), lang='en')}\n"
 
