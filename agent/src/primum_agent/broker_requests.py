@@ -9,7 +9,6 @@ another device.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,10 +18,12 @@ from secrets import token_hex
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
 from primum_agent.journal_outbox import Sent
+from primum_agent.plain_json import read_plain
 
 MAX_REQUEST_BYTES = 1024
 _DAY = 86_400.0
-_MAX_SEQUENCE = 2**63 - 1
+_MAX_SEQUENCE = 2**53
+"""What every reader of JSON holds exactly."""
 
 
 class Wish(StrEnum):
@@ -56,10 +57,12 @@ class Request:
     Attributes:
         wish: what is asked.
         begin: the number of the first event to send again.
+        end: that of the last one; None where all from the first on are wanted.
     """
 
     wish: Wish
     begin: int = 1
+    end: int | None = None
 
 
 def read_request(payload: bytes, *, word: str) -> Request:
@@ -67,7 +70,7 @@ def read_request(payload: bytes, *, word: str) -> Request:
 
     Args:
         payload: the message: ``{"word": WORD, "do": "poll"}``, ``"status"``, or ``"journal"``
-            with a number ``"from"`` where not all is wanted.
+            with the numbers ``"from"`` and ``"to"`` where not all is wanted.
         word: the one that the device says in its status now.
 
     Raises:
@@ -76,19 +79,40 @@ def read_request(payload: bytes, *, word: str) -> Request:
     if len(payload) > MAX_REQUEST_BYTES:
         raise NoRequestError("too large")
     try:
-        found = json.loads(payload)
-        wish = Wish(found["do"])
-        said, begin = found["word"], found.get("from", 1)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        found = read_plain(payload)
+    except (ValueError, RecursionError) as error:
         raise NoRequestError("no request") from error
-    if said != word:
+    if not isinstance(found, dict) or found.keys() - {"word", "do", "from", "to"}:
+        raise NoRequestError("no request, or unknown members")
+    if found.get("word") != word:
         raise NoRequestError("another word")
-    known = {"word", "do", "from"} if wish is Wish.JOURNAL else {"word", "do"}
-    if set(found) - known:
-        raise NoRequestError("unknown members")
-    if type(begin) is not int or not 1 <= begin <= _MAX_SEQUENCE:
+    begin, end = _number(found.get("from")), _number(found.get("to"))
+    match found.get("do"):
+        case "poll" | "status" as wish if begin is None and end is None:
+            return Request(Wish(wish))
+        case "journal" if end is None or end >= (begin or 1):
+            return Request(Wish.JOURNAL, begin or 1, end)
+        case _:
+            raise NoRequestError("nothing that may be asked")
+
+
+def _number(found: object) -> int | None:
+    if found is not None and (type(found) is not int or not 1 <= found <= _MAX_SEQUENCE):
         raise NoRequestError("no number of an event")
-    return Request(wish, begin)
+    return found if isinstance(found, int) else None
+
+
+@dataclass(frozen=True)
+class Again:
+    """What was asked for once more and was not sent yet.
+
+    Attributes:
+        after: the last line that is not wanted again.
+        end: the number of the last event that is; None where all are.
+    """
+
+    after: Sent
+    end: int | None = None
 
 
 @dataclass
@@ -136,14 +160,14 @@ class Asked:
         poll_now: begins a poll as soon as that can be.
         word: what a request has to repeat now; empty before the first connection.
         patience: how many were taken, and refused.
-        again: the last line that is not wanted again; None where nothing is.
+        again: what is sent once more; None where nothing is.
     """
 
     make_word: Callable[[], str] = new_word
     poll_now: Callable[[], None] = lambda: None
     word: str = ""
     patience: Patience = field(default_factory=Patience)
-    again: Sent | None = None
+    again: Again | None = None
 
     def begin(self) -> None:
         """A connection begins: what was said on an earlier one is worth nothing."""
@@ -171,12 +195,14 @@ class Asked:
         detail: dict[str, object] = {"do": str(request.wish)}
         if request.wish is Wish.JOURNAL:
             detail["from"] = request.begin
+            if request.end is not None:
+                detail["to"] = request.end
         # What could not be recorded is not done.
         journal.record(Entry(kind=EventKind.REQUEST_TAKEN, result="accepted", detail=detail))
         self.patience.taken += 1
         self.word = self.make_word()
         if request.wish is Wish.JOURNAL:
-            self.again = Sent(request.begin - 1, is_head=True)
+            self.again = Again(Sent(request.begin - 1, is_head=True), request.end)
         if request.wish is Wish.POLL:
             self.poll_now()
         return request.wish

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from primum_agent.durable import disk_errors
+from primum_agent.plain_json import TwiceError, read_plain
 
 MAX_LINE = 16_384
 """Bytes in one request; a longer line is refused, and passed over to its end."""
@@ -163,27 +164,14 @@ class Desk:
 
     def _answer_to(self, visitor: Visitor, line: bytes) -> dict[str, Any]:
         try:
-            request = json.loads(line, object_pairs_hook=_each_once)
-        except _TwiceError as error:
+            request = read_plain(line)
+        except TwiceError as error:
             return _refused(f"the member {str(error)[:_SHOWN]!r} stands twice")
         except (ValueError, RecursionError):
             request = None
         if not isinstance(request, dict):
             return _refused("one JSON object a line")
         return self.answer(visitor, request)
-
-
-class _TwiceError(ValueError):
-    """A member stands twice: which of the two was meant, nobody can say."""
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise _TwiceError(name)
-        found[name] = value
-    return found
 
 
 def _refused(message: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from primum_agent.journal_telemetry import JournalTelemetry
 from primum_verifier.core.errors import BusyError
 from primum_verifier.core.reasons import Reason
 
+_MAX = 2**63 - 1
+
 
 @dataclass(frozen=True)
 class OutboxRow:
@@ -41,12 +43,13 @@ class JournalOutbox(JournalTelemetry):
         """The oldest signed heads that no broker has acknowledged."""
         return self._waiting("SELECT sequence, line FROM heads WHERE acked = 0", limit)
 
-    def acknowledged(self, after: Sent, limit: int) -> list[Sent]:
+    def acknowledged(self, after: Sent, limit: int, *, end: int | None = None) -> list[Sent]:
         """Events and heads that a broker took and that are still kept, in the order of the chain.
 
         Args:
             after: the last one that is not wanted again.
             limit: at most so many.
+            end: the number of the last event that is wanted; None for all.
         """
         with database_errors(self._layout.journal):
             rows = self._connection.execute(
@@ -54,8 +57,9 @@ class JournalOutbox(JournalTelemetry):
                 "SELECT sequence, 0 AS head, line FROM events WHERE acked = 1 AND sequence >= ?1 "
                 "UNION ALL "
                 "SELECT sequence, 1 AS head, line FROM heads WHERE acked = 1 AND sequence >= ?1"
-                ") WHERE (sequence, head) > (?1, ?2) ORDER BY sequence, head LIMIT ?3",
-                (after.sequence, int(after.is_head), limit),
+                ") WHERE (sequence, head) > (?1, ?2) AND sequence <= ?4 "
+                "ORDER BY sequence, head LIMIT ?3",
+                (after.sequence, int(after.is_head), limit, _MAX if end is None else end),
             )
             return [Sent(sequence, is_head=bool(head), line=line) for sequence, head, line in rows]
 

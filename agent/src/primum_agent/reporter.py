@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -401,15 +401,15 @@ class Reporter:
 
     def _offer_again(self, journal: Journal, *, now: float) -> None:
         """What was asked for once more comes last; it is forgotten with the connection."""
-        room = self.limit - len(self._under_way)
-        if self.asked.again is None or room <= 0:
+        room, again = self.limit - len(self._under_way), self.asked.again
+        if again is None or room <= 0:
             return
-        rows = journal.acknowledged(self.asked.again, room)
+        rows = journal.acknowledged(again.after, room, end=again.end)
         for row in rows:
             end = "head" if row.is_head else "provenance"
             if not self._hand_over(_Offer(Lane.AGAIN, row.sequence, end, row.line), now=now):
                 return
-            self.asked.again = row
+            self.asked.again = replace(again, after=row)
         if not rows:
             self.asked.again = None
 

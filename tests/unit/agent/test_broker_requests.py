@@ -49,8 +49,15 @@ def test_three_things_may_be_asked(wish: Wish) -> None:
     assert read_request(ask(do=str(wish)), word=WORD) == Request(wish)
 
 
-def test_the_journal_may_be_asked_for_from_a_number_on() -> None:
-    assert read_request(ask(do="journal", **{"from": 7}), word=WORD) == Request(Wish.JOURNAL, 7)
+def test_the_journal_may_be_asked_for_from_one_number_to_another() -> None:
+    for members, expected in (
+        ({"from": 7}, Request(Wish.JOURNAL, 7)),
+        ({"from": 7, "to": 9}, Request(Wish.JOURNAL, 7, 9)),
+        ({"from": 7, "to": 7}, Request(Wish.JOURNAL, 7, 7)),
+        ({"to": 9}, Request(Wish.JOURNAL, 1, 9)),
+        ({"from": None, "to": None}, Request(Wish.JOURNAL)),
+    ):
+        assert read_request(ask(do="journal", **members), word=WORD) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,10 +74,14 @@ def test_the_journal_may_be_asked_for_from_a_number_on() -> None:
         pytest.param(ask(path="/etc/passwd"), id="a path"),
         pytest.param(ask(version="0.9.0"), id="a version"),
         pytest.param(ask(**{"from": 1}), id="a number where none belongs"),
+        pytest.param(ask(to=1), id="an end where none belongs"),
+        pytest.param(ask(do="journal", **{"from": 7, "to": 6}), id="an end before the beginning"),
+        pytest.param(ask(do="journal", to="6"), id="an end in letters"),
+        pytest.param(ask().replace(b"{", b'{"do": "status", '), id="two wishes"),
         pytest.param(ask(do="journal", **{"from": 0}), id="zero"),
         pytest.param(ask(do="journal", **{"from": True}), id="a truth"),
         pytest.param(ask(do="journal", **{"from": 1.0}), id="a fraction"),
-        pytest.param(ask(do="journal", **{"from": 2**63}), id="beyond the database"),
+        pytest.param(ask(do="journal", **{"from": 2**53 + 1}), id="beyond what is a number"),
         pytest.param(b"", id="empty"),
         pytest.param(b"\xff\xfe", id="no text"),
         pytest.param(b"[" * 1000, id="deep"),
@@ -268,6 +279,29 @@ def test_what_was_taken_is_sent_again_whole_and_stays_taken(
     for _ in range(20):
         reporter.work(journal, now=2.0)
     assert len(broker.messages) == count, "once, not for ever"
+
+
+def test_of_what_is_asked_for_with_an_end_no_more_is_sent(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    for _ in range(70):
+        journal.record(Entry(kind=EventKind.ATTEMPT_FAILED))
+    for number in (20, 30, 40):
+        journal.add_head(sequence=number, line=f"head {number}".encode(), key="")
+    for _ in range(20):
+        reporter.work(journal, now=0.0)
+    before = list(journal.events())
+    broker.messages.clear()
+    reporter.asked.word = WORD
+    arrive(reporter, broker, journal, now=1.0, do="journal", **{"from": 11, "to": 30})
+    for _ in range(20):
+        reporter.work(journal, now=1.0)
+    (request,) = set(journal.events()) - set(before)
+    sent = [item.payload for item in of(broker, "provenance")]
+    assert [line for line in sent if line != request] == before[10:30]
+    assert [item.payload for item in of(broker, "head")] == [b"head 20", b"head 30"]
+    assert asked(journal) == [{"do": "journal", "from": 11, "to": 30}]
+    assert reporter.asked.again is None
 
 
 # The whole device

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from primum_repo_tools.fleet.alarms import heads_alone
@@ -24,14 +24,31 @@ ASK_AFTER = 60.0
 _FIRST_PAUSE = 600.0
 _LONGEST_PAUSE = 86_400.0
 _MOST_AGAIN = 3
+_NEAR = 1000
+"""Events between two runs that are asked for together: a device is asked once in an hour."""
+
+_MOST_RUNS = 100
+
+
+@dataclass(frozen=True)
+class Run:
+    """Events that are missing of one device.
+
+    Attributes:
+        begin: the number of the first.
+        end: that of the last; None where it is not known how many follow.
+    """
+
+    begin: int
+    end: int | None
 
 
 @dataclass
 class _Missing:
-    """The first event that is missing of one device.
+    """The first events that are missing of one device.
 
     Attributes:
-        begin: its number.
+        begin: the number of the first.
         ask_at: when it is asked for, or asked for again.
         pause: seconds until then the next time.
         word: what was repeated the last time; another one since may mean that it came too late.
@@ -43,7 +60,13 @@ class _Missing:
     pause: float = _FIRST_PAUSE
     word: str = ""
     again_at: float = math.inf
+    _turns: int = 0
     _again: int = 0
+
+    @property
+    def names_an_end(self) -> bool:
+        """Whether the request may: an agent of an earlier version takes none that does."""
+        return self._turns == 0
 
     def is_due(self, word: str, now: float) -> bool:
         """Whether to ask now, with this word."""
@@ -53,6 +76,7 @@ class _Missing:
         """It is asked for, with this word."""
         if now >= self.ask_at:
             self.ask_at, self._again = now + self.pause, 0
+            self._turns += 1
             self.pause = min(_LONGEST_PAUSE, self.pause * 2)
         else:
             self._again += 1
@@ -66,7 +90,7 @@ class Asking:
 
     Attributes:
         store: what it holds.
-        publish: sends a device a message: its name, the end of the topic, the bytes.
+        publish: sends a device that is there a message: its name, the end of the topic, the bytes.
         after: seconds for which something has to be missing; 0 for never asking.
         asked: how often it asked.
     """
@@ -91,59 +115,72 @@ class Asking:
             return
         self._look_at = now + self.after / 2
         found: dict[str, _Missing] = {}
-        due: list[tuple[str, int, str]] = []
+        due: list[tuple[str, Run, str]] = []
         with self.store.database.reading() as session:
             devices = session.rows(
                 "SELECT number, name FROM devices WHERE fleet = ?", self.store.fleet
             )
             for number, name in devices:
-                begin = first_missing(session, number)
-                if begin is None:
+                run = first_missing(session, number)
+                if run is None:
                     continue
                 known = self._missing.get(name)
-                if known is None or known.begin != begin:
-                    known = _Missing(begin, now + self.after)
+                if known is None or known.begin != run.begin:
+                    known = _Missing(run.begin, now + self.after)
                 found[name] = known
                 word = _word(session, number)
                 if word and known.is_due(word, now):
-                    due.append((name, begin, word))
+                    due.append((name, run, word))
         self._missing = found
-        for name, begin, word in due:
-            request = {"do": "journal", "from": begin, "word": word}
+        for name, run, word in due:
+            request: dict[str, object] = {"do": "journal", "from": run.begin, "word": word}
+            if run.end is not None and found[name].names_an_end:
+                request["to"] = run.end
             self.publish(name, "request", json.dumps(request).encode())
             self.asked += 1
             found[name].was_asked(word, now, after=self.after)
 
 
-def first_missing(session: Session, number: int) -> int | None:
-    """The number of the first event that a device wrote and that is not here.
+def first_missing(session: Session, number: int) -> Run | None:
+    """The first events that a device wrote and that are not here, with those missing near them.
 
     Args:
         session: a transaction.
         number: the device's.
     """
+    found: Run | None = None
+    for run in sorted(_runs(session, number), key=lambda run: run.begin):
+        if found is None:
+            found = run
+        elif found.end is not None and run.begin <= found.end + _NEAR:
+            found = Run(found.begin, run.end if run.end is None else max(run.end, found.end))
+    return found
+
+
+def _runs(session: Session, number: int) -> Iterator[Run]:
+    """Every run of missing events, the first ones at least."""
     gaps = session.rows(
-        "SELECT min(sequence) FROM events e WHERE device = ? AND joined = 0 AND previous <> ?"
+        "SELECT sequence FROM events e WHERE device = ? AND joined = 0 AND previous <> ?"
         " AND NOT EXISTS (SELECT 1 FROM events b WHERE b.device = e.device"
-        " AND b.sequence = e.sequence - 1)",
+        " AND b.sequence = e.sequence - 1) ORDER BY sequence LIMIT ?",
         number,
         FIRST_PREVIOUS,
+        _MOST_RUNS,
     )
-    found = []
-    if gaps[0][0] is not None:
+    for (after,) in gaps:
         ((before,),) = session.rows(
             "SELECT coalesce(max(sequence), 0) FROM events WHERE device = ? AND sequence < ?",
             number,
-            gaps[0][0],
+            after,
         )
-        found.append(int(before) + 1)
-    found += [int(sequence) for sequence, _ in heads_alone(session, number)[:1]]
+        yield Run(int(before) + 1, int(after) - 1)
+    for sequence, _ in heads_alone(session, number)[:1]:
+        yield Run(int(sequence), None)
     ((last,),) = session.rows(
         "SELECT coalesce(max(sequence), 0) FROM events WHERE device = ?", number
     )
     if _said_last(session, number) > last:
-        found.append(int(last) + 1)
-    return min(found, default=None)
+        yield Run(int(last) + 1, None)
 
 
 def _newest(session: Session, number: int, end: End, order: str) -> dict[str, object]:

@@ -67,7 +67,7 @@ class Ingester:
 
     def __post_init__(self) -> None:
         """It asks over the connection that it hears by."""
-        self.asking = Asking(self.store, self.subscriber.publish, after=self.ask_after)
+        self.asking = Asking(self.store, self.subscriber.send, after=self.ask_after)
 
     def run(self) -> None:
         """Ingest until asked to stop, or until nothing comes any more.
@@ -159,7 +159,7 @@ class Ingester:
 
     def _publish_receipts(self, receipts: list[tuple[str, bytes]]) -> None:
         for device, line in receipts:
-            self._under_way[self.subscriber.publish(device, "receipt", line)] = device, line
+            self._under_way[self.subscriber.leave(device, "receipt", line)] = device, line
 
     def _note_published(self) -> None:
         done = [

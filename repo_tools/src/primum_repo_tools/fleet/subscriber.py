@@ -160,10 +160,13 @@ class Subscriber:
             self._client.ack(message.ticket, message.qos)
         self._turn(0.0)
 
-    def publish(self, device: str, end: str, payload: bytes) -> int:
+    def leave(self, device: str, end: str, payload: bytes) -> int:
         """Leave a message for a device, in place of the one before; its ticket."""
-        topic = f"primum/{self._fleet}/{device}/{end}"
-        return self._client.publish(topic, payload, qos=1, retain=True).mid
+        return self._client.publish(self._topic(device, end), payload, qos=1, retain=True).mid
+
+    def send(self, device: str, end: str, payload: bytes) -> int:
+        """Send a device that is there a message; its ticket.  It does not outlive the moment."""
+        return self._client.publish(self._topic(device, end), payload, qos=1).mid
 
     def taken(self) -> set[int]:
         """Tickets that the broker answered for with a success since the last call."""
@@ -175,6 +178,9 @@ class Subscriber:
         self._client.disconnect()
 
     # Inside
+
+    def _topic(self, device: str, end: str) -> str:
+        return f"primum/{self._fleet}/{device}/{end}"
 
     def _turn(self, wait: float) -> None:
         result = self._client.loop(timeout=wait)

@@ -53,8 +53,9 @@ def status(device: Device, **members: object) -> Message:
     return replace(message, payload=json.dumps(content).encode())
 
 
-def wanted(begin: int) -> list[tuple[str, str, Any]]:
-    return [(DEVICE, "request", {"do": "journal", "from": begin, "word": WORD})]
+def wanted(begin: int, end: int | None = None) -> list[tuple[str, str, Any]]:
+    to = {} if end is None else {"to": end}
+    return [(DEVICE, "request", {"do": "journal", "from": begin, **to, "word": WORD})]
 
 
 def test_what_stays_missing_is_asked_for_and_ever_more_rarely(fleet: Fleet, device: Device) -> None:
@@ -62,14 +63,14 @@ def test_what_stays_missing_is_asked_for_and_ever_more_rarely(fleet: Fleet, devi
     fleet.take(*life[:2], *life[4:], status(device))
     asked = Asked(fleet)
     assert asked.look(0.0, 5.0) == [], "it may be under way"
-    assert asked.look(10.0) == wanted(3)
+    assert asked.look(10.0) == wanted(3, 4)
     assert asked.look(20.0, 300.0, 600.0) == []
-    assert asked.look(610.0) == wanted(3)
+    assert asked.look(610.0) == wanted(3), "an earlier agent takes no request that names an end"
     assert asked.look(1300.0, 1800.0) == []
     assert asked.look(1810.0) == wanted(3)
     fleet.take(life[2])
     assert asked.look(9000.0) == []
-    assert asked.look(9010.0) == wanted(4), "the next one is another"
+    assert asked.look(9010.0) == wanted(4, 4), "the next one is another"
     fleet.take(life[3])
     assert asked.look(1e6, 2e6) == []
     assert asked.asking.asked == 4
@@ -103,7 +104,7 @@ def test_who_is_not_there_is_not_asked(
     asked = Asked(fleet)
     assert asked.look(0.0, 20.0, 5000.0) == []
     fleet.store.take([status(device)], now=AT + timedelta(minutes=1))
-    assert asked.look(5010.0) == wanted(2)
+    assert asked.look(5010.0) == wanted(2, 2)
 
 
 def test_a_word_that_was_old_is_followed_by_the_new_one(fleet: Fleet, device: Device) -> None:
@@ -111,13 +112,31 @@ def test_a_word_that_was_old_is_followed_by_the_new_one(fleet: Fleet, device: De
     life = device.life(3)
     fleet.take(life[0], life[2], status(device))
     asked = Asked(fleet)
-    assert asked.look(0.0, 10.0) == wanted(2)
+    assert asked.look(0.0, 10.0) == wanted(2, 2)
     words = []
     for turn in range(1, 7):
         told = status(device, word=f"{turn:032x}")
         fleet.store.take([told], now=AT + timedelta(minutes=turn))
         words += [request["word"] for _, _, request in asked.look(10.0 + 12 * turn)]
     assert words == [f"{turn:032x}" for turn in (1, 2, 3)]
+
+
+def test_runs_near_each_other_are_asked_for_together_and_far_ones_one_after_the_other(
+    fleet: Fleet, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device takes one such request an hour; what lies between two runs is sent again, too."""
+    monkeypatch.setattr("primum_repo_tools.fleet.asking._NEAR", 3)
+    life = device.life(14)
+    here = (1, 4, 5, 7, 8, 9, 10, 13)
+    fleet.take(*(life[number - 1] for number in here), status(device))
+    asked = Asked(fleet)
+    assert asked.look(0.0, 10.0) == wanted(2, 6)
+    fleet.take(*(life[number - 1] for number in (2, 3, 6)))
+    assert asked.look(20.0, 30.0) == wanted(11, 12)
+    fleet.take(device.health(lastSent=14))
+    assert asked.look(700.0) == wanted(11), "how many follow nobody knows"
+    fleet.take(*(life[number - 1] for number in (11, 12)))
+    assert asked.look(800.0, 900.0) == wanted(14)
 
 
 def test_what_no_answer_mends_is_not_asked_for(fleet: Fleet, device: Device) -> None:

@@ -21,6 +21,16 @@ def read(**members: object) -> DeviceRequest:
 def test_a_journal_may_begin_anywhere() -> None:
     assert read(do="journal").begin is None
     assert read(do="journal", **{"from": 412}).begin == 412
+    assert (read(do="journal", **{"from": 412, "to": 412}).end, read(do="journal", to=7).end) == (
+        412,
+        7,
+    )
+
+
+@pytest.mark.parametrize("members", [{"from": 412, "to": 411}, {"to": 0}])
+def test_none_ends_before_it_begins(members: dict[str, int]) -> None:
+    with pytest.raises(RefusedError):
+        read(do="journal", **members)
 
 
 @pytest.mark.parametrize("do", ["poll", "status"])
@@ -28,4 +38,6 @@ def test_nothing_else_has_a_beginning(do: str) -> None:
     assert read(do=do).do == do
     with pytest.raises(RefusedError) as caught:
         read(do=do, **{"from": 1})
-    assert "from stands with journal alone" in str(caught.value.found)
+    assert "from and to stand with journal alone" in str(caught.value.found)
+    with pytest.raises(RefusedError):
+        read(do=do, to=1)
