@@ -38,7 +38,12 @@ CHECKOUT = HERE.parents[1]
 CORPUS = HERE / "corpus"
 CRASHES = HERE / "crashes"
 KEPT = CHECKOUT / ".cache" / "fuzz"
-JUDGED_CODE = (CHECKOUT / "verifier" / "src", CHECKOUT / "agent" / "src", HERE)
+JUDGED_CODE = (
+    CHECKOUT / "verifier" / "src",
+    CHECKOUT / "agent" / "src",
+    CHECKOUT / "repo_tools" / "src" / "primum_repo_tools" / "fleet",
+    HERE,
+)
 
 EXIT_DONE, EXIT_FOUND, EXIT_USAGE = 0, 1, 2
 SECONDS_EACH = 120

@@ -16,6 +16,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner
 
 import primum_verifier
+from fuzz_json import bend_json
 from fuzz_oracle import Subject, attempt
 from fuzz_valid import examples
 from primum_verifier.core.document import (
@@ -212,7 +213,13 @@ def _history_seeds() -> Mapping[str, bytes]:
 
 
 DOCUMENT_SUBJECTS = {
-    "document": Subject(run=document, seeds=_document_seeds, words=_document_words, max_bytes=8192),
+    "document": Subject(
+        run=document,
+        seeds=_document_seeds,
+        words=_document_words,
+        max_bytes=8192,
+        bend=bend_json,
+    ),
     "json": Subject(
         run=json_value,
         seeds=lambda: {"value": b'{"a":[1,-2.5e3,"\\u00e4",true,null],"b":{"c":"\\ud83d\\ude00"}}'},

@@ -9,6 +9,7 @@ Time and memory are bounded by whoever runs the subjects.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -35,12 +36,14 @@ class Subject:
         seeds: valid inputs by name, from which the search starts.
         words: texts that the format knows; the search puts them in.
         max_bytes: the longest input that is tried: long inputs are slow and find little more.
+        bend: changes an input of this format so that it stays one; None where bytes are changed.
     """
 
     run: Callable[[bytes], None]
     seeds: Callable[[], Mapping[str, bytes]]
     words: Callable[[], Iterable[str]] = tuple
     max_bytes: int = 4096
+    bend: Callable[[bytes, random.Random], bytes] | None = None
 
 
 def attempt(parse: Callable[[], _Value]) -> _Value | None:

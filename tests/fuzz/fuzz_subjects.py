@@ -7,6 +7,7 @@ from fuzz_bench import BENCH_SUBJECTS
 from fuzz_delta import DELTA_SUBJECTS
 from fuzz_documents import DOCUMENT_SUBJECTS
 from fuzz_oracle import Subject
+from fuzz_record import RECORD_SUBJECTS
 from fuzz_trust import TRUST_SUBJECTS
 
 SUBJECTS: dict[str, Subject] = {
@@ -15,4 +16,5 @@ SUBJECTS: dict[str, Subject] = {
     **DELTA_SUBJECTS,
     **TRUST_SUBJECTS,
     **AGENT_SUBJECTS,
+    **RECORD_SUBJECTS,
 }

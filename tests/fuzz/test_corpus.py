@@ -54,6 +54,9 @@ def test_hostile_bytes_give_a_value_or_a_refusal_in_bounded_time(name: str) -> N
     for found, data in inputs(name):
         chance = random.Random(name.encode() + data)
         changed = [(f"bent {number}", bent(data, chance)) for number in range(BENT)]
+        bend = SUBJECTS[name].bend
+        if bend is not None:
+            changed += [(f"bent as JSON {number}", bend(data, chance)) for number in range(BENT)]
         for which, text in [("as kept", data), *changed]:
             started = time.process_time()
             try:

@@ -136,7 +136,7 @@ class Telling:
         data = _object(content["data"])
         change = _object(data.get("change"))
         self._fold(change)
-        kind = content.get("type")
+        kind = _text(content.get("type"))
         if kind in _REMOVALS:
             self._removing = True
         elif kind == EventKind.RESET_DONE:
@@ -224,7 +224,7 @@ class Telling:
     ) -> None:
         """The self-test that an event tells of, before an update, on a way back, or in use."""
         detail = _object(data.get("detail"))
-        kind = content.get("type")
+        kind = _text(content.get("type"))
         result = _TESTS.get(EventKind(kind)) if kind in frozenset(EventKind) else None
         active = data.get("activeManifest")
         if result is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from primum_verifier.record.cells import withheld
+from primum_verifier.record.cells import added, withheld
 from primum_verifier.record.monitor_judgement import told_ratio, window_ratio
 from primum_verifier.record.monitor_plan import MonitorPlan, PlannedChannel
 from primum_verifier.record.monitor_tally import ALERTS, MonitorTally
@@ -38,7 +38,7 @@ def _channel(
 ) -> dict[str, Any]:
     counts, least = tally.of_everybody(channel), plan.least_cell
     if channel.sketch is not None:
-        total = sum(counts)
+        total = added(0, sum(counts))
         told: dict[str, Any] = {"kind": "latency", "answers": total if total >= least else None}
         for name, share in _QUANTILES.items():
             found = channel.sketch.quantile(counts, share) if total >= least else None
