@@ -1,8 +1,9 @@
-"""``primum-repo test-set``: lock, freeze, show."""
+"""``primum-repo test-set``: plan, lock, freeze, show."""
 
 # ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +17,12 @@ from primum_repo_tools.commands.common import (
     person_secrets,
     table,
     tell,
+    told_progress,
 )
 
 if TYPE_CHECKING:
+    from primum_repo_tools.planning import Power
+    from primum_repo_tools.statistics.power import Truth
     from primum_verifier.change.test_set_ledger import Ledger, LedgerEntry
 
 app = new_app("Locked test sets: each use of one is counted, signed and kept.")
@@ -122,6 +126,125 @@ def show(ledger: LedgerFolder, *, as_json: AsJson = False) -> None:
     from primum_repo_tools.locked_set import open_ledger
 
     _tell(open_ledger(ledger), as_json=as_json)
+
+
+@command(app)
+def plan(
+    protocol: Annotated[Path, typer.Argument(metavar="TOML", help="The protocol as drafted.")],
+    *,
+    positives: Annotated[int, typer.Option(min=1, help="Positive cases of each patient.")],
+    negatives: Annotated[int, typer.Option(min=1, help="Negative cases of each patient.")],
+    discordant: Annotated[
+        float, typer.Option(help="Share of cases in which candidate and baseline differ.")
+    ],
+    difference: Annotated[
+        float, typer.Option(help="True difference, candidate less baseline.")
+    ] = 0.0,
+    correlation: Annotated[
+        float, typer.Option(help="Correlation of cases of one patient, 0 to 1.")
+    ] = 0.1,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COHORT=SHARE", help="Share of a claimed cohort; repeat it."),
+    ] = None,
+    patients: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Numbers of patients to judge; else the fewest are looked for."),
+    ] = None,
+    power: Annotated[float, typer.Option(help="Joint power that is wanted.")] = 0.9,
+    studies: Annotated[int, typer.Option(min=100, help="Studies that are simulated.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    r"""Say how many patients a locked set needs, by simulating the protocol's own decisions.
+
+    Every question of the protocol has to be shown at once: whole and claimed cohorts, sensitivity
+    and specificity, last and original. The seed of the protocol makes it repeatable.
+
+    Example:
+      primum-repo test-set plan model/protocol.toml --positives 100 --negatives 400 \
+        --discordant 0.04 --correlation 0.05
+    """
+    from primum_repo_tools.planning import Assumed, check_shares, fewest_patients, power_of
+    from primum_repo_tools.protocol import Protocol
+    from primum_repo_tools.settings import read_settings
+    from primum_repo_tools.statistics.power import Truth
+
+    drafted = read_settings(Protocol, protocol, what="protocol")
+    truth = _truth(Truth, discordant, difference, correlation)
+    assumed = Assumed(
+        cases={"sensitivity": positives, "specificity": negatives},
+        truth={"sensitivity": truth, "specificity": truth},
+        shares=_shares(share or []),
+        studies=studies,
+    )
+    check_shares(drafted, assumed)
+    told = told_progress().step
+    found = (
+        [power_of(drafted, assumed, number, told=told) for number in patients]
+        if patients
+        else fewest_patients(drafted, assumed, power, told=told)
+    )
+    _tell_plan(found, power, as_json=as_json)
+
+
+def _tell_plan(found: Sequence[Power], wanted: float, *, as_json: bool) -> None:
+    from primum_repo_tools.statistics.power import power_each
+
+    last = found[-1]
+    rows = [(item.patients, f"{item.joint:.3f}", f"{item.error:.3f}") for item in found]
+    each = [(name, f"{value:.3f}") for name, value in last.each.items()]
+    tell(
+        {
+            "wanted": wanted,
+            "tried": [
+                {"patients": one.patients, "joint": one.joint, "error": one.error} for one in found
+            ],
+            "each": dict(last.each),
+        },
+        table("Joint power", ("patients", "shown", "standard error"), rows),
+        table(f"Each with {last.patients} patients", ("question", "shown"), each),
+        f"For {wanted:g} jointly, {len(each)} independent questions would need "
+        f"{power_each(wanted, len(each)):.3f} each.",
+        f"{last.patients} patients: {last.joint:.3f} jointly"
+        + ("." if last.joint >= wanted else f", less than {wanted:g}."),
+        as_json=as_json,
+    )
+
+
+def _truth(kind: type[Truth], discordant: float, difference: float, correlation: float) -> Truth:
+    from primum_verifier.core.errors import UsageError
+    from primum_verifier.core.reasons import Reason
+
+    try:
+        return kind(discordant, difference, correlation)
+    except ValueError as error:
+        raise UsageError(
+            "What is assumed cannot be.",
+            reason=Reason.USAGE,
+            found=f"discordant {discordant:g}, difference {difference:g}, "
+            f"correlation {correlation:g}",
+            expected="shares between 0 and 1, a difference no larger than what is discordant",
+        ) from error
+
+
+def _shares(given: list[str]) -> dict[str, float]:
+    from primum_verifier.core.errors import UsageError
+    from primum_verifier.core.reasons import Reason
+
+    shares = {}
+    for item in given:
+        name, _, text = item.partition("=")
+        try:
+            shares[name] = float(text)
+        except ValueError as error:
+            raise UsageError(
+                "A share is no number.",
+                reason=Reason.USAGE,
+                where="--share",
+                found=item[:80],
+                expected="a cohort and its share, such as female=0.5",
+            ) from error
+    return shares
 
 
 def _tell(ledger: Ledger, *, as_json: bool) -> None:
