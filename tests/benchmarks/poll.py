@@ -4,20 +4,24 @@ Both clients ask the same two repositories on one local http server over kept-al
 turn, so that a busy machine slows both.  Ours checks more and keeps what it accepted durably in a
 folder; ``tuf``'s updater keeps its cache without a sync.  Its default fetcher is used as it comes.
 
-Counted at the server: requests, connections, and bytes in both directions (heads and bodies).
-Printed: both, and ours divided by theirs.  Ratios of 1 in bytes and requests are the aim: a poll
-is the next root, which is not there, and the timestamp.
+Beside them stands the glance by which the resident supervisor polls as long as a whole refresh is
+not due: one conditional request for each timestamp.
 
-Run: ``python tests/benchmarks/poll.py [ROUNDS]``.
+Counted at the server: requests, connections, and bytes in both directions (heads and bodies; an
+exchange of one packet each way adds some 80 to 160 bytes of TCP and IP).
+Printed: all, and ours divided by theirs.  Ratios of 1 in bytes and requests are the aim of a whole
+poll, which is the next root, which is not there, and the timestamp.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
+import re
 import resource
 import socket
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -31,6 +35,8 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient.updater import Updater
 
+from primum_agent.glance import Glance, Seen
+from primum_agent.settings import Repositories, Repository, Settings, Transport
 from primum_verifier.shell.http_fetching import HttpFetcher, Wire
 from primum_verifier.shell.trust_store import FolderTrustStore, MemoryTrustStore, TrustStore
 from primum_verifier.shell.tuf_client import TufClient
@@ -70,12 +76,19 @@ class Server:
                 head, heard = heard[: end + 4], heard[end + 4 :]
                 self.requests += 1
                 self.received += len(head)
-                body = self.files.get(head.split(b" ", 2)[1].decode())
-                status = b"404 Not Found" if body is None else b"200 OK"
-                body = body if body is not None else b"404 Not Found\n"
-                answer = b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
+                answer = self._answer(head)
                 self.sent += len(answer)
                 speaking.sendall(answer)
+
+    def _answer(self, head: bytes) -> bytes:
+        body = self.files.get(head.split(b" ", 2)[1].decode())
+        if body is None:
+            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\n\r\n404 Not Found\n"
+        tag = b'ETag: "%s"' % hashlib.sha256(body).hexdigest()[:16].encode()
+        asked = re.search(rb"(?i)if-none-match: ([^\r]*)", head)
+        if asked and asked[1] == tag[6:]:
+            return b"HTTP/1.1 304 Not Modified\r\n%s\r\n\r\n" % tag
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n\r\n%s" % (len(body), tag, body)
 
     def publish(self, authority: str) -> bytes:
         """Four top-level roles of one authority, with P-256 keys; the first root."""
@@ -169,9 +182,42 @@ def theirs(url: str, roots: dict[str, bytes], folder: Path) -> Callable[[], None
     return ask
 
 
+def glance(url: str, server: Server, folder: Path) -> Callable[[], None]:
+    """The supervisor's glance at both authorities."""
+    places = {name: f"{url}{name}/metadata/" for name in _AUTHORITIES}
+    settings = Settings(
+        schema_version="0.1",
+        device_id="bench",
+        component="bench",
+        hardware_id="bench",
+        repositories=Repositories(
+            **{name: Repository(place, place) for name, place in places.items()}
+        ),
+        folder=folder,
+        transport=Transport(allow_http=True),
+    )
+    made = Glance(settings, client=folder / "none")
+    newest = {
+        name: hashlib.sha256(server.files[f"/{name}/metadata/timestamp.json"]).hexdigest()
+        for name in _AUTHORITIES
+    }
+
+    def ask() -> None:
+        if made.look(newest, places) is not Seen.NOTHING_NEW:
+            raise SystemExit("something was new")
+
+    return ask
+
+
 def main() -> None:
-    """Measure and print one JSON object."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    """Measure, print one JSON object, and keep it where it is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rounds", type=int, nargs="?", default=50)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there")
+    options = parser.parse_args()
+    rounds: int = options.rounds
     server = Server()
     roots = {name: server.publish(name) for name in _AUTHORITIES}
     url = server.start()
@@ -182,6 +228,7 @@ def main() -> None:
                 ours(url, roots, {one: FolderTrustStore(folder / one) for one in _AUTHORITIES})
             ),
             "primumInMemory": Poll(ours(url, roots, {one: MemoryTrustStore() for one in roots})),
+            "glance": Poll(glance(url, server, folder)),
             "tuf": Poll(theirs(url, roots, folder / "tuf")),
         }
         for poll in polls.values():
@@ -190,12 +237,15 @@ def main() -> None:
             for poll in polls.values():
                 poll.measure(server)
     told = {name: poll.medians() for name, poll in polls.items()}
-    for name in ("primum", "primumInMemory"):
+    for name in ("primum", "primumInMemory", "glance"):
         told[f"{name}ToTuf"] = {
             figure: round(value / told["tuf"][figure], 2) if told["tuf"][figure] else value
             for figure, value in told[name].items()
         }
-    print(json.dumps({"rounds": rounds, **told}, indent=1))
+    text = json.dumps({"rounds": rounds, **told}, indent=1)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from primum_agent.durable import make_folder, remove_leftovers, storage_error
 from primum_agent.equivocations import tell_equivocations
 from primum_agent.events import Entry, EventKind
 from primum_agent.folder_access import refuse_exposed
-from primum_agent.freshness import tell_freshness
+from primum_agent.freshness import newest_timestamps, quiet_until, tell_freshness
 from primum_agent.full_journal import HELD_BY_FULL_JOURNAL, is_held_by_full_journal
 from primum_agent.gate_keeping import look_without_candidate
 from primum_agent.health_proof import note_reached
@@ -44,6 +44,7 @@ from primum_agent.lifecycle import State, UnlistedStimulusError
 from primum_agent.locking import ONCE_IT_IS_OVER, held
 from primum_agent.medium import settings_for
 from primum_agent.pending_restart import look_meanwhile
+from primum_agent.quiet import Quiet, keep_quiet
 from primum_agent.rehashing import rehash
 from primum_agent.remembered import forgive_by_plan, keep_last_poll
 from primum_agent.restart_gates import why_no_restart
@@ -171,6 +172,7 @@ def poll(device: Device) -> int:
     if judge is None or refreshed.assignment is None or lifecycle is State.PROVISIONAL:
         look_without_candidate(device, judge)
         _keep(device, name="", text=text, code=code)
+        _come_to_rest(device, refreshed, code)
         return code
     assigned = refreshed.assignment
     name = f"{assigned.component} {assigned.version}"
@@ -191,7 +193,17 @@ def poll(device: Device) -> int:
     if conclusion.exit_code:
         code, text = conclusion.exit_code, conclusion.text
     _keep(device, name=name, text=text, code=code)
+    _come_to_rest(device, refreshed, code)
     return code
+
+
+def _come_to_rest(device: Device, refreshed: Refreshed, code: int) -> None:
+    """Leave behind until when the supervisor need not start an attempt where nothing is new."""
+    until = quiet_until(device, refreshed) if code == EXIT_DONE else None
+    if until is not None:
+        poll = plain_time(device.clock.now())
+        newest = newest_timestamps(refreshed)
+        keep_quiet(device.journal, Quiet(until=until, newest=newest, poll=poll))
 
 
 def _hear_meanwhile(device: Device, error: NotYetInEffectError) -> int:
@@ -323,6 +335,7 @@ def run_attempt(
                 ports=ports,
                 from_medium=from_medium,
             )
+            keep_quiet(journal, None)
             device.installer.hold_restarts(partial(why_no_restart, device))
             note_trust_map(journal, device.trust_map)
             code = attempt(device, reason=reason, work=work)

@@ -16,9 +16,12 @@ from primum_agent import children
 from primum_agent.children import Child, Task
 from primum_agent.events import Entry, EventKind
 from primum_agent.gate_memory import gates_of
+from primum_agent.glance import Glance, Seen
 from primum_agent.journal_port import JournalPort
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import RESUME, Resume, State
+from primum_agent.mirror_memory import demotions_of, order_of
+from primum_agent.quiet import quiet_of
 from primum_agent.settings import Settings
 from primum_agent.timing import LONGEST_BACK_OFF, backed_off, jittered
 from primum_verifier.core.errors import EXIT_BUSY, EXIT_FAILED, EXIT_WAITING
@@ -54,6 +57,8 @@ class AttemptPlan:
         polls: polls that ended.
         ended: when the last attempt ended.
         last_code: exit code of the last poll.
+        glance: asks whether anything is new where a whole poll left that to it; None asks nobody.
+        glances: polls in a row that were no more than that.
     """
 
     settings: Settings
@@ -70,11 +75,15 @@ class AttemptPlan:
     polls: int = 0
     ended: float = 0.0
     last_code: int = 0
+    glance: Glance | None = None
+    glances: int = 0
     _code: int = 0
     _reason: str = "resume"
     _next_poll: float = 0.0
     _asked: bool = False
     _reaching: bool = False
+    _routine: bool = False
+    _looked: bool = False
 
     def begin(self, journal: JournalPort, now: float) -> None:
         """A journal was opened: what a cut left is converged first."""
@@ -90,7 +99,7 @@ class AttemptPlan:
         if self.child is not None:
             self._asked = True
             return
-        self.due, self._reason = now, "poll"
+        self.due, self._reason, self._routine = now, "poll", False
 
     def reach(self, now: float) -> None:
         """Poll for the sake of a provisional release, in a single run too."""
@@ -121,12 +130,19 @@ class AttemptPlan:
         self._next_poll, self.due, self._reason = self.due, now, reason
         return True
 
-    def start_if_due(self, now: float) -> float:
-        """Start the next attempt when it is due; when to look again at the latest."""
+    def start_if_due(self, now: float, journal: JournalPort | None = None) -> float:
+        """Start the next attempt when it is due; when to look again at the latest.
+
+        Args:
+            now: seconds of a clock that never goes back.
+            journal: says whether a glance is enough; without one it never is.
+        """
         if self.child is not None:
             return self.child.deadline
         if self.once and self.polls and self._reason == "poll" and not self._reaching:
             return now + _FAR
+        if self._routine and self._reason == "poll" and not self.once and journal is not None:
+            self._glance(now, journal)
         if now >= self.due:
             arguments = ["--state", str(self.layout.root)]
             arguments += ["--provisioning", str(self.settings.folder)]
@@ -139,8 +155,40 @@ class AttemptPlan:
                 deadline=now + self.settings.timing.attempt_seconds,
                 reason=self._reason,
             )
-            self.due, self._reaching = now + _FAR, False
+            self.due, self._reaching, self._looked = now + _FAR, False, False
+            self.glances = 0
         return self.due
+
+    def _glance(self, now: float, journal: JournalPort) -> None:
+        """Look whether anything is new before a whole poll is begun; put it off where not."""
+        glance = self.glance
+        if glance is None or (now < self.due and not self._looked):
+            return
+        if not self._looked:
+            quiet = quiet_of(journal)
+            if quiet is None or not glance.is_possible:
+                return
+            demoted, powered = demotions_of(journal), journal.powered_seen()
+            servers = {
+                name: order_of(
+                    [place.metadata_url for place in item.everywhere], demoted, powered=powered
+                )[0]
+                for name, item in self.settings.repositories.all.items()
+                if name in quiet.newest
+            }
+            self.due, self._looked = glance.begin(quiet.newest, servers), True
+            return
+        found = glance.found()
+        if found is None:
+            return
+        self._looked = False
+        if found is Seen.NOTHING_NEW:
+            timing = self.settings.timing
+            usual = jittered(timing.poll_seconds, jitter=timing.poll_jitter, draw=self.draw())
+            self.due = now + usual
+            self.glances += 1
+        else:
+            self.due, self._routine = now, False
 
     def look_after(self, journal: JournalPort | None, now: float) -> None:
         """End an attempt that hangs; once it has ended, plan what follows.
@@ -192,6 +240,7 @@ class AttemptPlan:
             self.poll(max(now, self._next_poll))
         else:
             self.poll(now + self._until_next_poll(journal, code=code))
+            self._routine = True
         if self._asked:
             self._asked = False
             self.poll(now)

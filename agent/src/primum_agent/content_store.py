@@ -22,6 +22,7 @@ from primum_agent.durable import (
     disk_errors,
     make_folder,
     remove_leftovers,
+    replace_file,
     switch_link,
     sync_file,
     sync_folder,
@@ -242,9 +243,11 @@ class FolderStore:
                 for inside in {(making / item.path).parent for item in items} - {making}:
                     sync_folder(inside)
                 prepare(making)
-                write_file(making / MANIFEST, manifest, mode=0o440)
+                # Their names are synced with the folder, once.
+                replace_file(making / MANIFEST, manifest, durable=True, mode=0o440)
                 content = {**record, "files": [asdict(item) for item in items]}
-                write_file(making / RECORD, _record_bytes(content), mode=0o440)
+                record_bytes = _record_bytes(content)
+                replace_file(making / RECORD, record_bytes, durable=True, mode=0o440)
                 sync_folder(making)
                 if folder.exists():
                     shutil.rmtree(folder)

@@ -46,7 +46,7 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace_file(path: Path, data: bytes, *, durable: bool) -> None:
+def replace_file(path: Path, data: bytes, *, durable: bool, mode: int = 0o640) -> None:
     """Replace a small file by another whose loss is endured: after a cut, the old or the new.
 
     Its name is not synced: that is one sync less, for what may be older than it could be.
@@ -56,6 +56,7 @@ def replace_file(path: Path, data: bytes, *, durable: bool) -> None:
         data: what it holds then.
         durable: whether the new bytes are synced before they have the name; without it a cut may
             leave neither, and the reader has to notice.
+        mode: the permissions of the file.
 
     Raises:
         FailedError: ``resource.storage`` or ``state.read-only``; the old file stands.
@@ -63,7 +64,7 @@ def replace_file(path: Path, data: bytes, *, durable: bool) -> None:
     fresh = path.with_name(f".{secrets.token_hex(8)}.partial")
     with disk_errors(path):
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 if durable:

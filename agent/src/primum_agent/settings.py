@@ -188,13 +188,19 @@ class Store:
 
 @dataclass(frozen=True)
 class Timing:
-    """Periods in seconds; jitter as a share of the period."""
+    """Periods in seconds; jitter as a share of the period.
+
+    Attributes:
+        refresh_seconds: the longest between two whole refreshes; polls between them may be no more
+            than a question whether anything is new.
+    """
 
     poll_seconds: float = 3600.0
     poll_jitter: float = 0.2
     health_seconds: float = 900.0
     attempt_seconds: float = 3600.0
     rehash_seconds: float = 86_400.0
+    refresh_seconds: float = 21_600.0
 
 
 @dataclass(frozen=True)
@@ -404,6 +410,7 @@ def _check_timing(timing: Timing) -> None:
         ("timing.poll_jitter", timing.poll_jitter, 0.0, 1.0),
         ("timing.health_seconds", timing.health_seconds, 1.0, _DAY),
         ("timing.attempt_seconds", timing.attempt_seconds, 10.0, _DAY),
+        ("timing.refresh_seconds", timing.refresh_seconds, 0.0, 7 * _DAY),
         ("timing.rehash_seconds", timing.rehash_seconds, 1.0, 365 * _DAY),
     ):
         if not least <= value <= most:

@@ -40,6 +40,7 @@ from primum_agent.durable import make_folder, write_file
 from primum_agent.episode_asked import answer_may_use
 from primum_agent.events import Entry, EventKind
 from primum_agent.folder_access import refuse_exposed
+from primum_agent.glance import Glance
 from primum_agent.journal import Journal
 from primum_agent.journal_bounds import as_arguments
 from primum_agent.journal_schema import DamagedJournalError, UnreadableJournalError
@@ -149,6 +150,7 @@ class Supervisor:
             draw=self.draw,
             once=self.once,
             medium=self.medium,
+            glance=Glance(self.settings, client=self.layout.client, wake=self.wake),
         )
         self._watch = Watch(
             settings=self.settings,
@@ -288,6 +290,8 @@ class Supervisor:
         self.service.stopping()
         self._watch.stop()
         children.stop_all(self._children())
+        if self._plan.glance is not None:
+            self._plan.glance.close()
         if self._desk is not None:
             self._desk.close()
         with contextlib.suppress(PrimumError):
@@ -385,7 +389,7 @@ class Supervisor:
         if self.journal is not None:
             due.append(self._watch.look(self.journal, now, episodes=self._episodes()))
             due.append(self._look_after_monitor(self.journal, now))
-            due.append(self._plan.start_if_due(now))
+            due.append(self._plan.start_if_due(now, self.journal))
         if self.reporter is not None:
             due.append(self.reporter.work(self.journal, now=now))
         if self.journal is not None:
@@ -544,6 +548,7 @@ class Supervisor:
             "attempt": None if self._plan.child is None else self._plan.child.reason,
             "nextPollSeconds": round(max(0.0, self._plan.due - now), 1),
             "pollFailures": self._plan.failures,
+            "glances": self._plan.glances,
             "clock": str(self.clock.quality()),
             "storeMaxBytes": self.settings.store.max_bytes,
         }

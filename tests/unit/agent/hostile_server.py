@@ -70,6 +70,7 @@ class HostileServer:
         sent: body bytes handed to the network.
         wire: every byte in both directions, heads and bodies.
         connections: how many were made.
+        port: where it listens.
     """
 
     folder: Path
@@ -79,17 +80,14 @@ class HostileServer:
     sent: int = 0
     wire: int = 0
     connections: int = 0
+    port: int = 0
 
     def __post_init__(self) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening = socket.create_server(("127.0.0.1", self.port))
+        self.port = int(self._listening.getsockname()[1])
         self._open: set[socket.socket] = set()
         self._over = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._listening.getsockname()[1])
 
     @property
     def url(self) -> str:
