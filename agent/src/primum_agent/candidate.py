@@ -7,14 +7,16 @@ reported, without being done again: a fleet counts problems, not polls.
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, replace
 
 from primum_agent.attesting import attest
+from primum_agent.candidate_fetching import CandidateFetching, HeldError
 from primum_agent.candidate_gates import IN_SHADOW, WAITS, CandidateAtGates, not_here
 from primum_agent.candidate_report import READY, CandidateReport, Conclusion
 from primum_agent.device import Device
 from primum_agent.device_state import Candidate, DeviceState
-from primum_agent.downloading import download, is_whole
+from primum_agent.downloading import is_whole
 from primum_agent.events import EventKind
 from primum_agent.gate_rules import Step, holding
 from primum_agent.judging import Judge
@@ -32,6 +34,7 @@ from primum_verifier.core.errors import (
     FailedError,
     RefusedError,
 )
+from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.question import ArtifactsFact, SelfTestFact, Verdict
 from primum_verifier.core.reasons import Reason
 from primum_verifier.core.vocabulary import Capability, Phase
@@ -146,7 +149,9 @@ class CandidateWork:
         total = sum(item.length for item in manifest.items)
         self._report.say(EventKind.UPDATE_DOWNLOADING, Stimulus.ACCEPTED, detail={"bytes": total})
         try:
-            fetched = download(manifest, device=self._device)
+            fetched = self._fetch(verdict, manifest)
+        except HeldError as held:
+            return self._gates.held(held.gates, step=Step.DOWNLOAD, begun=Stimulus.BROKEN_OFF)
         except RefusedError as error:
             self._ask(ArtifactsFact.DAMAGED)
             return self._report.ended(EventKind.UPDATE_REFUSED, Stimulus.REFUSED, error)
@@ -154,6 +159,16 @@ class CandidateWork:
             return self._report.ended(EventKind.UPDATE_FAILED, Stimulus.BROKEN_OFF, error)
         self._report.say(EventKind.UPDATE_DOWNLOADED, Stimulus.STORED, detail={"fetched": fetched})
         return self._fetched()
+
+    def _fetch(self, verdict: Verdict, manifest: ReleaseManifest) -> int:
+        fetching = CandidateFetching(
+            self._device,
+            report=self._report,
+            gates=self._gates,
+            verdict=verdict,
+            monotonic=time.monotonic,
+        )
+        return fetching.run(manifest)
 
     def _fetched(self) -> Conclusion:
         """Judge it again over its files, and test what may be tested."""

@@ -124,8 +124,16 @@ class CandidateAtGates:
         *,
         step: Step,
         verdict: Verdict | None = None,
+        begun: Stimulus | None = None,
     ) -> Conclusion:
-        """Gates hold it: reported once for each gate, and once more when it lasts for days."""
+        """Gates hold it: reported once for each gate, and once more when it lasts for days.
+
+        Args:
+            held: which ones.
+            step: what they hold.
+            verdict: on the release, where other rules stand in the way as well.
+            begun: what brings the release back to rest, where the step was begun already.
+        """
         release = self._candidate.release
         codes = (*(() if verdict is None else reasons_of_verdict(verdict)), *reasons_of(held))
         reasons = tuple(dict.fromkeys(codes))
@@ -137,14 +145,16 @@ class CandidateAtGates:
         )
         news = untold or not known.startswith(WAITS[step])
         # Once its steps were told it has to come back to rest, news or not.
-        if news or (step is Step.TEST and self._report.aloud):
+        back = begun or _STIMULI[step]
+        comes_to_rest = step is Step.TEST or begun is not None
+        if news or (comes_to_rest and self._report.aloud):
             change: dict[str, object] = {"conclusion": {release: text}}
             self._report.say(
                 EventKind.UPDATE_WAITING,
-                _STIMULI[step],
+                back,
                 result="waiting",
                 reasons=reasons,
-                change=change | ({"candidate": None} if step is Step.TEST else {}),
+                change=change | ({"candidate": None} if comes_to_rest else {}),
                 detail={
                     "gates": for_report(held),
                     **({} if verdict is None else obstacles(verdict)),

@@ -36,6 +36,7 @@ COMMANDS = {
     "consent": "the person who uses the device agrees to the release that waits",
     "defer": "the person who uses the device says later, a bounded number of times",
     "override": "let one gate be passed for some hours; never clinical use",
+    "pause": "have nothing fetched for releases for some hours, or let it go on",
     "runner": "run the active model confined, for applications that ask over a socket",
     "rollback": "go back to a release that is held here, without fetching anything",
     "reinstate": "end a stop that the application asked for",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from primum_agent.collecting import collect_for
 from primum_agent.device import Device
@@ -20,11 +21,28 @@ _ATTEMPT_SHARE = 0.9
 """How much of an attempt's time fetching may take: what ends by itself ends in order."""
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """How far a release is.
+
+    Attributes:
+        done: bytes that are there, of the files that were missing.
+        total: bytes that these are to have.
+        received: bytes that came over the wire in this attempt.
+        server: who sends.
+    """
+
+    done: int
+    total: int
+    received: int
+    server: str
+
+
 def download(
     manifest: ReleaseManifest,
     *,
     device: Device,
-    watch: Callable[[Progress], None] = lambda _: None,
+    watch: Callable[[Fetched], None] = lambda _: None,
 ) -> int:
     """Fetch what is missing; what is there already is checked and kept, also a part of a file.
 
@@ -69,12 +87,18 @@ def download(
         store.complete(partial)
 
     total = min(network.total_seconds, device.settings.timing.attempt_seconds * _ATTEMPT_SHARE)
+    before, wanted = 0, sum(item.length for item in missing)
+
+    def tell(progress: Progress) -> None:
+        done = before + progress.done
+        watch(Fetched(done, wanted, progress.received, progress.base))
+
     transfer = Transfer(
         fetcher=device.fetcher,
         mirrors=device.mirrors,
         total_seconds=total,
         pace=came,
-        watch=watch,
+        watch=tell,
         draw=random.random,
     )
     boot = device.clock.boot_id()
@@ -82,6 +106,7 @@ def download(
         partial = store.partial(item.sha256, length=item.length, boot=boot)
         with before_the_end(partial.checkpoint):
             transfer.receive(partial, take=take)
+        before += item.length
         fail_here(FailPoint.DOWNLOADING_AFTER_FILE)
     return transfer.received
 

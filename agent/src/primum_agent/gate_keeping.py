@@ -19,6 +19,7 @@ from primum_agent.gate_overrides import read_overrides
 from primum_agent.gate_rules import Asked, Gate, GateId, Step, judge_gates, look_again
 from primum_agent.gates import clinical_use, read_gates
 from primum_agent.judging import Judge
+from primum_agent.pausing import pause_of
 from primum_agent.sensors import Sensors
 from primum_agent.shadow_period import period_of
 from primum_agent.work_times import Work, expected_time
@@ -82,6 +83,7 @@ class GateKeeper:
             components=components,
             stopped=device.journal.state().stopped,
             shadow=None if verdict is None else period_of(device, verdict),
+            paused=self._paused(),
         )
         return judge_gates(
             settings,
@@ -150,6 +152,12 @@ class GateKeeper:
             root, sources = self._device.layout.root, sources_of(self._device.settings)
             self._sensors = SystemSensors(root, sources)
         return self._sensors
+
+    def _paused(self) -> str:
+        pause = pause_of(self._device.journal, self._device.clock)
+        if pause is None:
+            return ""
+        return f"paused by {pause.by}" + (f" until {pause.until}" if pause.until else "")
 
     def _asked(self, verdict: Verdict, *, powered: float, ask: bool) -> Asked | None:
         """Where the question stands; it is put where the settings or the statement want it."""

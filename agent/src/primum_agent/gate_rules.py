@@ -21,7 +21,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from primum_agent.gate_settings import GateSettings
+from primum_agent.gate_settings import GateSettings, WindowGate
 from primum_agent.gate_window import is_open, next_opening, parse_span
 from primum_verifier.core.reasons import Reason
 
@@ -40,6 +40,8 @@ class GateId(StrEnum):
     MEMORY = "memory"
     WINDOW = "window"
     METERED = "metered"
+    DOWNLOAD_WINDOW = "download-window"
+    PAUSED = "paused"
     CONSENT = "consent"
     COMPONENTS = "components"
     SHADOW = "shadow"
@@ -82,12 +84,13 @@ OVERRIDABLE = frozenset(
         GateId.MEMORY,
         GateId.WINDOW,
         GateId.METERED,
+        GateId.DOWNLOAD_WINDOW,
     }
 )
-"""Clinical use and a stop never are; consent is a person's, a component knows its own time, and a
-time in shadow is the statement's."""
+"""Clinical use and a stop never are; consent and a pause are a person's, a component knows its own
+time, and a time in shadow is the statement's."""
 
-CONVENIENCE = frozenset({GateId.WINDOW, GateId.METERED})
+CONVENIENCE = frozenset({GateId.WINDOW, GateId.METERED, GateId.DOWNLOAD_WINDOW})
 """What a critical release does not wait for."""
 
 HELD_STEPS: Mapping[GateId, frozenset[Step]] = {
@@ -99,6 +102,8 @@ HELD_STEPS: Mapping[GateId, frozenset[Step]] = {
     GateId.MEMORY: frozenset({Step.TEST, Step.ACTIVATE}),
     GateId.WINDOW: frozenset({Step.ACTIVATE}),
     GateId.METERED: frozenset({Step.DOWNLOAD}),
+    GateId.DOWNLOAD_WINDOW: frozenset({Step.DOWNLOAD}),
+    GateId.PAUSED: frozenset({Step.DOWNLOAD}),
     GateId.CONSENT: frozenset({Step.ACTIVATE}),
     GateId.COMPONENTS: frozenset({Step.ACTIVATE}),
     GateId.SHADOW: frozenset({Step.ACTIVATE}),
@@ -151,6 +156,9 @@ class GateReadings:
         memory_free: bytes.
         local: the time in the zone of the windows, where the clock may be believed.
         time_found: the same in words, or why there is none.
+        download_local: the time in the zone of the windows for fetching, likewise.
+        download_time_found: the same in words, or why there is none.
+        paused: who paused fetching, and until when; empty where nobody did.
         metered: whether the network costs money.
         metered_found: the same in words.
         asked: where the question to a person stands; None where nobody is to be asked.
@@ -170,6 +178,9 @@ class GateReadings:
     memory_free: int | None = None
     local: datetime | None = None
     time_found: str = "the clock is not trusted"
+    download_local: datetime | None = None
+    download_time_found: str = "the clock is not trusted"
+    paused: str = ""
     metered: bool | None = None
     metered_found: str = "nobody can say"
     asked: Asked | None = None
@@ -383,24 +394,44 @@ def _room(gate: GateId, free: int | None, least: int, reason: Reason) -> Gate:
 
 
 def _window(settings: GateSettings, found: GateReadings) -> Gate:
-    gate, rule = GateId.WINDOW, settings.window
+    local = found.local, found.time_found
+    return _within(GateId.WINDOW, settings.window, local, Reason.SAFETY_WINDOW)
+
+
+def _download_window(settings: GateSettings, found: GateReadings) -> Gate:
+    local = found.download_local, found.download_time_found
+    return _within(GateId.DOWNLOAD_WINDOW, settings.download_window, local, Reason.TRANSPORT_WINDOW)
+
+
+def _within(
+    gate: GateId, rule: WindowGate | None, found: tuple[datetime | None, str], reason: Reason
+) -> Gate:
+    """A gate that opens at certain times: the local time, and the same in words."""
+    local, reading = found
     if rule is None:
         return _idle(gate)
     written = ", ".join(rule.spans)
-    if found.local is None:
+    if local is None:
         opens = f"a trusted clock, then {written} {rule.zone}"
-        return _holds(gate, found.time_found, opens, Reason.TRUST_TIME_UNKNOWN)
+        return _holds(gate, reading, opens, Reason.TRUST_TIME_UNKNOWN)
     spans = [parse_span(text) for text in rule.spans]
-    if is_open(spans, found.local):
-        return _open(gate, found.time_found)
-    begins = next_opening(spans, found.local)
+    if is_open(spans, local):
+        return _open(gate, reading)
+    begins = next_opening(spans, local)
     if begins is None:
         opens = f"{written} {rule.zone}; none within eight days"
-        return _holds(gate, found.time_found, opens, Reason.SAFETY_WINDOW)
+        return _holds(gate, reading, opens, reason)
     opens = f"{begins:%a %Y-%m-%d %H:%M} {rule.zone}"
     # Two zone-aware moments of one zone are subtracted as the wall shows them: not so here.
-    wait = begins.timestamp() - found.local.timestamp()
-    return _holds(gate, found.time_found, opens, Reason.SAFETY_WINDOW, seconds=max(0.0, wait))
+    wait = begins.timestamp() - local.timestamp()
+    return _holds(gate, reading, opens, reason, seconds=max(0.0, wait))
+
+
+def _paused(_: GateSettings, found: GateReadings) -> Gate:
+    if not found.paused:
+        return _open(GateId.PAUSED, "nobody paused fetching")
+    opens = "its end, or primum-agent pause --hours 0"
+    return _holds(GateId.PAUSED, found.paused, opens, Reason.TRANSPORT_PAUSED)
 
 
 def _metered(settings: GateSettings, found: GateReadings) -> Gate:
@@ -461,6 +492,8 @@ _JUDGES: Mapping[GateId, Callable[[GateSettings, GateReadings], Gate]] = {
     GateId.MEMORY: _memory,
     GateId.WINDOW: _window,
     GateId.METERED: _metered,
+    GateId.DOWNLOAD_WINDOW: _download_window,
+    GateId.PAUSED: _paused,
     GateId.CONSENT: _consent,
     GateId.COMPONENTS: _components,
     GateId.SHADOW: _shadow,

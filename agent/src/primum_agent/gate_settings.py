@@ -83,7 +83,7 @@ class TemperatureGate:
 
 @dataclass(frozen=True)
 class WindowGate:
-    """When a switch suits, in local time.
+    """When a switch suits, or fetching, in local time.
 
     Attributes:
         zone: IANA name of the zone, such as ``Europe/Berlin``.
@@ -128,6 +128,7 @@ class GateSettings:
     temperature: TemperatureGate | None = None
     window: WindowGate | None = None
     metered: Probe = field(default_factory=Probe)
+    download_window: WindowGate | None = None
     consent: ConsentGate | None = None
     least_free_disk_mib: int = 4
     least_free_memory_mib: int = 0

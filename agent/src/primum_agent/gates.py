@@ -67,6 +67,7 @@ def read_gates(
     components: str | None = None,
     stopped: str = "",
     shadow: ShadowPeriod | None = None,
+    paused: str = "",
 ) -> GateReadings:
     """Everything that the gates are judged by, once.
 
@@ -81,12 +82,16 @@ def read_gates(
         components: what the components of the release answer.
         stopped: why the use of every release was stopped; empty where it was not.
         shadow: the time in shadow that is asked for first; None where none is.
+        paused: who paused fetching, and until when; empty where nobody did.
     """
     use, use_found = _use(settings.clinical_use, declared)
     metered, metered_found = _metered(settings.metered)
     felt = _felt(sensors)
     zone = None if settings.window is None else zone_of(settings.window.zone)
     local, time_found = _local(clock, proven=proven, zone=zone)
+    rule = settings.download_window
+    there = None if rule is None else zone_of(rule.zone)
+    download_local, download_time_found = _local(clock, proven=proven, zone=there)
     return GateReadings(
         stopped=stopped,
         use=use,
@@ -98,6 +103,9 @@ def read_gates(
         memory_free=None if felt is None or felt.memory_free == 0 else felt.memory_free,
         local=local,
         time_found=time_found,
+        download_local=download_local,
+        download_time_found=download_time_found,
+        paused=paused,
         metered=metered,
         metered_found=metered_found,
         asked=asked,

@@ -135,6 +135,11 @@ class Layout:
         return self.run / "standing.json"
 
     @property
+    def fetching(self) -> Path:
+        """How far fetching is, while something is fetched."""
+        return self.run / "fetching.json"
+
+    @property
     def shadow(self) -> Path:
         """What may run in shadow now, replaced whole; not there where nothing may."""
         return self.run / "shadow.json"

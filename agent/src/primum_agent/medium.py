@@ -54,7 +54,7 @@ def settings_for(settings: Settings, medium: Path) -> Settings:
             site=None if site is None else _repository(roots["site"]),
         ),
         # Nothing comes over the network.
-        gates=replace(settings.gates, metered=Probe()),
+        gates=replace(settings.gates, metered=Probe(), download_window=None),
     )
 
 

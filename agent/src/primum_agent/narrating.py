@@ -9,6 +9,7 @@ from typing import Any
 
 from primum_agent.device_state import DeviceState
 from primum_agent.events import EventKind
+from primum_agent.fetching_told import Fetching
 from primum_agent.journal import Journal
 from primum_agent.lifecycle import State
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_WAITING
@@ -27,12 +28,15 @@ class Narrator:
         say: takes one line.
         events: what happened in a single run; a resident one keeps none, it may last for years.
         single: whether it is a single run.
+        fetching: says how far fetching is, where something is fetched.
     """
 
     say: Callable[[str], None]
     single: bool
     events: list[dict[str, Any]] = field(default_factory=list)
+    fetching: Callable[[], Fetching | None] = lambda: None
     _seen: int | None = None
+    _told: int = 0
 
     def begin(self, journal: Journal) -> None:
         """What lies in the journal already is no news."""
@@ -56,6 +60,15 @@ class Narrator:
                 self.events.append(told)
             parts = (told["time"], told["kind"], told["subject"], ", ".join(told["reasons"]))
             self.say("  ".join(part for part in parts if part))
+        self._tell_fetching()
+
+    def _tell_fetching(self) -> None:
+        """One line for each further tenth of what is fetched; what is fetched at once has none."""
+        found = self.fetching()
+        tenth = 0 if found is None else found.percent // 10
+        if found is not None and tenth > self._told:
+            self.say(f"fetching  {found.line}")
+        self._told = tenth
 
     def saw(self, kind: EventKind) -> bool:
         """Whether an event of this kind came in this single run."""

@@ -435,6 +435,8 @@ def _check_gates(gates: GateSettings) -> None:
         raise _wrong(f"gates.{where}", found, expected)
     if gates.window is not None:
         _check_window(gates.window, where="gates.window")
+    if gates.download_window is not None:
+        _check_window(gates.download_window, where="gates.download_window")
 
 
 def _check_network(network: NetworkSettings) -> None:

@@ -23,6 +23,18 @@ def used_bytes(layout: Layout) -> int:
     return sum(found.values())
 
 
+def partial_bytes(layout: Layout) -> int:
+    """Bytes of files on their way; they count in :func:`used_bytes`, too."""
+    found = 0
+    for path in _files_below(layout.partial):
+        try:
+            found += path.lstat().st_size if path.suffix != ".note" else 0
+        except OSError:
+            # Removed, or renamed to its digest, meanwhile.
+            continue
+    return found
+
+
 def _files_below(top: Path) -> list[Path]:
     try:
         return [path for path in top.rglob("*") if path.is_symlink() or not path.is_dir()]

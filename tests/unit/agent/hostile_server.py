@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -71,6 +72,7 @@ class HostileServer:
         wire: every byte in both directions, heads and bodies.
         connections: how many were made.
         port: where it listens.
+        context: the terms of TLS; None for plain http.
     """
 
     folder: Path
@@ -81,6 +83,7 @@ class HostileServer:
     wire: int = 0
     connections: int = 0
     port: int = 0
+    context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", self.port))
@@ -92,7 +95,7 @@ class HostileServer:
     @property
     def url(self) -> str:
         """Its web root, with the slash."""
-        return f"http://127.0.0.1:{self.port}/"
+        return f"http{'s' if self.context else ''}://127.0.0.1:{self.port}/"
 
     def of_files(self) -> list[Asked]:
         """The requests for artifacts."""
@@ -122,6 +125,10 @@ class HostileServer:
     def _speak(self, speaking: socket.socket) -> None:
         heard = b""
         try:
+            if self.context is not None:
+                plain, speaking = speaking, self.context.wrap_socket(speaking, server_side=True)
+                self._open.discard(plain)
+                self._open.add(speaking)
             while not self._over.is_set():
                 while (end := heard.find(b"\r\n\r\n")) < 0:
                     piece = speaking.recv(65536)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +34,18 @@ class Served:
         """The repository's own server."""
         return self.servers[-1]
 
-    def serve(self, *, mirrors: int = 0, more: str = "") -> None:
+    def serve(
+        self, *, mirrors: int = 0, more: str = "", context: ssl.SSLContext | None = None
+    ) -> None:
         """Serve both authorities, and point the device there.
 
         Args:
             mirrors: how many mirrors stand before the repository's own server.
             more: further lines of the settings.
+            context: the terms of TLS of all of them; None for plain http.
         """
-        self.servers = [HostileServer(self._copy(number)) for number in range(mirrors)]
-        self.servers.append(HostileServer(self.field.folder))
+        folders = [*(self._copy(number) for number in range(mirrors)), self.field.folder]
+        self.servers = [HostileServer(folder, context=context) for folder in folders]
         text = self.field.settings()
         for name in ("engineering", "clinical"):
             web = getattr(self.field, name).web
@@ -50,7 +54,8 @@ class Served:
             roots = ", ".join(f'"{item.url}{path}/"' for item in self.servers[:-1])
             anchor = f"[repositories.{name}]\n"
             text = text.replace(anchor, f"{anchor}mirrors = [{roots}]\n")
-        text += f"[transport]\nallow_http = true\n{more}"
+        text += "" if context else "[transport]\nallow_http = true\n"
+        text += more
         self.field.write("agent.toml", text.encode())
 
     def _copy(self, number: int) -> Path:

@@ -48,6 +48,7 @@ ALL = GateSettings(
     temperature=TemperatureGate(most_celsius=45.0, least_celsius=0.0),
     window=WindowGate(zone="Europe/Berlin", spans=("22:00-05:00",)),
     metered=Probe(file="/run/network"),
+    download_window=WindowGate(zone="Europe/Berlin", spans=("22:00-05:00",)),
     consent=ConsentGate(),
     least_free_disk_mib=64,
     least_free_memory_mib=64,
@@ -67,6 +68,8 @@ WELL = GateReadings(
     local=NIGHT,
     time_found="Mon 23:00",
     metered=False,
+    download_local=NIGHT,
+    download_time_found="Mon 23:00",
     asked=Asked(agreed=True),
     components="",
     shadow=ShadowPeriod(asked="48 hours in shadow"),
@@ -74,6 +77,7 @@ WELL = GateReadings(
 )
 NOBODY_KNOWS = GateReadings(
     stopped="it is wrong",
+    paused="paused by R. Meyer",
     components="the filter asks for more time",
     asked=Asked(mandatory=True),
     shadow=ShadowPeriod(asked="48 hours in shadow", reading="12.0 hours"),
@@ -105,7 +109,13 @@ def test_where_nobody_knows_anything_every_gate_holds_and_says_what_opens_it() -
 def test_a_sensor_that_is_absent_by_the_settings_has_no_gate() -> None:
     """A device without a battery must not wait for its charge."""
     found = replace(
-        NOBODY_KNOWS, stopped="", components=None, asked=None, shadow=None, disk_free=10 * MIB
+        NOBODY_KNOWS,
+        stopped="",
+        paused="",
+        components=None,
+        asked=None,
+        shadow=None,
+        disk_free=10 * MIB,
     )
     gates = judge_gates(GateSettings(), found)
     assert held(gates) == {GateId.CLINICAL_USE}
@@ -177,7 +187,8 @@ WORSE: dict[str, Worsen] = {
         "memory_free": None if found.memory_free is None else int(found.memory_free * by)
     },
     "memory unknown": lambda _, __: {"memory_free": None},
-    "clock unknown": lambda _, __: {"local": None},
+    "clock unknown": lambda _, __: {"local": None, "download_local": None},
+    "paused": lambda _, __: {"paused": "paused by R. Meyer"},
     "metered": lambda _, __: {"metered": True},
     "network unknown": lambda found, _: {"metered": True if found.metered else None},
     "agreement gone": lambda found, _: {
@@ -223,9 +234,15 @@ def test_unknown_never_opens_a_gate(
         GateId.MEMORY: {"memory_free": None},
         GateId.WINDOW: {"local": None},
         GateId.METERED: {"metered": None},
+        GateId.DOWNLOAD_WINDOW: {"download_local": None},
         GateId.CONSENT: {"asked": Asked()},
     }
-    assert set(unknown) == set(GateId) - {GateId.STOPPED, GateId.COMPONENTS, GateId.SHADOW}
+    assert set(unknown) == set(GateId) - {
+        GateId.STOPPED,
+        GateId.COMPONENTS,
+        GateId.SHADOW,
+        GateId.PAUSED,
+    }
     for gate, members in unknown.items():
         gates = judge_gates(settings, replace(found, **members), severity=severity)
         opened = severity == "critical" and gate in CONVENIENCE
@@ -264,6 +281,7 @@ def test_what_is_overridden_or_skipped_is_still_shown() -> None:
 def test_clinical_use_a_stop_consent_and_components_cannot_be_overridden() -> None:
     kept = {
         GateId.CLINICAL_USE, GateId.STOPPED, GateId.CONSENT, GateId.COMPONENTS, GateId.SHADOW,
+        GateId.PAUSED,
     }  # fmt: skip
     assert set(GateId) - OVERRIDABLE == kept
 
@@ -348,7 +366,7 @@ def test_each_step_waits_for_its_own_gates() -> None:
     gates = judge_gates(ALL, NOBODY_KNOWS)
     names = {step: [str(item.gate) for item in holding(gates, step)] for step in Step}
     assert names == {
-        Step.DOWNLOAD: ["disk", "metered"],
+        Step.DOWNLOAD: ["disk", "metered", "download-window", "paused"],
         Step.TEST: ["battery", "temperature", "disk", "memory"],
         Step.ACTIVATE: [
             "stopped",

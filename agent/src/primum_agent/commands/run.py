@@ -20,6 +20,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from primum_agent.commands.shared import (
     show_json,
 )
 from primum_agent.device_state import DeviceState
+from primum_agent.fetching_told import fetching_of
 from primum_agent.health import status_message, topic
 from primum_agent.identity import check_identity
 from primum_agent.layout import Layout
@@ -85,7 +87,9 @@ def supervise(options: argparse.Namespace, *, once: bool, medium: Path | None = 
     layout = layout_of(options)
     check_identity(settings, layout)
     say = (lambda _: None) if options.json else show
-    narrator = Narrator(say=say, single=once) if person else None
+    narrator = None
+    if person:
+        narrator = Narrator(say=say, single=once, fetching=partial(fetching_of, layout))
     supervisor = make_supervisor(
         settings=settings,
         layout=layout,

@@ -28,10 +28,12 @@ from primum_agent.commands.shared import (
 from primum_agent.consenting import told_question
 from primum_agent.desk import ask
 from primum_agent.device_state import DeviceState
+from primum_agent.fetching_told import Fetching, fetching_of
 from primum_agent.gate_memory import gates_of, told_gates
 from primum_agent.generation_files import components_of
 from primum_agent.hashed import last_hashed
 from primum_agent.health import summary_of
+from primum_agent.locking import is_held
 from primum_agent.mirror_memory import told_mirrors
 from primum_agent.monitor_kept import KEPT
 from primum_agent.monitor_told import monitor_for_people, told_monitor
@@ -39,7 +41,7 @@ from primum_agent.receipts import newest_receipt
 from primum_agent.remembered import last_poll, memories
 from primum_agent.shadow_told import shadow_for_people, told_shadow
 from primum_agent.standing import read_standing
-from primum_agent.store_bound import used_bytes
+from primum_agent.store_bound import partial_bytes, used_bytes
 from primum_agent.tested import told_tests
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED
 
@@ -62,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
     receipt, mirrors = newest_receipt(journal), told_mirrors(journal)
     journal.close()
     live = ask(layout.socket, {"do": "status"})
+    fetching = fetching_of(layout) if is_held(layout.update_lock) else None
     standing = read_standing(layout) or {}
     content: dict[str, Any] = {
         **summary_of(state),
@@ -88,6 +91,8 @@ def run(options: argparse.Namespace) -> int:
             "keyId": receipt.key_id,
         },
         "storeBytes": used_bytes(layout),
+        "partialBytes": partial_bytes(layout),
+        "fetching": None if fetching is None else fetching.as_dict(),
         "mirrorsSetBack": mirrors,
         "lastHashed": None if hashed is None else hashed.time,
         "selfTest": tested,
@@ -151,6 +156,12 @@ def _for_people(content: dict[str, Any]) -> str:
     }
     lines |= {} if content["shadow"] is None else {"shadow": shadow_for_people(content["shadow"])}
     lines |= {"monitor": monitor_for_people(content["monitor"])} if content["monitor"] else {}
+    if content["fetching"] is not None:
+        lines["fetching"] = Fetching(
+            **{name: value for name, value in content["fetching"].items() if name != "percent"}
+        ).line
+    elif content["partialBytes"]:
+        lines["on its way"] = f"{content['partialBytes']} bytes are kept of what is to be fetched"
     lines |= _mirrors(content["mirrorsSetBack"])
     lines |= _waits(content)
     lines |= _narrowings(content)

@@ -38,6 +38,8 @@ class Reason(StrEnum):
     TRANSPORT_INSECURE = "transport.insecure"
     TRANSPORT_STATUS = "transport.status"
     TRANSPORT_METERED = "transport.metered"
+    TRANSPORT_PAUSED = "transport.paused"
+    TRANSPORT_WINDOW = "transport.window"
     ELIGIBILITY_ABSENT = "eligibility.absent"
     ELIGIBILITY_NOT_YET_VALID = "eligibility.not-yet-valid"
     ELIGIBILITY_EXPIRED = "eligibility.expired"
