@@ -42,6 +42,7 @@ from primum_device_sim.demo.strip import (
 TEMPLATE: Final = "model_report.md.in"
 # Who is compared with whom: the order in which the demo offers them.
 COMPARISONS: Final = (
+    ("1.0.1", "1.0.0"),
     ("1.1.0", "1.0.0"),
     ("1.1.1", "1.1.0"),
     ("1.2.0", "1.1.0"),

@@ -133,11 +133,16 @@ def locked_predictions_bytes(version: str) -> bytes:
 
 
 def read_locked_predictions(content: bytes) -> LockedPredictions:
-    """The answers in a file such as ``locked_predictions_bytes`` returns."""
+    """The answers in a file such as ``locked_predictions_bytes`` returns, where there is one.
+
+    Beats on which the model declined to decide stand in the file, and are left out here.
+    """
     with np.load(io.BytesIO(content), allow_pickle=False) as npz:
-        return LockedPredictions(
-            patient=npz["patient"], label=npz["label"], score=npz["score"], cohort=npz["cohort"]
+        decided = np.isfinite(npz["score"])
+        patient, label, score, cohort = (
+            npz[name][decided] for name in ("patient", "label", "score", "cohort")
         )
+    return LockedPredictions(patient=patient, label=label, score=score, cohort=cohort)
 
 
 def _data(name: str) -> Traversable:

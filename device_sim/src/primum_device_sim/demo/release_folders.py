@@ -1,7 +1,7 @@
 """Writes what a data scientist hands to the release engineer: one folder for each version.
 
 Model, fixtures with the intended model's reference outputs, intended use, locked predictions and
-``release.toml``; beside them the frozen protocol of the comparison and the terms of eligibility.
+``release.toml``; beside them the frozen protocols of the comparison and the terms of eligibility.
 """
 
 from __future__ import annotations
@@ -39,13 +39,15 @@ class Recipe:
 
 RECIPES = (
     Recipe("1.0.0", 1, None),
+    # Never signed: the comparison refuses it, so the next one takes its counter.
+    Recipe("1.0.1", 2, "1.0.0"),
     Recipe("1.1.0", 2, "1.0.0"),
     Recipe("1.1.1", 3, "1.1.0"),
     Recipe("1.2.0", 4, "1.1.0"),
     Recipe("1.3.0", 5, "1.1.0"),
 )
 _ORIGINAL = "1.0.0"
-_SHARED = ("protocol.toml", "terms.toml", "intended-use.txt")
+_SHARED = ("protocol.toml", "protocol-cohorts.toml", "terms.toml", "intended-use.txt")
 
 
 def write_release_folders(folder: Path) -> list[Path]:

@@ -21,14 +21,15 @@ from typing import Annotated, Final
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from primum_device_sim.demo.features import beat_inputs
 from primum_device_sim.demo.graph import onnx_bytes
 from primum_device_sim.demo.inference import run_model
 from primum_device_sim.demo.model_report import report_text
-from primum_device_sim.demo.models import LockedPredictions, ModelCard
+from primum_device_sim.demo.models import ModelCard
 from primum_device_sim.demo.npz import npz_bytes
-from primum_device_sim.demo.recordings import Recording, load_recordings
+from primum_device_sim.demo.recordings import SAMPLING_RATE_HZ, Recording, load_recordings
 from primum_device_sim.demo.series import LOCKED_PATIENTS, SERIES, Version, train_version
 from primum_verifier.core.errors import FailedError, PrimumError, UsageError
 from primum_verifier.core.reasons import Reason
@@ -43,9 +44,14 @@ DEMONSTRATION_ONLY: Final = (
 
 @dataclass(frozen=True)
 class Locked:
-    """What a model answers on the locked patients, and where it declines to."""
+    """What a model answers on the locked patients, and where it declines to.
 
-    predictions: LockedPredictions
+    Attributes:
+        arrays: what the file of locked predictions holds.
+        no_decision: beats on which it says nothing, by patient.
+    """
+
+    arrays: dict[str, NDArray[np.generic]]
     no_decision: dict[str, int]
 
 
@@ -81,12 +87,12 @@ def make_version(recordings: dict[str, Recording], version: Version) -> dict[str
     files = {
         f"models/{version.version}.onnx": shipped,
         f"models/{version.version}.json": card.to_json().encode(),
-        f"validation/locked-{version.version}.npz": locked_bytes(locked.predictions),
+        f"validation/locked-{version.version}.npz": locked_bytes(locked),
     }
     if intended != shipped:
         files[f"models/{version.version}-intended.onnx"] = intended
         # What was validated before the export went wrong: the comparison alone cannot see it.
-        answers = answer_locked(intended, recordings).predictions
+        answers = answer_locked(intended, recordings)
         files[f"validation/locked-{version.version}-intended.npz"] = locked_bytes(answers)
     return files
 
@@ -94,40 +100,36 @@ def make_version(recordings: dict[str, Recording], version: Version) -> dict[str
 def answer_locked(model: bytes, recordings: dict[str, Recording]) -> Locked:
     """Run a model over every beat of the locked patients.
 
-    Beats on which the model declines to decide (NaN) have no score; they are left out and counted.
+    Beats on which the model declines to decide have NaN for a score: its own checks of the input
+    rejected them. Each beat has its time, and each patient the time of the whole recording.
     """
-    patient, label, score, cohort = [], [], [], []
-    no_decision = {}
+    columns: dict[str, list[NDArray[np.generic]]] = {}
+    no_decision, monitored = {}, []
     for name in LOCKED_PATIENTS:
         recording = recordings[name]
         rows = beat_inputs(recording.ecg_mv, recording.r_peaks)
         answers = run_model(model, rows.ecg_mv, rows.rr_s)[:, 0]
-        decided = np.isfinite(answers)
-        no_decision[name] = int(np.count_nonzero(~decided))
-        score.append(answers[decided])
-        label.append(recording.is_pvc[rows.beat][decided].astype(np.uint8))
-        patient.append(np.full(score[-1].size, name))
-        cohort.append(np.full(score[-1].size, recording.cohort))
-    predictions = LockedPredictions(
-        patient=np.concatenate(patient),
-        label=np.concatenate(label),
-        score=np.concatenate(score),
-        cohort=np.concatenate(cohort),
-    )
-    return Locked(predictions=predictions, no_decision=no_decision)
+        declined = ~np.isfinite(answers)
+        no_decision[name] = int(np.count_nonzero(declined))
+        monitored.append(recording.ecg_mv.size / SAMPLING_RATE_HZ)
+        for column, values in (
+            ("patient", np.full(answers.size, name)),
+            ("label", recording.is_pvc[rows.beat].astype(np.uint8)),
+            ("score", np.where(declined, np.float32(np.nan), answers)),
+            ("cohort", np.full(answers.size, recording.cohort)),
+            ("rejected", declined.astype(np.uint8)),
+            ("time_s", np.round(recording.r_peaks[rows.beat] / SAMPLING_RATE_HZ, 3)),
+        ):
+            columns.setdefault(column, []).append(values)
+    arrays = {column: np.concatenate(parts) for column, parts in columns.items()}
+    arrays["monitored_patient"] = np.array(LOCKED_PATIENTS)
+    arrays["monitored_s"] = np.round(np.array(monitored), 3)
+    return Locked(arrays=arrays, no_decision=no_decision)
 
 
-def locked_bytes(predictions: LockedPredictions) -> bytes:
+def locked_bytes(locked: Locked) -> bytes:
     """The answers as the bytes of an ``.npz``."""
-    return npz_bytes(
-        {
-            "patient": predictions.patient,
-            "label": predictions.label,
-            "score": predictions.score,
-            "cohort": predictions.cohort,
-        },
-        compression=zipfile.ZIP_DEFLATED,
-    )
+    return npz_bytes(locked.arrays, compression=zipfile.ZIP_DEFLATED)
 
 
 def make_series(data: Path) -> dict[str, bytes]:
