@@ -62,6 +62,7 @@ def test_a_folder_that_anybody_may_change_is_not_worked_in_until_that_is_mended(
 def test_where_others_may_add_files_but_not_take_away_ours_it_is_worked_in(runs: Any) -> None:
     """As below ``/tmp``: the sticky bit keeps what is the agent's where it is."""
     runs.state.parent.chmod(0o1777)
+    runs.release("1.2.0", counter=3, health_window=1)
     before = runs.kinds()
     runs.once()
     assert len(runs.kinds()) > len(before)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import json
 import os
+import py_compile
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -41,6 +43,29 @@ def modules() -> dict[str, bytes]:
     }
 
 
+@functools.cache
+def compiled(name: str, source: bytes) -> bytes:
+    """A module as the package's trees bring it beside its source, never checked against it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, made = Path(folder, "module.py"), Path(folder, "module.pyc")
+        path.write_bytes(source)
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(path), str(made), dfile=name, doraise=True, invalidation_mode=mode)
+        return made.read_bytes()
+
+
+def with_compiled(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files, and each module compiled."""
+    beside = {
+        f"{path.parent}/__pycache__/{path.stem}.{sys.implementation.cache_tag}.pyc": compiled(
+            name, data
+        )
+        for name, data in files.items()
+        if (path := PurePosixPath(name)).suffix == ".py"
+    }
+    return {**files, **beside}
+
+
 def agent_tree(version: str, change: Change = lambda _: None) -> dict[str, bytes]:
     """What lies in the site-packages of an agent: its own modules; its third parties by path."""
     files = dict(modules())
@@ -50,7 +75,7 @@ def agent_tree(version: str, change: Change = lambda _: None) -> dict[str, bytes
     versioned = journal.replace('AGENT_VERSION = "0.1.0"', f'AGENT_VERSION = "{version}"')
     files["primum_agent/journal.py"] = versioned.encode()
     change(files)
-    return files
+    return with_compiled(files)
 
 
 def in_its_run(fault: str) -> Change:
@@ -85,7 +110,7 @@ class Loaded:
         python = Path(os.path.realpath(sys.executable))
         (self.home / "bin" / "python3").symlink_to(python)
         (self.home / "pyvenv.cfg").write_text(f"home = {python.parent}\n")
-        for name, data in modules().items():
+        for name, data in with_compiled(modules()).items():
             path = packages / "site-packages" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -277,6 +302,7 @@ def test_where_the_way_back_does_not_start_either_the_installed_agent_does(
     broken = loaded.field.layout.generations / "1/agent/primum_agent/cli.py"
     broken.chmod(0o640)
     broken.write_text("raise SystemExit(1)\n")
+    (broken.parent / "__pycache__" / f"cli.{sys.implementation.cache_tag}.pyc").unlink()
     with loaded.served() as until:
         until(lambda: loaded.started()[-1] == "0.1.0")
     assert loaded.note()["fellBack"] == 2
