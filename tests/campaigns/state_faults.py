@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from primum_agent.children import Child
+    from primum_agent.children import Running
     from primum_agent.events import Entry, Recorded
 
 STATE, FAULT, FOLDER = "PRIMUM_TEST_STATE", "PRIMUM_TEST_FAULT", "PRIMUM_TEST_FOLDER"
@@ -74,7 +74,7 @@ def _be_impatient() -> None:
     real = attempt_plan.ended_or_hung
 
     @functools.wraps(real)
-    def ended_or_hung(child: Child, now: float) -> int | None:
+    def ended_or_hung(child: Running, now: float) -> int | None:
         folder = Path(os.environ[FOLDER])
         if (folder / MET).exists() and not (folder / ENDED).exists():
             (folder / ENDED).touch()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from primum_agent import children
-from primum_agent.children import Child, Task
+from primum_agent.children import Running, Start, Task
 from primum_agent.events import Entry, EventKind
 from primum_agent.gate_memory import gates_of
 from primum_agent.glance import Glance, Seen
@@ -48,6 +48,7 @@ class AttemptPlan:
         draw: numbers in [0, 1) for jitter.
         once: one poll only, which follows the first start without a spread.
         medium: a folder with copies of the web roots, polled in place of the servers.
+        start: starts an attempt.
         child: the attempt under way.
         due: when the next one is started, on the supervisor's clock.
         failures: polls that failed in a row.
@@ -66,7 +67,8 @@ class AttemptPlan:
     draw: Callable[[], float]
     once: bool
     medium: Path | None = None
-    child: Child | None = None
+    start: Start = children.start
+    child: Running | None = None
     due: float = 0.0
     failures: int = 0
     cuts: int = 0
@@ -149,7 +151,7 @@ class AttemptPlan:
             arguments += ["--reason", self._reason]
             if self.medium is not None:
                 arguments += ["--from", str(self.medium)]
-            self.child = children.start(
+            self.child = self.start(
                 Task.ATTEMPT,
                 arguments,
                 deadline=now + self.settings.timing.attempt_seconds,
@@ -255,7 +257,7 @@ class AttemptPlan:
         in_the_middle = lifecycle is not None and RESUME.get(lifecycle) in _MIDDLE
         return abnormal or (self._code == EXIT_FAILED and in_the_middle)
 
-    def _try_again(self, child: Child, now: float) -> None:
+    def _try_again(self, child: Running, now: float) -> None:
         """Nothing was done: what was asked for is still to do once the other attempt has ended.
 
         It is no cut: what the other has made provisional meanwhile was not interrupted.
@@ -289,13 +291,13 @@ class AttemptPlan:
         return min(usual, wait.look_seconds + spread)
 
 
-def ended_or_hung(child: Child, now: float) -> int | None:
+def ended_or_hung(child: Running, now: float) -> int | None:
     """A child's exit code once it has ended; one that hangs is ended here."""
-    code = child.process.poll()
+    code = child.poll()
     if code is None and now >= child.deadline:
         LOG.warning("%s took too long and is ended", child.task)
         child.stop()
-        code = child.process.poll()
+        code = child.poll()
     return code
 
 

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from primum_verifier.core.errors import FailedError
 from primum_verifier.core.reasons import Reason
@@ -31,9 +33,41 @@ class Task(StrEnum):
     TAKE_RECEIPTS = "take_receipts"
 
 
+class Running(Protocol):
+    """A child as the supervisor sees it.
+
+    Attributes:
+        task: what it is for.
+        deadline: when it has hung, on the supervisor's clock.
+        reason: why an attempt was started.
+    """
+
+    task: Task
+    deadline: float
+    reason: str
+
+    def poll(self) -> int | None:
+        """Its exit code, below zero for a signal; None while it runs."""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it and to everything it started; one that is gone needs none."""
+
+    def stop(self, *, grace: float = GRACE_SECONDS) -> None:
+        """End it and everything it started: asked first, after ``grace`` seconds killed."""
+
+
+class Start(Protocol):
+    """The port: starts a child."""
+
+    def __call__(
+        self, task: Task, arguments: list[str], *, deadline: float, reason: str = ""
+    ) -> Running:
+        """Start one; see :func:`start`."""
+
+
 @dataclass(eq=False)
 class Child:
-    """One child.
+    """One child process.
 
     Attributes:
         task: what it is for.
@@ -46,8 +80,12 @@ class Child:
     deadline: float
     reason: str = ""
 
+    def poll(self) -> int | None:
+        """See :class:`Running`."""
+        return self.process.poll()
+
     def stop(self, *, grace: float = GRACE_SECONDS) -> None:
-        """End it and everything it started: asked first, after ``grace`` seconds killed."""
+        """See :class:`Running`."""
         self.signal(signal.SIGTERM)
         try:
             self.process.wait(timeout=grace)
@@ -56,7 +94,7 @@ class Child:
             self.process.wait()
 
     def signal(self, number: int) -> None:
-        """Send a signal to it and to everything it started; one that is gone needs none."""
+        """See :class:`Running`."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 
@@ -92,7 +130,7 @@ def start(task: Task, arguments: list[str], *, deadline: float, reason: str = ""
     return Child(task=task, process=process, deadline=deadline, reason=reason)
 
 
-def stop_all(running: list[Child]) -> None:
+def stop_all(running: Sequence[Running]) -> None:
     """End these together: all are asked before one is waited for, so that they share the grace."""
     for child in running:
         child.signal(signal.SIGTERM)

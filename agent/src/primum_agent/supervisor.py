@@ -19,7 +19,6 @@ import contextlib
 import logging
 import os
 import random
-import selectors
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,13 +29,12 @@ from typing import Any
 from primum_agent import children
 from primum_agent.agent_choice import is_unproven, stands, wants_restart
 from primum_agent.attempt_plan import RETRY_SECONDS, AttemptPlan, ended_or_hung
-from primum_agent.bell import Bell
-from primum_agent.children import Child, Task
+from primum_agent.children import Running, Start, Task
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
 from primum_agent.contexts import read_object
-from primum_agent.desk import Desk, Visitor
 from primum_agent.durable import make_folder, write_file
+from primum_agent.entrance import Entrance, SocketEntrance
 from primum_agent.episode_asked import answer_may_use
 from primum_agent.events import Entry, EventKind
 from primum_agent.folder_access import refuse_exposed
@@ -102,6 +100,11 @@ class Supervisor:
         medium: a folder with copies of the web roots, polled in place of the servers.
         narrator: tells a person what happens; None tells nobody.
         service: whoever started this as a service; told how it stands at every turn.
+        entrance: how the world reaches it.
+        start: starts its children.
+        monotonic: seconds of a clock that never goes back.
+        draw: numbers in [0, 1) for jitter.
+        journal: the open journal; None while there is none.
     """
 
     settings: Settings
@@ -112,13 +115,13 @@ class Supervisor:
     medium: Path | None = None
     narrator: Narrator | None = None
     service: ServiceManager = field(default_factory=ServiceManager)
+    entrance: Entrance = field(default_factory=SocketEntrance)
+    start: Start = children.start
     monotonic: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
-    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     journal: Journal | None = None
-    _desk: Desk | None = None
-    _head: Child | None = None
-    _taking: Child | None = None
+    _head: Running | None = None
+    _taking: Running | None = None
     _next_open: float = 0.0
     _next_head: float = 0.0
     _next_taking: float = 0.0
@@ -131,7 +134,6 @@ class Supervisor:
     _line: str = ""
     _gives_way: bool = False
     _crashes: int = 0
-    _bell: Bell = field(default_factory=Bell)
     _plan: AttemptPlan = field(init=False)
     _watch: Watch = field(init=False)
     _monitor: Monitor = field(init=False)
@@ -151,6 +153,7 @@ class Supervisor:
             once=self.once,
             medium=self.medium,
             glance=Glance(self.settings, client=self.layout.client, wake=self.wake),
+            start=self.start,
         )
         self._watch = Watch(
             settings=self.settings,
@@ -163,7 +166,7 @@ class Supervisor:
 
     def wake(self) -> None:
         """Let the loop look again; called from the network thread too."""
-        self._bell.ring()
+        self.entrance.ring()
 
     def run(self) -> int:
         """Supervise until told to stop.
@@ -176,15 +179,15 @@ class Supervisor:
         Raises:
             BusyError: another supervisor holds the state folder.
         """
-        with self._bell.listening(self.selector), self._lock():
+        with self.entrance.listening(), self._lock():
             try:
-                self._open()
+                self.begin()
                 over = self._single_run_is_over()
-                while not self._bell.told_to_stop and not over and not self._gives_way:
-                    self._turn()
+                while not self.entrance.signal and not over and not self._gives_way:
+                    self.entrance.wait(self.turn())
                     over = self._single_run_is_over()
             finally:
-                self._close()
+                self.end()
         return self._single_code() if over else self._stopped_code()
 
     def _stopped_code(self) -> int:
@@ -192,7 +195,7 @@ class Supervisor:
             return EXIT_FAILED
         if self._gives_way:
             return EXIT_WAITING if self.once else 0
-        return _SIGNALS + self._bell.signal if self.once else 0
+        return _SIGNALS + self.entrance.signal if self.once else 0
 
     def _single_code(self) -> int:
         if self._unusable:
@@ -227,7 +230,7 @@ class Supervisor:
             stack.push(lock)
             yield
 
-    def _open(self) -> None:
+    def begin(self) -> None:
         """Open journal and socket; a folder that cannot be written is tried again later."""
         try:
             refuse_exposed(self.layout)
@@ -248,8 +251,7 @@ class Supervisor:
             before = self.journal.counter("ended", "")
             self.journal.set_counters(begun_after=before, ended="")
             self.journal.record(Entry(kind=EventKind.AGENT_STARTED))
-            if self._desk is None:
-                self._desk = self._open_desk()
+            self.entrance.open(self.layout.socket, self._requests().answer)
         except PrimumError as error:
             self._warn(error)
             self._unread += isinstance(error, UnreadableJournalError)
@@ -259,8 +261,8 @@ class Supervisor:
             return
         self._report_reasons()
 
-    def _open_desk(self) -> Desk:
-        requests = Requests(
+    def _requests(self) -> Requests:
+        return Requests(
             journal=lambda: self.journal,
             clock=self.clock,
             poll_now=self.poll_now,
@@ -272,9 +274,6 @@ class Supervisor:
             observe=self._monitor.take,
             needs_repositories=self.settings.health.repositories_reached,
         )
-        desk = Desk(path=self.layout.socket, selector=self.selector, answer=requests.answer)
-        desk.open()
-        return desk
 
     def _close_journal(self) -> None:
         if self.journal is not None:
@@ -286,14 +285,14 @@ class Supervisor:
         if self.reporter is not None:
             self.reporter.reasons = reasons
 
-    def _close(self) -> None:
+    def end(self) -> None:
+        """Say goodbye: to the children, to visitors, in the journal and to the broker."""
         self.service.stopping()
         self._watch.stop()
         children.stop_all(self._children())
         if self._plan.glance is not None:
             self._plan.glance.close()
-        if self._desk is not None:
-            self._desk.close()
+        self.entrance.close()
         with contextlib.suppress(PrimumError):
             if self.journal is not None:
                 self._say_goodbye(self.journal)
@@ -327,16 +326,15 @@ class Supervisor:
                 self.reporter.work(journal, now=self.monotonic())
                 if self.reporter.is_drained(journal):
                     break
-            elif signer.process.poll() is not None:
+            elif signer.poll() is not None:
                 break
-            self.selector.select(timeout=_GOODBYE_STEP)
-            self._bell.hear()
+            self.entrance.wait(_GOODBYE_STEP)
         signer.stop(grace=_GOODBYE_STEP)
 
     # The loop
 
-    def _turn(self) -> None:
-        """One turn: do what is due, then sleep until something happens."""
+    def turn(self) -> float:
+        """One turn: do what is due; seconds until something is, if nothing happens before."""
         now = self.monotonic()
         try:
             wait = self._do_what_is_due(now) - self.monotonic()
@@ -347,7 +345,7 @@ class Supervisor:
         except DamagedJournalError as error:
             self._warn(error)
             self._close_journal()
-            self._open()
+            self.begin()
             wait = 0.0
         except PrimumError as error:
             self._warn(error)
@@ -356,11 +354,7 @@ class Supervisor:
             wait = RETRY_SECONDS
         # After the work, also where it failed: a loop that cannot write lives all the same.
         wait = min(wait, self._tell_manager(now) - self.monotonic())
-        for key, _ in self.selector.select(timeout=min(max(wait, 0.0), _LONGEST_SLEEP)):
-            if key.data is None:
-                self._bell.hear()
-            elif self._desk is not None and isinstance(key.data, (Desk, Visitor)):
-                self._desk.handle(key.data)
+        return min(max(wait, 0.0), _LONGEST_SLEEP)
 
     def _tell_manager(self, now: float) -> float:
         """Say that the loop turns and how the device stands; when to say it again at the latest."""
@@ -375,7 +369,7 @@ class Supervisor:
         due = [now + _LONGEST_SLEEP]
         if self.journal is None:
             if now >= self._next_open:
-                self._open()
+                self.begin()
             due.append(self._next_open)
         before = self._plan.ended
         self._plan.look_after(self.journal, now)
@@ -437,7 +431,7 @@ class Supervisor:
         self._signed, self._next_head = now, now + RETRY_SECONDS
         return later
 
-    def _children(self) -> list[Child]:
+    def _children(self) -> list[Running]:
         return [one for one in (self._plan.child, self._head, self._taking) if one is not None]
 
     def _take_receipts_if_due(self, now: float) -> float:
@@ -461,13 +455,13 @@ class Supervisor:
         write_file(self.layout.arrived_receipts, b"\n".join(waiting))
         arguments = ["--state", str(self.layout.root), "--device-id", self.settings.device_id]
         arguments += ["--fleet", reporter.fleet, "--trust-map", str(self.settings.trust_map)]
-        self._taking = children.start(Task.TAKE_RECEIPTS, arguments, deadline=now + _HEAD_SECONDS)
+        self._taking = self.start(Task.TAKE_RECEIPTS, arguments, deadline=now + _HEAD_SECONDS)
         return later
 
-    def _start_signing(self, deadline: float) -> Child:
+    def _start_signing(self, deadline: float) -> Running:
         arguments = ["--state", str(self.layout.root), "--device-id", self.settings.device_id]
         arguments += as_arguments(self.settings.journal)
-        return children.start(Task.SIGN_HEAD, arguments, deadline=deadline)
+        return self.start(Task.SIGN_HEAD, arguments, deadline=deadline)
 
     def _single_run_is_over(self) -> bool:
         if not self.once:
@@ -535,7 +529,7 @@ class Supervisor:
 
     def _episodes(self) -> int:
         """How many episodes are declared over the socket."""
-        return 0 if self._desk is None else self._desk.episodes()
+        return self.entrance.episodes()
 
     # What the socket tells
 

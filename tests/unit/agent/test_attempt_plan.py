@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from primum_agent import children
 from primum_agent.attempt_plan import RETRY_SECONDS, AttemptPlan
 from primum_agent.children import Child, Task
 from primum_agent.clock import SystemClock
@@ -26,17 +25,18 @@ def plan(in_the_field: Any) -> AttemptPlan:
 
 
 @pytest.fixture
-def ends_with(plan: AttemptPlan, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> Any:
+def ends_with(plan: AttemptPlan, journal: Journal) -> Any:
     """Let the attempt that is due end with an exit code; how it was started, and when is next."""
 
     def run(code: int) -> tuple[str, float]:
-        def start(task: Task, _: list[str], *, deadline: float, reason: str) -> Child:
+        def start(task: Task, arguments: list[str], *, deadline: float, reason: str = "") -> Child:
+            del arguments
             script = f"kill -{-code} $$" if code < 0 else f"exit {code}"
             process = subprocess.Popen(["sh", "-c", script])
             process.wait()
             return Child(task=task, process=process, deadline=deadline, reason=reason)
 
-        monkeypatch.setattr(children, "start", start)
+        plan.start = start
         now = plan.due
         plan.start_if_due(now)
         assert plan.child is not None
@@ -79,16 +79,17 @@ def test_an_attempt_that_was_cut_is_converged_before_the_next_poll(
 
 
 def test_a_poll_asked_for_during_an_attempt_follows_right_after_it(
-    plan: AttemptPlan, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    plan: AttemptPlan, journal: Journal
 ) -> None:
     """A request, or the end of an episode, must not be lost for a whole poll period."""
 
-    def start(task: Task, _: list[str], *, deadline: float, reason: str) -> Child:
+    def start(task: Task, arguments: list[str], *, deadline: float, reason: str = "") -> Child:
+        del arguments
         process = subprocess.Popen(["true"])
         process.wait()
         return Child(task=task, process=process, deadline=deadline, reason=reason)
 
-    monkeypatch.setattr(children, "start", start)
+    plan.start = start
     for begin in (plan.poll, plan.resume):
         begin(0.0)
         plan.start_if_due(0.0)
@@ -114,18 +115,17 @@ def test_a_single_run_polls_once_however_long_its_reports_take(
     assert plan.child is None
 
 
-def test_an_attempt_that_hangs_is_ended(
-    plan: AttemptPlan, journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def start(task: Task, _: list[str], *, deadline: float, reason: str) -> Child:
+def test_an_attempt_that_hangs_is_ended(plan: AttemptPlan, journal: Journal) -> None:
+    def start(task: Task, arguments: list[str], *, deadline: float, reason: str = "") -> Child:
+        del arguments
         process = subprocess.Popen(["sleep", "60"], start_new_session=True)
         return Child(task=task, process=process, deadline=deadline, reason=reason)
 
-    monkeypatch.setattr(children, "start", start)
+    plan.start = start
     plan.poll(0.0)
     plan.start_if_due(0.0)
     assert plan.child is not None
-    process = plan.child.process
+    process = plan.child
     plan.look_after(journal, plan.child.deadline - 1.0)
     assert process.poll() is None
     plan.look_after(journal, plan.child.deadline)
@@ -180,4 +180,3 @@ def test_the_end_of_an_episode_lets_a_restart_that_it_held_be_asked_for_at_once(
     plan.waits_within = True
     supervisor.look_again()
     assert (plan.due, plan._reason) == (7.0, "resume")
-    supervisor.selector.close()

@@ -184,7 +184,6 @@ def test_a_release_that_left_while_its_window_ended_does_not_end_the_supervisor(
     monkeypatch.setattr(journal, "record", _unlisted)
     supervisor._watch.watch_window(journal, 10.0)
     assert supervisor._watch.window == HealthWindow()
-    supervisor.selector.close()
 
 
 def _unlisted(_: Entry) -> None:

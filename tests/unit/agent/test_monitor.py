@@ -493,12 +493,12 @@ def test_a_disk_that_takes_no_counters_holds_up_neither_updates_nor_reports(
         return now + 60.0
 
     monkeypatch.setattr(AttemptPlan, "start_if_due", works)
-    supervisor._open()
+    supervisor.begin()
     try:
-        assert supervisor._do_what_is_due(5.0) <= 65.0
+        assert supervisor.turn() <= 65.0
     finally:
-        supervisor._close()
-    assert worked == [5.0], "the plan is looked at all the same"
+        supervisor.end()
+    assert len(worked) == 1, "the plan is looked at all the same"
     assert watched.kinds()[-1] == "agent.stopped", "and the end is recorded"
 
 

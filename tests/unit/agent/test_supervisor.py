@@ -23,6 +23,7 @@ from primum_agent.application import ActiveRelease, open_active
 from primum_agent.children import Task, start
 from primum_agent.clock import SystemClock
 from primum_agent.desk import MAX_LINE, MAX_VISITORS, ask
+from primum_agent.entrance import SocketEntrance
 from primum_agent.settings import read_settings
 from primum_agent.supervisor import _GOODBYE_STEP, make_supervisor
 
@@ -140,7 +141,7 @@ def test_a_single_run_whose_attempt_ended_waits_for_nothing_more(in_the_field: A
             return super().select(timeout)
 
     waits: list[float | None] = []
-    supervisor.selector = Noting()
+    supervisor.entrance = SocketEntrance(selector=Noting())
     assert supervisor.run() == 0
     assert waits[0] == 0.0
     assert set(waits[1:]) <= {_GOODBYE_STEP}, "only for the signature over its end"

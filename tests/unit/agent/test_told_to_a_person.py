@@ -140,7 +140,6 @@ def test_a_trouble_that_lasts_is_logged_once(
             supervisor._warn(error)
         supervisor._warn(FailedError("Another.", reason=Reason.RESOURCE_STORAGE))
     assert len(caplog.records) == 2
-    supervisor.selector.close()
 
 
 def test_an_attempts_trouble_that_lasts_is_not_printed_by_each_attempt(in_the_field: Any) -> None:
