@@ -13,7 +13,6 @@ import argparse
 import errno
 import shutil
 import sys
-import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from primum_agent.collecting import collect
 from primum_agent.components import NotYetInEffectError
 from primum_agent.converging import converge
 from primum_agent.device import Device, Ports, open_device
+from primum_agent.drawing import fresh_id
 from primum_agent.durable import make_folder, remove_leftovers, storage_error
 from primum_agent.equivocations import tell_equivocations
 from primum_agent.events import Entry, EventKind
@@ -331,7 +331,7 @@ def run_attempt(
                 layout=layout,
                 clock=clock,
                 journal=journal,
-                attempt=uuid.uuid4().hex[:12],
+                attempt=fresh_id().hex[:12],
                 ports=ports,
                 from_medium=from_medium,
             )

@@ -72,7 +72,7 @@ def go_back(device: Device, judge: Judge | None, order: Order) -> Generation:
     found, signed = _chosen(device, judge, _meant(state, left, order.version), order=order)
     if order.pretend:
         return found
-    if not is_idle(device.settings.gates, device.layout):
+    if not is_idle(device.settings.gates, device.ask):
         raise WaitingError(
             "A patient may be being served: nothing is switched under an application.",
             reason=Reason.SAFETY_IN_USE,

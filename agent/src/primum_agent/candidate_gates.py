@@ -111,7 +111,7 @@ class CandidateAtGates:
         components: str | None = None,
     ) -> tuple[Gate, ...]:
         """Judge the gates and keep what they say for whoever looks."""
-        declared = clinical_use(self._device.layout)
+        declared = clinical_use(self._device.ask)
         gates = self._keeper.look(
             verdict, declared=declared, steps=steps, ask=ask, components=components
         )
@@ -229,7 +229,7 @@ class CandidateAtGates:
 
     def _came_meanwhile(self) -> Reason | None:
         """What came up while others were asked; then everything is looked at again."""
-        if clinical_use(self._device.layout) is not ClinicalUse.IDLE:
+        if clinical_use(self._device.ask) is not ClinicalUse.IDLE:
             return Reason.SAFETY_IN_USE
         return Reason.SAFETY_STOPPED if self._device.journal.state().stopped else None
 
@@ -259,7 +259,7 @@ class CandidateAtGates:
                 self._judge,
                 verdict,
                 manifest=manifest,
-                idle=lambda: clinical_use(self._device.layout) is ClinicalUse.IDLE,
+                idle=lambda: clinical_use(self._device.ask) is ClinicalUse.IDLE,
             )
         except NotYetInEffectError as error:
             return Conclusion(f"waiting: {error.reason}", EXIT_WAITING)

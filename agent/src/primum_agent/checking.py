@@ -115,7 +115,7 @@ def _check(device: Device) -> Found:
 def _declared(device: Device) -> ClinicalUse:
     """Clinical use as declared; without a supervisor no episode is: they end with its socket."""
     running = is_held(device.layout.agent_lock)
-    return clinical_use(device.layout) if running else ClinicalUse.IDLE
+    return clinical_use(device.ask) if running else ClinicalUse.IDLE
 
 
 def _steps_left(device: Device, verdict: Verdict) -> tuple[Step, ...]:

@@ -195,6 +195,10 @@ def short_path(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+AskSupervisor = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""Asks the supervisor of this device one thing; None where none answers."""
+
+
 def ask(path: Path, request: dict[str, Any], *, seconds: float = 2.0) -> dict[str, Any] | None:
     """Ask the supervisor one thing; None where none answers."""
     try:

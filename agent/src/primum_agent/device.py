@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from primum_agent.clock import Clock
 from primum_agent.content_store import FolderStore
 from primum_agent.contexts import context_path
+from primum_agent.desk import AskSupervisor, ask
 from primum_agent.installer import Installer, SetInstaller
 from primum_agent.installers import component_installers
 from primum_agent.journal import Journal
@@ -21,6 +23,7 @@ from primum_agent.journal_port import JournalPort
 from primum_agent.key_trouble import problem_of
 from primum_agent.layout import Layout
 from primum_agent.mirrors import FileServers, Servers, addresses_of
+from primum_agent.sensors import Sensors
 from primum_agent.settings import Settings
 from primum_agent.signer import Signer, open_or_recorded
 from primum_agent.system_facts import operating_system
@@ -52,6 +55,9 @@ class Ports:
         installer: how a generation is laid out and becomes the active one.
         bench: what runs a model to prove it.
         signer: the device's key.
+        sensors: opens what the device feels of itself; only where a gate looks at it.
+        ask: asks the supervisor what the application declared.
+        operating_system: what the device runs, empty where nobody can say.
     """
 
     fetcher: RangeFetcher
@@ -59,6 +65,9 @@ class Ports:
     installer: Installer
     bench: Bench
     signer: Signer
+    sensors: Callable[[], Sensors]
+    ask: AskSupervisor
+    operating_system: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +81,8 @@ class Device:
         device_key: the public text of the key that the device holds.
         key_id: its key id, by which enrolment and history name it.
         operating_system: what the device runs, empty where nobody can say.
+        sensors: opens what the device feels of itself.
+        ask: asks the supervisor what the application declared.
         signer: the device's key, or its recorded public half where it cannot be used.
         key_problem: why the key cannot be used, None when it can; nothing new is begun then.
         site_problem: why the organisation on the trust map cannot be asked, None when it can; a
@@ -97,6 +108,8 @@ class Device:
     key_id: str
     attempt: str
     operating_system: str
+    sensors: Callable[[], Sensors]
+    ask: AskSupervisor
     key_problem: PrimumError | None
     site_problem: PrimumError | None
     proofs: Callable[[str], Mapping[str, bytes]]
@@ -182,7 +195,17 @@ def real_ports(settings: Settings, layout: Layout) -> Ports:
             command=settings.bench.command or REFERENCE_COMMAND,
         ),
         signer=open_or_recorded(layout),
+        sensors=partial(_system_sensors, settings, layout),
+        ask=partial(ask, layout.socket),
+        operating_system=operating_system(),
     )
+
+
+def _system_sensors(settings: Settings, layout: Layout) -> Sensors:
+    # psutil is loaded where it is needed.
+    from primum_agent.system_sensors import SystemSensors, sources_of  # noqa: PLC0415
+
+    return SystemSensors(layout.root, sources_of(settings))
 
 
 def open_device(
@@ -243,7 +266,9 @@ def open_device(
         device_key=ports.signer.public_key().public,
         key_id=ports.signer.public_key().key_id,
         attempt=attempt,
-        operating_system=operating_system(),
+        operating_system=ports.operating_system,
+        sensors=ports.sensors,
+        ask=ports.ask,
         key_problem=problem_of(ports.signer),
         site_problem=site_problem,
         proofs=lambda name: proofs_of(journal, name),

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from primum_agent.clock import plain_time
+from primum_agent.drawing import fresh_id
 from primum_agent.lifecycle import Stimulus
 
 FIRST_HASH = "0" * 64
@@ -160,7 +160,7 @@ def write_event(
     """
     content: dict[str, object] = {
         "specversion": "1.0",
-        "id": f"urn:uuid:{uuid.uuid4()}",
+        "id": f"urn:uuid:{fresh_id()}",
         "source": f"urn:primum:device:{device_id}",
         "type": entry.kind.cloud_type,
         "sequence": f"{sequence:0{SEQUENCE_DIGITS}d}",

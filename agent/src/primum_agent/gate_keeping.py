@@ -146,11 +146,7 @@ class GateKeeper:
 
     def _the_sensors(self) -> Sensors:
         if self._sensors is None:
-            # psutil is loaded where it is needed.
-            from primum_agent.system_sensors import SystemSensors, sources_of  # noqa: PLC0415
-
-            root, sources = self._device.layout.root, sources_of(self._device.settings)
-            self._sensors = SystemSensors(root, sources)
+            self._sensors = self._device.sensors()
         return self._sensors
 
     def _paused(self) -> str:
@@ -206,7 +202,7 @@ class GateKeeper:
 def look_without_candidate(device: Device, judge: Judge | None) -> None:
     """Judge the gates where no release waits, so that they can be seen before one does."""
     keeper = GateKeeper(device, proven=None if judge is None else judge.proven)
-    keeper.remember(keeper.look(None, declared=clinical_use(device.layout)))
+    keeper.remember(keeper.look(None, declared=clinical_use(device.ask)))
     keeper.end_wait()
 
 

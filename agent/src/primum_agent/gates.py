@@ -14,11 +14,10 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from primum_agent.clock import Clock, ClockQuality
-from primum_agent.desk import ask
+from primum_agent.desk import AskSupervisor
 from primum_agent.gate_probe import Answer, ask_command, ask_file
 from primum_agent.gate_rules import Asked, GateReadings, ShadowPeriod, Use
 from primum_agent.gate_settings import GateSettings, Probe
-from primum_agent.layout import Layout
 from primum_agent.sensors import Readings, Sensors
 from primum_verifier.core.question import ClinicalUse
 
@@ -33,23 +32,23 @@ A good clock behind it by less must not shut the windows of an old device for ev
 Found = TypeVar("Found")
 
 
-def clinical_use(layout: Layout) -> ClinicalUse:
+def clinical_use(ask: AskSupervisor) -> ClinicalUse:
     """Whether a patient is being served, as the application declared it to the supervisor.
 
     Where nobody can say, the answer is yes: unknown never opens a gate.
     """
-    answer = ask(layout.socket, {"do": "status"})
+    answer = ask({"do": "status"})
     if answer is None or answer.get("clinicalUse") != ClinicalUse.IDLE:
         return ClinicalUse.IN_USE
     return ClinicalUse.IDLE
 
 
-def episode_runs(settings: GateSettings, layout: Layout) -> bool:
+def episode_runs(settings: GateSettings, ask: AskSupervisor) -> bool:
     """Whether somebody who may know says that a patient is being served; doubt is no episode.
 
     Where no supervisor answers no episode is declared: they end with the supervisor's socket.
     """
-    answer = ask(layout.socket, {"do": "status"})
+    answer = ask({"do": "status"})
     in_use = answer is not None and answer.get("clinicalUse") == ClinicalUse.IN_USE
     declared = ClinicalUse.IN_USE if in_use else ClinicalUse.IDLE
     return _use(settings.clinical_use, declared)[0] is Use.IN_USE
@@ -147,9 +146,9 @@ def _local(
     return local, f"{local:%a %H:%M}"
 
 
-def is_idle(settings: GateSettings, layout: Layout) -> bool:
+def is_idle(settings: GateSettings, ask: AskSupervisor) -> bool:
     """Whether everybody who may know says that no patient is being served; asked now."""
-    return _use(settings.clinical_use, clinical_use(layout))[0] is Use.IDLE
+    return _use(settings.clinical_use, clinical_use(ask))[0] is Use.IDLE
 
 
 def _use(probe: Probe, declared: ClinicalUse) -> tuple[Use, str]:

@@ -6,13 +6,13 @@ These are no provenance: they are not chained, and a lost one is replaced by the
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 
 from primum_agent.clock import ClockQuality, plain_time
 from primum_agent.device_state import DeviceState
+from primum_agent.drawing import fresh_id
 from primum_agent.journal import AGENT_VERSION
 from primum_agent.sensors import Readings
 
@@ -88,7 +88,7 @@ def health_message(
     """
     content = {
         "specversion": "1.0",
-        "id": f"urn:uuid:{uuid.uuid4()}",
+        "id": f"urn:uuid:{fresh_id()}",
         "source": f"urn:primum:device:{device_id}",
         "type": HEALTH_TYPE,
         "time": plain_time(now),

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +25,7 @@ from typing import Any
 from primum_agent.clock import Clock, plain_time
 from primum_agent.content_store import FolderStore
 from primum_agent.device_state import DeviceState, Generation
+from primum_agent.drawing import fresh_id
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import AGENT_VERSION, Journal
 from primum_agent.layout import Layout
@@ -244,7 +244,7 @@ class Monitor:
     def _line(self, kept: MonitorKept, *, groups: bool) -> bytes:
         content = {
             "specversion": "1.0",
-            "id": f"urn:uuid:{uuid.uuid4()}",
+            "id": f"urn:uuid:{fresh_id()}",
             "source": f"urn:primum:device:{self.device_id}",
             "type": MONITOR_TYPE,
             # The day and no more: an hour would tell when somebody wears it.

@@ -53,5 +53,5 @@ def is_put_off(device: Device, judge: Judge | None, *, by: Collection[GateId]) -
         by: the gates that count.
     """
     keeper = GateKeeper(device, proven=None if judge is None else judge.proven)
-    gates = keeper.look(None, declared=clinical_use(device.layout))
+    gates = keeper.look(None, declared=clinical_use(device.ask))
     return any(item.holds and item.gate in by for item in gates)

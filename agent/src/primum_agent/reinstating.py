@@ -50,7 +50,7 @@ def reinstate(device: Device, judge: Judge | None, *, by: str, why: str) -> Gene
     suspended, signed = "", dict[str, object]()
     if judge is not None and state.in_use is None and state.lifecycle is State.IDLE:
         chosen, suspended, signed = _best_held(device, judge)
-    if not is_idle(device.settings.gates, device.layout):
+    if not is_idle(device.settings.gates, device.ask):
         raise WaitingError(
             "A patient may be being served: nothing is switched under an application.",
             reason=Reason.SAFETY_IN_USE,

@@ -28,16 +28,13 @@ def why_no_restart(device: Device) -> RestartHold | None:
     Args:
         device: the device, in the middle of an activation or of a way back.
     """
-    # psutil is loaded where it is needed.
-    from primum_agent.system_sensors import SystemSensors, sources_of  # noqa: PLC0415
-
     settings, journal = device.settings.gates, device.journal
     state = journal.state()
     forward = state.lifecycle is State.ACTIVATING and device.installer.active() == state.target
     readings = read_gates(
         settings,
-        declared=clinical_use(device.layout),
-        sensors=SystemSensors(device.layout.root, sources_of(device.settings)),
+        declared=clinical_use(device.ask),
+        sensors=device.sensors(),
         clock=device.clock,
         proven=None,
         # Who agreed, agreed to the restart; components were asked before anything was touched.

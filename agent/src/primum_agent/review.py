@@ -188,7 +188,7 @@ def _ending(device: Device, used: Generation, verdict: Verdict) -> Ending | None
     order = verdict.order
     if order is None or order.running_episode is EpisodeRule.AT_ONCE:
         return None
-    if not episode_runs(device.settings.gates, device.layout):
+    if not episode_runs(device.settings.gates, device.ask):
         return None
     noted = wait_on(device.journal, used.number, max_use_seconds=order.max_use_seconds)
     if noted.seconds_left(device.journal.powered_total()) == 0.0:

@@ -77,7 +77,7 @@ def bring_into_effect(device: Device, target: Generation) -> tuple[str, ...]:
     lost = device.installer.lost_to_settings(target.number, known=known, back=False)
     if lost:
         raise _no_installer(lost)
-    if not is_idle(device.settings.gates, device.layout):
+    if not is_idle(device.settings.gates, device.ask):
         raise NotYetInEffectError(
             "A patient may be being served by now: no component is restarted under an application.",
             reason=Reason.SAFETY_IN_USE,
