@@ -21,13 +21,13 @@ from typing import Any
 from tests.campaigns import crash_sets
 from tests.campaigns.crash_tracer import Plan, Traced
 from tests.unit.agent.field import AGENT, Field
-from tests.unit.agent.field_documents import DEVICE
 
 from primum_agent.application import ActiveRelease, StandingError, open_active
 from primum_agent.clock import FakeClock
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
 from primum_agent.transitions import OPENED
+from primum_device_sim.authorities.documents import DEVICE
 from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.errors import PrimumError
 

@@ -17,7 +17,6 @@ from cryptography import x509
 from tests.campaigns.soak_network import Namespace
 from tests.campaigns.soak_relay import Relay
 from tests.unit.agent.field import AGENT, Field
-from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.secure_broker import Authority, SecureBroker
 from tests.unit.agent.waiting import wait_for
 from tests.unit.repo_tools.fleet.receivers import COMMAND
@@ -26,6 +25,7 @@ from primum_agent.clock import SystemClock
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
+from primum_device_sim.authorities.documents import DEVICE
 from primum_verifier.core.envelope import PublicKey
 from primum_verifier.core.errors import PrimumError
 

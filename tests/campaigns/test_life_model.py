@@ -29,7 +29,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.unit.agent.field import Field
-from tests.unit.agent.field_documents import DEVICE
 
 from primum_agent.application import ActiveRelease, StandingError, open_active
 from primum_agent.attempt import run_attempt
@@ -49,6 +48,7 @@ from primum_agent.judging import Judge
 from primum_agent.lifecycle import State
 from primum_agent.settings import read_settings
 from primum_agent.transitions import committed, not_proven, unhealthy
+from primum_device_sim.authorities.documents import DEVICE
 from primum_verifier.core.errors import EXIT_WAITING, FailedError, PrimumError
 from primum_verifier.core.question import ClinicalUse
 from primum_verifier.core.reasons import Reason

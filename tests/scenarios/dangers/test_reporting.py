@@ -39,7 +39,6 @@ from tests.scenarios.dangers.hostile_broker import (
     text,
 )
 from tests.unit.agent.field import Field
-from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.secure_broker import Authority, Peer, SecureBroker, secure_broker
 from tests.unit.agent.test_broker_over_tls import lines, link, peak_mib, reports_to
 from tests.unit.agent.waiting import wait_for
@@ -57,6 +56,7 @@ from primum_agent.paho_broker import PahoBroker
 from primum_agent.reporter import Link, Reporter
 from primum_agent.sensors import FakeSensors
 from primum_agent.settings import read_settings
+from primum_device_sim.authorities.documents import DEVICE
 from primum_repo_tools.fleet.messages import split_topic
 from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.shell.broker_address import parse_broker

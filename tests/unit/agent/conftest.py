@@ -11,9 +11,6 @@ from typing import Any
 import pytest
 from tests.made_once import made_once
 from tests.unit.agent.field import Field
-from tests.unit.agent.field_documents import (
-    DEVICE,
-)
 from tests.unit.agent.waiting import wait_for
 from tests.unit.packaging.installed import build, build_with_newer, lay_before, made_packages
 
@@ -24,6 +21,9 @@ from primum_agent.device import real_ports
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
 from primum_agent.settings import read_settings
+from primum_device_sim.authorities.documents import (
+    DEVICE,
+)
 from primum_verifier.core.question import ClinicalUse
 from primum_verifier.shell.bench import FakeBench
 

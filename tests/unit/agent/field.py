@@ -14,36 +14,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-from securesystemslib.signer import CryptoSigner
-from tests.unit.agent.field_documents import (
-    COMPONENT,
-    DEVICE,
-    envelope,
-    moment,
-    now,
-    urn,
-)
-from tests.unit.agent.field_orders import Orders
 
 from primum_agent.application import ActiveRelease, StandingError, open_active
 from primum_agent.clock import FakeClock, SystemClock
 from primum_agent.journal import Journal
 from primum_agent.layout import Layout
 from primum_agent.transitions import committed
-from primum_verifier.core.document import canonical_json, sha256_hex
-from primum_verifier.core.envelope import (
-    CONTEXT_PAYLOAD_TYPE,
-    PublicKey,
-)
+from primum_device_sim.authorities.documents import COMPONENT, DEVICE
+from primum_device_sim.authorities.provisioning import Provisioning
+from primum_verifier.core.envelope import PublicKey
 
 AGENT = [sys.executable, "-m", "primum_agent.cli"]
 
 
-class Field(Orders):
+class Field(Provisioning):
     """Both authorities, the people who approve, and one device in the field."""
 
     def __init__(self, folder: Path) -> None:
@@ -88,54 +74,6 @@ class Field(Orders):
             self.write("site.root.json", self.site.root)
         self.write("trust-map.json", self.trust_map(1))
         self.write("agent.toml", self.settings(poll_seconds, broker_port).encode())
-
-    def context(
-        self,
-        enrolment: dict[str, Any],
-        *signers: CryptoSigner,
-        number: int = 1,
-        **factory: Any,
-    ) -> bytes:
-        """A device context for the key of an enrolment, signed by the provisioning stations."""
-        context = {
-            "type": "urn:primum:device-context:v0.1",
-            "schemaVersion": "0.1",
-            "id": urn(),
-            "number": number,
-            "issuedAt": moment(now()),
-            "notAfter": moment(now() + timedelta(days=300)),
-            "factory": {
-                "deviceId": DEVICE,
-                "serialNumber": enrolment["serialNumber"],
-                "hardwareId": "cardiowear-2",
-                "hardwareRevision": "B",
-                "udiDi": "01234",
-                "publicKey": enrolment["publicKey"],
-                **factory,
-            },
-            "placement": {"jurisdiction": "DE", "siteId": "ward-7", "careSetting": "home"},
-        }
-        data = canonical_json(context)
-        return envelope(data, CONTEXT_PAYLOAD_TYPE, *(signers or self.stations))
-
-    def trust_map(self, number: int, **members: Any) -> bytes:
-        """A trust map over the authorities as they are now."""
-        site = {} if self.site is None else {"siteRoot": {"sha256": sha256_hex(self.site.root)}}
-        return canonical_json(
-            {
-                "type": "urn:primum:trust-map:v0.1",
-                "schemaVersion": "0.1",
-                "id": urn(),
-                "number": number,
-                "issuedAt": moment(now()),
-                "stage": "production",
-                "component": COMPONENT,
-                "engineeringRoot": {"sha256": sha256_hex(self.engineering.root)},
-                "clinicalRoot": {"sha256": sha256_hex(self.clinical.root)},
-                **site,
-                **members,
-            }
-        )
 
     def write(self, name: str, data: bytes) -> None:
         (self.provisioning / name).write_bytes(data)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.unit.agent.field import Field
-from tests.unit.agent.field_documents import fixture_bytes, model_bytes, specification_bytes
 
+from primum_device_sim.authorities.documents import fixture_bytes, model_bytes, specification_bytes
 from primum_repo_tools.component_files import lay_component
 from primum_repo_tools.component_plan import ComponentPlan
 from primum_repo_tools.progress import silent

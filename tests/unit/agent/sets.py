@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.unit.agent.field import Field
-from tests.unit.agent.field_documents import fixture_bytes, model_bytes, specification_bytes
 
+from primum_device_sim.authorities.documents import fixture_bytes, model_bytes, specification_bytes
 from primum_verifier.core.document import canonical_json, sha256_hex
 
 

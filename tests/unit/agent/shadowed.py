@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.unit.agent.field_documents import FEATURES
 
 from primum_agent.shadow_run import ShadowRun, read_shadow
+from primum_device_sim.authorities.documents import FEATURES
 from primum_verifier.core.document import canonical_json
 
 Attempt = Callable[..., int]

@@ -9,12 +9,12 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped] # it ships no types
 import pytest
-from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.test_monitor import EXPECTED, specification, world
 from tests.unit.agent.test_receipts import receipt
 from tests.unit.agent.test_reporting_for_real import Subscriber
 
 from primum_agent.report_classes import CLASSES, class_of
+from primum_device_sim.authorities.documents import DEVICE
 from primum_device_sim.broker import BrokerHandle
 from primum_verifier.shell.documents import document_named
 

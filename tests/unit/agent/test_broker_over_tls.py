@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.secure_broker import (
     ELSEWHERE,
     Authority,
@@ -27,6 +26,7 @@ from primum_agent.broker_tls import BoundedSocket, TlsFiles
 from primum_agent.layout import Layout
 from primum_agent.locking import is_held
 from primum_agent.paho_broker import PahoBroker
+from primum_device_sim.authorities.documents import DEVICE
 from primum_verifier.record.chain import check_history
 from primum_verifier.shell.broker_address import parse_broker
 

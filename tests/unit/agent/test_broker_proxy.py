@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.secure_broker import Authority, Peer, SecureBroker, secure_broker
 from tests.unit.agent.test_broker_over_tls import lines, link, reports_to, why
 
@@ -27,6 +26,7 @@ from primum_agent.broker_proxy import (
     parse_proxy,
 )
 from primum_agent.settings import read_settings
+from primum_device_sim.authorities.documents import DEVICE
 from primum_verifier.core.errors import UsageError
 
 Eventually = Callable[..., Any]

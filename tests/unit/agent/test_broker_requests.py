@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.secure_broker import Authority, Peer, SecureBroker, secure_broker
 
 from primum_agent.broker import Arrived, FakeBroker, Message
@@ -32,6 +31,7 @@ from primum_agent.journal import Journal
 from primum_agent.layout import Layout
 from primum_agent.reporter import Reporter
 from primum_agent.sensors import FakeSensors
+from primum_device_sim.authorities.documents import DEVICE
 from primum_verifier.core.errors import FailedError
 from primum_verifier.record.chain import check_history
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from tests.campaigns.crash_worlds import Application
-from tests.unit.agent.field_documents import DEVICE
 
 import primum_agent
 import primum_verifier
 from primum_agent.lifecycle import State
+from primum_device_sim.authorities.documents import DEVICE
 
 WRITES = """\
 import json, sys

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.test_runner_service import QUESTION, served
 
 from primum_agent.application import ActiveRelease, ask_agent
@@ -29,6 +28,7 @@ from primum_agent.monitored import SPECIFICATION as SPECIFICATION_KIND
 from primum_agent.settings import read_settings
 from primum_agent.stopping import end_stop, tell_stop
 from primum_agent.supervisor import make_supervisor
+from primum_device_sim.authorities.documents import DEVICE
 from primum_verifier.core.component import ItemKind
 from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
 from primum_verifier.core.errors import FailedError, UsageError

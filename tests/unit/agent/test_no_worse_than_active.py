@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.agent import field_offices
-from tests.unit.agent.field_documents import fixture_bytes, specification_bytes
 
+from primum_device_sim.authorities import offices
+from primum_device_sim.authorities.documents import fixture_bytes, specification_bytes
 from primum_verifier.core.document import canonical_json
 
 Attempt = Callable[..., int]
@@ -28,13 +28,13 @@ def measured(in_the_field: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         np.savez(stream, **arrays)
         return stream.getvalue()
 
-    def specification(data: bytes) -> bytes:
+    def specification(data: bytes, **_: object) -> bytes:
         content = json.loads(specification_bytes(data))
         content["tests"][4]["noWorseThan"] = ["active"]
         return canonical_json(content)
 
-    monkeypatch.setattr(field_offices, "fixture_bytes", fixtures)
-    monkeypatch.setattr(field_offices, "specification_bytes", specification)
+    monkeypatch.setattr(offices, "fixture_bytes", fixtures)
+    monkeypatch.setattr(offices, "specification_bytes", specification)
     in_the_field.earlier, in_the_field.fixtures = earlier, fixtures
     return in_the_field
 
@@ -84,7 +84,7 @@ def test_what_is_worse_is_refused_and_remembered(
         np.savez(stream, **arrays)
         return stream.getvalue()
 
-    monkeypatch.setattr(field_offices, "fixture_bytes", mislabelled)
+    monkeypatch.setattr(offices, "fixture_bytes", mislabelled)
     measured.release("1.1.0", counter=2)
     assert attempt_now() == 1
     failing = measured.event("selftest.failed")["data"]["detail"]["failing"]

@@ -16,10 +16,10 @@ import numpy as np
 import psutil
 import pytest
 from tests.unit.agent.field import AGENT
-from tests.unit.agent.field_documents import FEATURES, WEIGHTS
 from tests.unit.agent.waiting import wait_for
 
 from primum_agent.desk import short_path
+from primum_device_sim.authorities.documents import FEATURES, WEIGHTS
 
 Attempt = Callable[..., int]
 CASE = np.linspace(-1, 1, FEATURES).astype("<f4")

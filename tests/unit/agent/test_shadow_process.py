@@ -24,7 +24,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.agent.field import AGENT
-from tests.unit.agent.field_documents import WEIGHTS
 from tests.unit.agent.shadowed import (
     IN_SHADOW,
     RUNNING,
@@ -45,6 +44,7 @@ from primum_agent.shadow_feed import MAX_WAITING, ShadowFeed
 from primum_agent.shadow_process import MOST_AT_ONCE, MOST_UNANSWERED, open_shadow
 from primum_agent.shadow_run import withdraw_shadow, write_shadow
 from primum_agent.shadow_wire import EndedError, Handed, Receiver, frame_of
+from primum_device_sim.authorities.documents import WEIGHTS
 from primum_device_sim.broker import BrokerHandle
 from primum_device_sim.demo.subscriber import Subscriber
 from primum_verifier.core.errors import FailedError

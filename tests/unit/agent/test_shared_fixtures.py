@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.agent import field_offices
-from tests.unit.agent.field_documents import fixture_bytes as written_by_numpy
 
+from primum_device_sim.authorities import offices
+from primum_device_sim.authorities.documents import fixture_bytes as written_by_numpy
 from primum_repo_tools.fixture_file import fixture_bytes
 from primum_verifier.core.document import sha256_hex
 from primum_verifier.proof.fixtures import read_fixtures
@@ -25,7 +25,7 @@ def made_fixtures() -> bytes:
 @pytest.fixture
 def made_again(in_the_field: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Every release makes its fixtures anew from the same arrays, as ``fixtures make`` does."""
-    monkeypatch.setattr(field_offices, "fixture_bytes", made_fixtures)
+    monkeypatch.setattr(offices, "fixture_bytes", made_fixtures)
     return in_the_field
 
 
@@ -68,7 +68,7 @@ def test_other_fixtures_are_fetched(made_again: Any, attempt_now: Attempt) -> No
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(field_offices, "fixture_bytes", stream.getvalue)
+        patch.setattr(offices, "fixture_bytes", stream.getvalue)
         made_again.release("1.1.0", counter=2, scale=1.00001)
     (made_again.engineering.web / "artifacts" / sha256_hex(stream.getvalue())).unlink()
     assert attempt_now() != 0

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.agent.field_documents import DEVICE
 from tests.unit.repo_tools.fleet.conftest import AT, Fleet
 from tests.unit.repo_tools.fleet.devices import Device
 from tests.unit.repo_tools.fleet.receivers import end, primum_repo, start
 
+from primum_device_sim.authorities.documents import DEVICE
 from primum_device_sim.broker import running_broker
 from primum_repo_tools.fleet.asking import Asking
 from primum_repo_tools.fleet.messages import Message

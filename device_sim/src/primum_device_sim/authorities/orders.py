@@ -7,15 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from securesystemslib.signer import CryptoSigner
-from tests.unit.agent.field_authority import Authority
-from tests.unit.agent.field_documents import (
-    envelope,
-    moment,
-    now,
-    urn,
-)
-from tests.unit.agent.field_offices import Offices
 
+from primum_device_sim.authorities.authority import Authority
+from primum_device_sim.authorities.documents import envelope, moment
+from primum_device_sim.authorities.offices import Offices
 from primum_verifier.core.document import canonical_json
 from primum_verifier.core.envelope import (
     INTOTO_PAYLOAD_TYPE,
@@ -34,7 +29,9 @@ class Orders(Offices):
         self._index()
         self.publish()
 
-    def notify(self, version: str, *people: str, kind: str = "withdrawal", **members: Any) -> None:
+    def notify(
+        self, version: str, *people: str, kind: str = "withdrawal", **members: object
+    ) -> None:
         """One more safety notice about a release, signed by two functions where none is named."""
         content: dict[str, Any] = {
             "_type": "https://in-toto.io/Statement/v1",
@@ -42,12 +39,12 @@ class Orders(Offices):
             "predicateType": "urn:primum:safety-notice:v0.1",
             "predicate": {
                 "schemaVersion": "0.1",
-                "id": urn(),
-                "issuedAt": moment(now()),
+                "id": self.origin.urn(),
+                "issuedAt": moment(self.origin.now()),
                 "kind": kind,
                 "reason": {"code": "missed-beats", "text": "misses", "hazardRef": "HZ-2"},
                 "scope": {"mode": "all", "jurisdictions": []},
-                "effectiveAt": moment(now()),
+                "effectiveAt": moment(self.origin.now()),
                 "gracePeriodSeconds": 0,
                 "fallback": {"order": []},
                 "userNotice": f"{version} was withdrawn.",
@@ -74,7 +71,7 @@ class Orders(Offices):
         self.said = said
         self.publish()
 
-    def restated(self, version: str, *people: str, **said: Any) -> dict[str, Any]:
+    def restated(self, version: str, *people: str, **said: object) -> dict[str, Any]:
         """Another statement of a release takes the place of the one listed; the entry before."""
         entry = self.unlisted(version)
         before, self.said = self.said, {**self.said, **said}
@@ -111,30 +108,31 @@ class Orders(Offices):
         """Clinical lost its root: a repository with other keys stands at the same address."""
         old = self.clinical
         shutil.rmtree(old.web)
-        self.clinical = Authority(old.web, old.delegated)
+        self.clinical = Authority(old.web, old.delegated, origin=self.origin)
         self.clinical.files = old.files
         self.clinical.publish()
 
     def add_site(self) -> None:
         """A responsible organisation with a repository of its own; it has accepted nothing yet."""
-        self.site = Authority(self.folder / "site", {})
+        self.site = Authority(self.folder / "site", {}, origin=self.origin)
         self.accept()
 
     def accept(self, *versions: str) -> None:
         """The organisation lets the statements of these releases in, and no others."""
-        assert self.site is not None
+        if self.site is None:
+            raise ValueError("add_site() first")
         content = {
             "type": "urn:primum:site-acceptance:v0.1",
             "schemaVersion": "0.1",
-            "id": urn(),
+            "id": self.origin.urn(),
             "number": next(self.numbers),
-            "issuedAt": moment(now()),
+            "issuedAt": moment(self.origin.now()),
             "organisation": "a hospital",
             "sites": ["ward-7"],
             "accepted": [
                 {
                     "statement": entry["statement"],
-                    "acceptedFrom": moment(now() - timedelta(hours=1)),
+                    "acceptedFrom": moment(self.origin.now() - timedelta(hours=1)),
                     "person": "somebody",
                 }
                 for entry in self.entries

@@ -1,4 +1,4 @@
-"""What engineering, clinical and a site sign about releases, as a test says it."""
+"""What engineering, clinical and a site sign about releases, as whoever plays them says it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from securesystemslib.signer import CryptoSigner
-from tests.unit.agent.field_authority import Authority
-from tests.unit.agent.field_documents import (
+from primum_device_sim.authorities.authority import Authority
+from primum_device_sim.authorities.documents import (
     COMPONENT,
     CONSTRAINTS,
     envelope,
     fixture_bytes,
     model_bytes,
     moment,
-    now,
     public,
     specification_bytes,
-    urn,
 )
-
+from primum_device_sim.authorities.origin import THIS_MACHINE, Origin
 from primum_verifier.core.document import canonical_json, sha256_hex
 from primum_verifier.core.eligibility import approvals_target, statement_target
 from primum_verifier.core.envelope import (
@@ -34,13 +31,16 @@ class Offices:
 
     Args:
         folder: where their repositories lie, each below its own name.
+        origin: where times, ids and keys come from.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, origin: Origin = THIS_MACHINE) -> None:
         self.folder = folder
+        self.origin = origin
         self.engineering = Authority(
             folder / "engineering",
             {"model": ["releases/*/*/manifest.json"], "rollout": ["rollout/plan.json"]},
+            origin=self.origin,
         )
         self.clinical = Authority(
             folder / "clinical",
@@ -52,10 +52,11 @@ class Offices:
                 ],
                 "safety": ["safety/notices.jsonl"],
             },
+            origin=self.origin,
         )
         functions = ("clinical", "quality", "regulatory")
-        self.people = {name: CryptoSigner.generate_ed25519() for name in functions}
-        self.stations = [CryptoSigner.generate_ed25519() for _ in range(2)]
+        self.people = {name: self.origin.new_key(name) for name in functions}
+        self.stations = [self.origin.new_key("station") for _ in range(2)]
         self.releases: dict[str, str] = {}
         self.entries: list[dict[str, Any]] = []
         self.notices: list[bytes] = []
@@ -67,9 +68,9 @@ class Offices:
         keys = {
             "type": "urn:primum:provisioning-keys:v0.1",
             "schemaVersion": "0.1",
-            "id": urn(),
+            "id": self.origin.urn(),
             "number": 1,
-            "issuedAt": moment(now()),
+            "issuedAt": moment(self.origin.now()),
             "threshold": 2,
             "keys": [public(item) for item in self.stations],
         }
@@ -82,6 +83,7 @@ class Offices:
         self.publish()
 
     def publish(self) -> None:
+        """Let both sign and lay out what was said."""
         self.engineering.publish()
         self.clinical.publish()
 
@@ -90,9 +92,9 @@ class Offices:
             {
                 "type": "urn:primum:approval-policy:v0.1",
                 "schemaVersion": "0.1",
-                "id": urn(),
+                "id": self.origin.urn(),
                 "number": 1,
-                "issuedAt": moment(now()),
+                "issuedAt": moment(self.origin.now()),
                 "people": [
                     {
                         "personId": f"p-{name}",
@@ -116,9 +118,9 @@ class Offices:
         content = {
             "type": "urn:primum:eligibility-index:v0.1",
             "schemaVersion": "0.1",
-            "id": urn(),
+            "id": self.origin.urn(),
             "number": next(self.numbers),
-            "issuedAt": moment(now()),
+            "issuedAt": moment(self.origin.now()),
             "entries": self.entries,
         }
         self.clinical.put("eligibility", "eligibility/index.json", canonical_json(content))
@@ -132,16 +134,16 @@ class Offices:
                     "component": COMPONENT,
                     "version": version,
                     "release": {"sha256": self.releases[version]},
-                    "notBefore": moment(now() - timedelta(hours=1)),
+                    "notBefore": moment(self.origin.now() - timedelta(hours=1)),
                     "rings": [{"name": "everyone", "devices": "all", "percentage": 100}],
                 }
             )
         content = {
             "type": "urn:primum:rollout-plan:v0.1",
             "schemaVersion": "0.1",
-            "id": urn(),
+            "id": self.origin.urn(),
             "number": next(self.numbers),
-            "issuedAt": moment(now()),
+            "issuedAt": moment(self.origin.now()),
             "assignments": assignments,
         }
         self.engineering.put("rollout", "rollout/plan.json", canonical_json(content))
@@ -156,13 +158,14 @@ class Offices:
         health_window: int = 30,
         max_attempts: int = 3,
         monitoring: bytes = b"",
-        **members: Any,
+        **members: object,
     ) -> str:
         """Build, sign, approve, list and assign one release; its manifest's digest."""
         fixtures = fixture_bytes()
+        specification = specification_bytes(fixtures, origin=self.origin)
         contents = {
             "model": ("model", f"model-{version}.onnx", model_bytes(scale)),
-            "spec": ("self-test-specification", "selftest.json", specification_bytes(fixtures)),
+            "spec": ("self-test-specification", "selftest.json", specification),
             "fixtures": ("self-test-fixtures", "fixtures.npz", fixtures),
         }
         if monitoring:
@@ -177,14 +180,14 @@ class Offices:
             {
                 "type": "urn:primum:release-manifest:v0.1",
                 "schemaVersion": "0.1",
-                "id": urn(),
-                "issuedAt": moment(now()),
+                "id": self.origin.urn(),
+                "issuedAt": moment(self.origin.now()),
                 "bundle": {
                     "component": COMPONENT,
                     "version": version,
                     "releaseCounter": counter,
                     "track": "model",
-                    "createdAt": moment(now()),
+                    "createdAt": moment(self.origin.now()),
                 },
                 "items": items,
                 "compatibility": {"hardware": ["cardiowear-2"], "minAgentVersion": "0.1.0"},
@@ -225,7 +228,7 @@ class Offices:
                 "release": {"sha256": self.releases[version]},
                 "statement": {"sha256": digest},
                 "status": "eligible",
-                "effectiveAt": moment(now() - timedelta(hours=1)),
+                "effectiveAt": moment(self.origin.now() - timedelta(hours=1)),
             }
         )
         self._index()
@@ -237,8 +240,8 @@ class Offices:
             "predicateType": "urn:primum:eligibility:v0.1",
             "predicate": {
                 "schemaVersion": "0.1",
-                "id": urn(),
-                "issuedAt": moment(now()),
+                "id": self.origin.urn(),
+                "issuedAt": moment(self.origin.now()),
                 "statementNumber": next(self.numbers),
                 "decision": "eligible",
                 "stage": "production",
@@ -253,8 +256,8 @@ class Offices:
                 "constraints": {**CONSTRAINTS},
                 "operatingPoint": {"output": "p", "threshold": "0.5"},
                 "validity": {
-                    "notBefore": moment(now() - timedelta(hours=1)),
-                    "notAfter": moment(now() + timedelta(days=300)),
+                    "notBefore": moment(self.origin.now() - timedelta(hours=1)),
+                    "notAfter": moment(self.origin.now() + timedelta(days=300)),
                     "maxIndexAgeHours": 240,
                     "offlineGraceHours": 48,
                 },
@@ -279,13 +282,13 @@ class Offices:
                 "predicateType": "urn:primum:approval:v0.1",
                 "predicate": {
                     "schemaVersion": "0.1",
-                    "id": urn(),
+                    "id": self.origin.urn(),
                     "function": person,
                     "personId": f"p-{person}",
                     "printedName": person.title(),
                     "meaning": "approved",
                     "decision": "approve",
-                    "signedAt": moment(now()),
+                    "signedAt": moment(self.origin.now()),
                     "comment": "",
                     "scope": {"stage": "production", "changeTier": "minor"},
                 },

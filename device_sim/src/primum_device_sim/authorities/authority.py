@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from securesystemslib.signer import CryptoSigner
-from tests.unit.agent.field_documents import (
-    moment,
-    now,
-)
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
@@ -18,25 +12,38 @@ from tuf.api.metadata import (
     MetaFile,
     Root,
     Snapshot,
+    T,
     TargetFile,
     Targets,
     Timestamp,
 )
 
+from primum_device_sim.authorities.documents import moment
+from primum_device_sim.authorities.origin import THIS_MACHINE, Origin
+
 
 class Authority:
-    """One TUF repository as a plain folder; each publish signs new versions of everything."""
+    """One TUF repository as a plain folder; each publish signs new versions of everything.
 
-    def __init__(self, web: Path, delegated: dict[str, list[str]]) -> None:
+    Args:
+        web: the folder; made here.
+        delegated: the paths of each delegated role, by its name.
+        origin: where its times, ids and keys come from.
+    """
+
+    def __init__(
+        self, web: Path, delegated: dict[str, list[str]], *, origin: Origin = THIS_MACHINE
+    ) -> None:
         self.web = web
+        self.origin = origin
         self.delegated = delegated
         names = ("root", "targets", "online", *delegated)
-        self.signers = {name: CryptoSigner.generate_ed25519() for name in names}
+        self.signers = {name: self.origin.new_key(f"{web.name} {name}") for name in names}
         self.files: dict[str, dict[str, bytes]] = {name: {} for name in ("targets", *delegated)}
         self.version = 0
         for name in ("metadata", "targets", "artifacts"):
             (web / name).mkdir(parents=True)
-        root = Root(expires=now() + timedelta(days=300), consistent_snapshot=True)
+        root = Root(expires=self.origin.now() + timedelta(days=300), consistent_snapshot=True)
         for role in ("root", "targets"):
             root.add_key(self.signers[role].public_key, role)
         for role in ("snapshot", "timestamp"):
@@ -44,17 +51,19 @@ class Authority:
         self.root = self._sign(root, "root")
         (web / "metadata" / "1.root.json").write_bytes(self.root)
 
-    def _sign(self, signed: Any, by: str) -> bytes:
+    def _sign(self, signed: T, by: str) -> bytes:
         metadata = Metadata(signed)
         metadata.sign(self.signers[by])
         return metadata.to_bytes()
 
     def put(self, role: str, name: str, data: bytes) -> None:
+        """Let a role sign this file at the next publication."""
         self.files[role][name] = data
 
     def publish(self, *, life: timedelta = timedelta(days=30)) -> None:
+        """Sign and lay out a new version of everything; the timestamp ends after ``life``."""
         self.version += 1
-        expires = now() + timedelta(days=60)
+        expires = self.origin.now() + timedelta(days=60)
         metadata = self.web / "metadata"
         meta = {}
         for role, files in self.files.items():
@@ -80,9 +89,9 @@ class Authority:
         snapshot = Snapshot(version=self.version, expires=expires)
         snapshot.meta = meta
         (metadata / f"{self.version}.snapshot.json").write_bytes(self._sign(snapshot, "online"))
-        timestamp = Timestamp(version=self.version, expires=now() + life)
+        timestamp = Timestamp(version=self.version, expires=self.origin.now() + life)
         timestamp.snapshot_meta = MetaFile(self.version)
-        timestamp.unrecognized_fields["issuedAt"] = moment(now())
+        timestamp.unrecognized_fields["issuedAt"] = moment(self.origin.now())
         (metadata / "timestamp.json").write_bytes(self._sign(timestamp, "online"))
 
     another_life = timedelta(days=29)
@@ -96,9 +105,11 @@ class Authority:
         snapshot.expires += timedelta(days=1)
         data = self._sign(snapshot, "online")
         path.write_bytes(data)
-        timestamp = Timestamp(version=self.version + 1, expires=now() + timedelta(days=30))
+        timestamp = Timestamp(
+            version=self.version + 1, expires=self.origin.now() + timedelta(days=30)
+        )
         timestamp.snapshot_meta = MetaFile.from_data(self.version, data, ["sha256"])
-        timestamp.unrecognized_fields["issuedAt"] = moment(now())
+        timestamp.unrecognized_fields["issuedAt"] = moment(self.origin.now())
         (metadata / "timestamp.json").write_bytes(self._sign(timestamp, "online"))
 
     def sign_targets_twice(self) -> None:
@@ -115,7 +126,9 @@ class Authority:
         snapshot.meta["targets.json"] = MetaFile.from_data(self.version, data, ["sha256"])
         new = metadata / f"{snapshot.version}.snapshot.json"
         new.write_bytes(self._sign(snapshot, "online"))
-        timestamp = Timestamp(version=self.version + 1, expires=now() + timedelta(days=30))
+        timestamp = Timestamp(
+            version=self.version + 1, expires=self.origin.now() + timedelta(days=30)
+        )
         timestamp.snapshot_meta = MetaFile(snapshot.version)
-        timestamp.unrecognized_fields["issuedAt"] = moment(now())
+        timestamp.unrecognized_fields["issuedAt"] = moment(self.origin.now())
         (metadata / "timestamp.json").write_bytes(self._sign(timestamp, "online"))
