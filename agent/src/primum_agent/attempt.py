@@ -418,20 +418,51 @@ def main() -> int:
     parser.add_argument("--from", type=Path, dest="medium", help="copies of the web roots")
     arguments = parser.parse_args()
     end_with_parent()
+    return attempt_to_code(
+        arguments.provisioning,
+        Layout(arguments.state.resolve()),
+        clock=SystemClock(),
+        reason=arguments.reason,
+        medium=arguments.medium,
+    )
+
+
+def attempt_to_code(
+    provisioning: Path,
+    layout: Layout,
+    *,
+    clock: Clock,
+    reason: str,
+    medium: Path | None = None,
+    make_ports: Callable[[Settings, Layout], Ports] | None = None,
+) -> int:
+    """One attempt from its settings to its exit code; what stood in the way is said on stderr.
+
+    Args:
+        provisioning: the folder with the device's settings.
+        layout: the state folder's names.
+        clock: the clock port.
+        reason: see :func:`attempt`.
+        medium: copies of the web roots, read in place of the servers.
+        make_ports: puts together what the device works through, instead of the real ports.
+
+    Returns:
+        An exit code of the one table.
+    """
     try:
-        settings = read_settings(arguments.provisioning)
-        if arguments.medium is not None:
-            settings = settings_for(settings, arguments.medium)
-        layout = Layout(arguments.state.resolve())
+        settings = read_settings(provisioning)
+        if medium is not None:
+            settings = settings_for(settings, medium)
         # The folder may have been replaced under a supervisor that goes on.
         refuse_exposed(layout)
         check_identity(settings, layout)
         return run_attempt(
             settings=settings,
             layout=layout,
-            clock=SystemClock(),
-            reason=arguments.reason,
-            from_medium=arguments.medium is not None,
+            clock=clock,
+            reason=reason,
+            ports=None if make_ports is None else make_ports(settings, layout),
+            from_medium=medium is not None,
         )
     except PrimumError as error:
         if TOLD not in getattr(error, "__notes__", ()):

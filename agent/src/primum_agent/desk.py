@@ -27,22 +27,32 @@ MAX_VISITORS = 32
 _ANSWER_SECONDS = 1.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Visitor:
-    """One connection, and the clinical episodes that were begun on it.
+    """Somebody who asks, and the clinical episodes that were begun by that.
 
     Attributes:
         episodes: how many episodes are open; they end with the connection, so that a crashed
             application cannot hold updates for ever.
+        gone: whether it left.
+    """
+
+    episodes: int = 0
+    gone: bool = False
+
+
+@dataclass(eq=False, kw_only=True)
+class _Caller(Visitor):
+    """A visitor at the other end of a connection.
+
+    Attributes:
         pending: the beginning of a line that has not ended.
         passing_over: whether that line was refused as too long; what is left of it is dropped.
     """
 
     link: socket.socket
-    episodes: int = 0
     pending: bytes = b""
     passing_over: bool = False
-    gone: bool = False
 
 
 @dataclass(eq=False)
@@ -60,7 +70,7 @@ class Desk:
     selector: selectors.BaseSelector
     answer: Callable[[Visitor, dict[str, Any]], dict[str, Any]]
     max_line: int = MAX_LINE
-    visitors: list[Visitor] = field(default_factory=list)
+    visitors: list[_Caller] = field(default_factory=list)
     _listener: socket.socket | None = None
 
     def open(self) -> None:
@@ -99,9 +109,9 @@ class Desk:
         """Clinical episodes that are open now."""
         return sum(visitor.episodes for visitor in self.visitors)
 
-    def handle(self, who: Desk | Visitor) -> None:
+    def handle(self, who: Desk | _Caller) -> None:
         """Do what a descriptor that became readable asks for."""
-        if isinstance(who, Visitor):
+        if isinstance(who, _Caller):
             self._read(who)
         elif self._listener is not None:
             with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -113,11 +123,11 @@ class Desk:
             link.close()
             return
         link.settimeout(_ANSWER_SECONDS)
-        visitor = Visitor(link=link)
+        visitor = _Caller(link=link)
         self.visitors.append(visitor)
         self.selector.register(link, selectors.EVENT_READ, visitor)
 
-    def _send_away(self, visitor: Visitor) -> None:
+    def _send_away(self, visitor: _Caller) -> None:
         if visitor.gone:
             return
         visitor.gone = True
@@ -125,7 +135,7 @@ class Desk:
         self.selector.unregister(visitor.link)
         visitor.link.close()
 
-    def _read(self, visitor: Visitor) -> None:
+    def _read(self, visitor: _Caller) -> None:
         if visitor.gone:
             return
         try:
@@ -142,7 +152,7 @@ class Desk:
                 self._send_away(visitor)
                 return
 
-    def _answers_to(self, visitor: Visitor, received: bytes) -> Iterator[dict[str, Any]]:
+    def _answers_to(self, visitor: _Caller, received: bytes) -> Iterator[dict[str, Any]]:
         """One answer for each line that ends in what was received, or grew too long in it."""
         *lines, rest = (visitor.pending + received).split(b"\n")
         visitor.pending = b""
@@ -162,7 +172,7 @@ class Desk:
             return
         visitor.pending = rest
 
-    def _answer_to(self, visitor: Visitor, line: bytes) -> dict[str, Any]:
+    def _answer_to(self, visitor: _Caller, line: bytes) -> dict[str, Any]:
         try:
             request = read_plain(line)
         except TwiceError as error:

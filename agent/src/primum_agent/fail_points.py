@@ -3,13 +3,17 @@
 Only where ``PRIMUM_TEST_FAIL_POINTS`` is ``1`` is ``PRIMUM_FAIL_POINT`` read at all.  At the
 point that it names, the supervisor and then the process itself are killed with SIGKILL, as a cut
 would end both.  Where it is ``hang`` the process stops there, deaf to every other signal.
+
+Whoever plays many devices in one process lets the power of one of them fail by a call of its own.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from enum import StrEnum
 
 ENABLE = "PRIMUM_TEST_FAIL_POINTS"
@@ -59,8 +63,10 @@ class ShadowPoint(StrEnum):
     BEFORE_ENDED = "shadow.before-ended"
 
 
-def fail_here(point: FailPoint | IdentityPoint | ShadowPoint) -> None:
-    """Let the power fail here, if a test asks for it."""
+Point = FailPoint | IdentityPoint | ShadowPoint
+
+
+def _by_environment(point: Point) -> None:
     act = os.environ.get(ENABLE)
     if act not in {CUT, HANG} or os.environ.get(WHERE) != point:
         return
@@ -72,3 +78,21 @@ def fail_here(point: FailPoint | IdentityPoint | ShadowPoint) -> None:
         with suppress(ProcessLookupError):
             os.kill(int(supervisor), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+_POWER: ContextVar[Callable[[Point], None]] = ContextVar("power", default=_by_environment)
+
+
+def fail_here(point: Point) -> None:
+    """Let the power fail here, if a test asks for it."""
+    _POWER.get()(point)
+
+
+@contextmanager
+def power_from(power: Callable[[Point], None]) -> Iterator[None]:
+    """Ask ``power`` at every point while the block runs; where it raises, the power failed."""
+    token = _POWER.set(power)
+    try:
+        yield
+    finally:
+        _POWER.reset(token)

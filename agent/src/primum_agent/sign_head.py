@@ -17,7 +17,7 @@ from primum_agent.checkpointing import prune_and_tell
 from primum_agent.clock import Clock, SystemClock, plain_time
 from primum_agent.events import Recorded
 from primum_agent.journal import Journal
-from primum_agent.journal_bounds import add_arguments, bounds_of
+from primum_agent.journal_bounds import JournalBounds, add_arguments, bounds_of
 from primum_agent.key_trouble import (
     is_of_the_key,
     note_key_in_use,
@@ -70,13 +70,30 @@ def main() -> int:
     parser.add_argument("--device-id", required=True)
     add_arguments(parser)
     arguments = parser.parse_args()
-    layout, clock = Layout(arguments.state), SystemClock()
+    return sign_newest(
+        Layout(arguments.state),
+        device_id=arguments.device_id,
+        bounds=bounds_of(arguments),
+        clock=SystemClock(),
+    )
+
+
+def sign_newest(layout: Layout, *, device_id: str, bounds: JournalBounds, clock: Clock) -> int:
+    """Open the journal, sign, and say on standard error what stood in the way.
+
+    Args:
+        layout: the state folder's names.
+        device_id: whose journal it is.
+        bounds: how large and how old it may grow.
+        clock: the clock port.
+
+    Returns:
+        An exit code of the one table.
+    """
     try:
-        journal = Journal.open(
-            layout, clock=clock, device_id=arguments.device_id, bounds=bounds_of(arguments)
-        )
+        journal = Journal.open(layout, clock=clock, device_id=device_id, bounds=bounds)
         try:
-            return _sign_and_tell(journal, layout, device_id=arguments.device_id, clock=clock)
+            return _sign_and_tell(journal, layout, device_id=device_id, clock=clock)
         finally:
             journal.close()
     except PrimumError as error:

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from tests.unit.agent.conftest import _enrolled, in_the_field
 
 from primum_device_sim.demo.recordings import COHORT_BY_PATIENT, Recording, load_recordings
+
+__all__ = ["_enrolled", "in_the_field"]
 
 
 @pytest.fixture(scope="session")
