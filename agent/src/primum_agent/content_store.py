@@ -381,19 +381,33 @@ class FakeContentStore(FolderStore):
 
     def add(self, pieces: Iterable[bytes], *, sha256: str, length: int) -> None:
         """See :class:`ContentStore`."""
-        super().add(self._fitting(pieces), sha256=sha256, length=length)
+        super().add(map(self._fitting, pieces), sha256=sha256, length=length)
 
-    def _fitting(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            if len(piece) > self.room:
-                raise FailedError(
-                    "The storage is full.",
-                    reason=Reason.RESOURCE_STORAGE,
-                    where=str(self._files),
-                    found=f"{self.room} bytes free",
-                )
-            self.room -= len(piece)
-            yield piece
+    def partial(self, sha256: str, *, length: int, boot: str) -> PartialFile:
+        """See :class:`ContentStore`."""
+        opened = super().partial(sha256, length=length, boot=boot)
+        written = opened.write
+
+        def write(piece: bytes) -> None:
+            try:
+                written(self._fitting(piece))
+            except FailedError:
+                opened.discard()
+                raise
+
+        opened.write = write  # type: ignore[method-assign]
+        return opened
+
+    def _fitting(self, piece: bytes) -> bytes:
+        if len(piece) > self.room:
+            raise FailedError(
+                "The storage is full.",
+                reason=Reason.RESOURCE_STORAGE,
+                where=str(self._files),
+                found=f"{self.room} bytes free",
+            )
+        self.room -= len(piece)
+        return piece
 
 
 def _record_bytes(record: Mapping[str, object]) -> bytes:

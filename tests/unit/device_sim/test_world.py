@@ -89,7 +89,7 @@ def test_a_played_device_tells_the_story_of_a_real_one(
         wait_for(lambda: (found := field.opened()) is not None and found.prove_health())
         wait_for(lambda: "update.committed" in field.kinds())
         field.release("1.1.0", counter=2, health_window=1, max_attempts=1)
-        wait_for(lambda: "update.rolled-back" in field.kinds())
+        wait_for(lambda: {"update.rolled-back", "store.collected"} <= set(field.kinds()))
     world = make_world()
     device = device_of(world)
     device.application.healthy = lambda version: version == "1.0.0"

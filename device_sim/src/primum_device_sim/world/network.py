@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 
-from primum_verifier.core.errors import FailedError
-from primum_verifier.core.reasons import Reason
-from primum_verifier.shell.fetching import Fetcher
+from primum_verifier.shell.fetching import Body, Fetcher, unreachable
 
 _DEAD_SECONDS = 10.0  # until a connection that does not come about is given up
 
@@ -33,7 +33,7 @@ class Link:
 
 @dataclass
 class PlayedFetcher:
-    """See :class:`primum_verifier.shell.fetching.Fetcher`: another one's bytes, over a link.
+    """See :class:`primum_verifier.shell.fetching.RangeFetcher`: another one's bytes, over a link.
 
     Attributes:
         link: the device's link.
@@ -47,18 +47,29 @@ class PlayedFetcher:
 
     def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """See :class:`primum_verifier.shell.fetching.Fetcher`."""
+        with self.open(url, max_bytes=max_bytes, offset=offset) as body:
+            yield from body.pieces
+
+    @contextmanager
+    def open(
+        self, url: str, *, max_bytes: int, offset: int = 0, validator: str = ""
+    ) -> Iterator[Body]:
+        """See :class:`primum_verifier.shell.fetching.RangeFetcher`."""
+        del validator
         self.link.requests += 1
         if not self.link.up:
             self.spend(_DEAD_SECONDS)
-            raise FailedError(
-                "The server cannot be reached.",
-                reason=Reason.TRANSPORT_UNREACHABLE,
-                where=url,
-                found="no network",
-                expected="an answer",
-            )
+            raise unreachable(url, OSError("no network"))
         self.spend(self.link.latency)
-        for piece in self.server.fetch(url, max_bytes=max_bytes, offset=offset):
+        pieces = self.server.fetch(url, max_bytes=max_bytes, offset=offset)
+        # The server is asked before anybody reads: whether there is anything is known then.
+        first = next(pieces, b"")
+        yield Body(offset, None, "", self._carried(chain([first], pieces)))
+
+    def _carried(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            if not piece:
+                continue
             self.link.received += len(piece)
             self.spend(len(piece) / self.link.rate)
             yield piece
