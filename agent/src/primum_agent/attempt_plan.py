@@ -16,7 +16,7 @@ from primum_agent import children
 from primum_agent.children import Running, Start, Task
 from primum_agent.events import Entry, EventKind
 from primum_agent.gate_memory import gates_of
-from primum_agent.glance import Glance, Seen
+from primum_agent.glance import Glancing, Seen
 from primum_agent.journal_port import JournalPort
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import RESUME, Resume, State
@@ -77,7 +77,7 @@ class AttemptPlan:
     polls: int = 0
     ended: float = 0.0
     last_code: int = 0
-    glance: Glance | None = None
+    glance: Glancing | None = None
     glances: int = 0
     _code: int = 0
     _reason: str = "resume"

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from typing import Protocol
 
 from primum_agent.broker_proxy import parse_proxy
 from primum_agent.settings import Settings
@@ -46,6 +47,23 @@ class Seen(StrEnum):
     NOTHING_NEW = "nothing new"
     LOOK = "look"
     """Something is new, or nobody can say."""
+
+
+class Glancing(Protocol):
+    """The port: what looks whether anything is new."""
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether one can be begun now."""
+
+    def begin(self, newest: Mapping[str, str], servers: Mapping[str, str]) -> float:
+        """Begin one; when it is over at the latest; see :meth:`Glance.begin`."""
+
+    def found(self) -> Seen | None:
+        """What it found; None while it is under way and may still be."""
+
+    def close(self) -> None:
+        """End its connections."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from primum_agent.entrance import Entrance, SocketEntrance
 from primum_agent.episode_asked import answer_may_use
 from primum_agent.events import Entry, EventKind
 from primum_agent.folder_access import refuse_exposed
-from primum_agent.glance import Glance
+from primum_agent.glance import Glance, Glancing
 from primum_agent.journal import Journal
 from primum_agent.journal_bounds import as_arguments
 from primum_agent.journal_schema import DamagedJournalError, UnreadableJournalError
@@ -102,6 +102,7 @@ class Supervisor:
         service: whoever started this as a service; told how it stands at every turn.
         entrance: how the world reaches it.
         start: starts its children.
+        make_glance: makes what looks whether anything is new, from the call that wakes the loop.
         monotonic: seconds of a clock that never goes back.
         draw: numbers in [0, 1) for jitter.
         journal: the open journal; None while there is none.
@@ -117,6 +118,7 @@ class Supervisor:
     service: ServiceManager = field(default_factory=ServiceManager)
     entrance: Entrance = field(default_factory=SocketEntrance)
     start: Start = children.start
+    make_glance: Callable[[Callable[[], None]], Glancing | None] = lambda _: None
     monotonic: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
     journal: Journal | None = None
@@ -152,7 +154,7 @@ class Supervisor:
             draw=self.draw,
             once=self.once,
             medium=self.medium,
-            glance=Glance(self.settings, client=self.layout.client, wake=self.wake),
+            glance=self.make_glance(self.wake),
             start=self.start,
         )
         self._watch = Watch(
@@ -590,6 +592,7 @@ def make_supervisor(
         once=once,
         medium=medium,
         narrator=narrator,
+        make_glance=lambda wake: Glance(settings, client=layout.client, wake=wake),
     )
     supervisor.reporter = make_reporter(supervisor.wake)
     if supervisor.reporter is not None and not once:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from tests.unit.agent.field import Field
-from tests.unit.agent.field_documents import DEVICE
 from tests.unit.agent.secure_broker import ELSEWHERE, Authority
 from tests.unit.agent.served import Served
 from tests.unit.agent.test_broker_proxy import Proxy
@@ -18,6 +17,7 @@ from tests.unit.agent.test_glance import Asker
 
 from primum_agent.glance import Seen
 from primum_agent.settings import read_settings
+from primum_device_sim.authorities.documents import DEVICE
 from primum_verifier.core.errors import UsageError
 
 FAILED = 3

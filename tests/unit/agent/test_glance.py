@@ -210,8 +210,8 @@ def test_a_person_who_asks_for_a_poll_gets_a_whole_one(
     served: Served, asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[object] = []
-    monkeypatch.setattr("primum_agent.children.start", lambda *a, **_: started.append(a))
     plan = plan_of(served, asker.glance)
+    monkeypatch.setattr(plan, "start", lambda *a, **_: started.append(a))
     with served.field.journal_to_write() as journal:
         until = journal.powered_total() + 100
         keep_quiet(journal, Quiet(until=until, newest=asker.newest, poll=""))

@@ -39,7 +39,7 @@ from primum_device_sim.world.children import PlayedChildren
 from primum_device_sim.world.clock import DeviceClock
 from primum_device_sim.world.draws import draws_of
 from primum_device_sim.world.entrance import PlayedEntrance
-from primum_device_sim.world.network import Link, PlayedFetcher
+from primum_device_sim.world.network import Link, PlayedFetcher, PlayedGlance
 from primum_verifier.core.envelope import public_key_of
 from primum_verifier.shell.fetching import Fetcher
 
@@ -200,6 +200,7 @@ class PlayedDevice:
                 reporter=self._reporter(settings),
                 entrance=self.entrance,
                 start=PlayedChildren(works=self._works(settings), spend=self.clock.spend),
+                make_glance=self._glance,
                 monotonic=self.clock.powered_seconds,
                 draw=self._draws,
             )
@@ -291,6 +292,15 @@ class PlayedDevice:
             sensors=lambda: self,
             ask=self.entrance.ask,
             operating_system=SYSTEM,
+        )
+
+    def _glance(self, wake: Callable[[], None]) -> PlayedGlance:
+        return PlayedGlance(
+            link=self.link,
+            server=self.server,
+            spend=self.clock.spend,
+            wake=wake,
+            now=self.clock.powered_seconds,
         )
 
     def _reporter(self, settings: Settings) -> Reporter:
