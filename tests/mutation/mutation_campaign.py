@@ -39,6 +39,7 @@ SUBJECTS = HERE / "subjects.toml"
 JUDGED = STAGE / "judged.json"
 ALSO = (
     "tests/unit/verifier/*.py",
+    "tests/unit/verifier/record/*.py",
     "tests/unit/verifier/*.jsonl",
     "docs/examples/*.json",
     "docs/decision-table.md",

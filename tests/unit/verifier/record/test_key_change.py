@@ -70,7 +70,7 @@ def head(made: list[bytes], sequence: int, *, by: int, **more: Any) -> bytes:
     return signed(content | more, HEAD_PAYLOAD_TYPE, by)
 
 
-def checkpoint(made: list[bytes], sequence: int, *, by: int) -> bytes:
+def checkpoint(made: list[bytes], sequence: int, *, by: int, **more: Any) -> bytes:
     content = {
         "type": "urn:primum:chain-checkpoint:v0.1",
         "deviceId": "wearable-001",
@@ -81,7 +81,7 @@ def checkpoint(made: list[bytes], sequence: int, *, by: int) -> bytes:
         "agentVersion": "0.1.0",
         "signedAt": SIGNED_AT,
     }
-    return signed(content, CHECKPOINT_PAYLOAD_TYPE, by)
+    return signed(content | more, CHECKPOINT_PAYLOAD_TYPE, by)
 
 
 TWICE = events(9, {3: changing(FIRST, SECOND), 6: changing(SECOND, THIRD)})

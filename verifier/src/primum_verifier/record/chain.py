@@ -284,7 +284,8 @@ def _unsigned(
 
 def _kept_for_its_key(chain: _Chain, run: list[int]) -> bool:
     """Whether it is a change of the key alone, kept from what was pruned; that is signed itself."""
-    covered = any(item.first_sequence <= run[0] <= item.sequence for item in chain.checkpoints)
+    # The checkpoint's own last event it signs itself, or contradicts.
+    covered = any(item.first_sequence <= run[0] < item.sequence for item in chain.checkpoints)
     return covered and all(number in chain.changes for number in run)
 
 
@@ -318,7 +319,9 @@ def _walk(chain: _Chain, sequences: list[int]) -> tuple[Pruned, ...]:
 
 def _between_changes(chain: _Chain, earlier: int, later: int) -> bool:
     """Whether nothing but changes of the key stands here of what a checkpoint covers."""
-    covered = any(item.first_sequence <= later <= item.sequence for item in chain.checkpoints)
+    covered = any(
+        item.first_sequence <= earlier + 1 and later <= item.sequence for item in chain.checkpoints
+    )
     return covered and earlier in chain.changes and later in chain.changes and later > earlier + 1
 
 
