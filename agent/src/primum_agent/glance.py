@@ -23,10 +23,10 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Protocol
 
-from primum_agent.broker_proxy import parse_proxy
 from primum_agent.settings import Settings
 from primum_verifier.core.limits import MAX_TIMESTAMP_BYTES
 from primum_verifier.shell.addresses import parts_of
+from primum_verifier.shell.broker_proxy import parse_proxy
 
 LOG = logging.getLogger("primum.glance")
 

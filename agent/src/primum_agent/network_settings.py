@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from primum_agent.broker_proxy import ProxyKind, parse_proxy
+from primum_verifier.shell.broker_proxy import ProxyKind, parse_proxy
 
 MOST_MIRRORS = 8
 """Mirrors of one authority; more would only make a poll of a dead network longer."""

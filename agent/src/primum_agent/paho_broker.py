@@ -33,10 +33,10 @@ from primum_agent.broker import (
     Message,
     Occurrence,
 )
-from primum_agent.broker_proxy import ProxyAddress, ThroughProxy
 from primum_agent.broker_tls import TlsFiles, make_context, why_not_taken
 from primum_agent.packet_watch import MAX_PACKET_BYTES, PacketWatch
 from primum_verifier.shell.broker_address import BrokerAddress
+from primum_verifier.shell.broker_proxy import ProxyAddress, ThroughProxy
 
 KEEP_ALIVE_SECONDS = 60
 SESSION_SECONDS = 24 * 3600

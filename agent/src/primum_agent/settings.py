@@ -14,7 +14,6 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from primum_agent.bench_settings import BenchSettings, bench_faults
-from primum_agent.broker_proxy import ProxyAddress, parse_proxy
 from primum_agent.component_settings import ComponentSettings, component_faults
 from primum_agent.gate_settings import GateSettings, WindowGate, gate_faults
 from primum_agent.gate_window import MAX_SPANS, parse_span
@@ -27,6 +26,7 @@ from primum_verifier.core.limits import MAX_NAME
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.addresses import parts_of
 from primum_verifier.shell.broker_address import BrokerAddress, parse_broker
+from primum_verifier.shell.broker_proxy import ProxyAddress, parse_proxy
 
 SCHEMA_VERSION = "0.1"
 MAX_SETTINGS_BYTES = 65_536

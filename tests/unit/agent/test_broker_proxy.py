@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from tests.unit.agent.secure_broker import Authority, Peer, SecureBroker, secure_broker
 from tests.unit.agent.test_broker_over_tls import lines, link, reports_to, why
 
-from primum_agent.broker_proxy import (
+from primum_agent.settings import read_settings
+from primum_device_sim.authorities.documents import DEVICE
+from primum_verifier.core.errors import UsageError
+from primum_verifier.shell.broker_proxy import (
     MAX_ANSWER_BYTES,
     ProxyAddress,
     ProxyKind,
@@ -25,9 +28,6 @@ from primum_agent.broker_proxy import (
     open_tunnel,
     parse_proxy,
 )
-from primum_agent.settings import read_settings
-from primum_device_sim.authorities.documents import DEVICE
-from primum_verifier.core.errors import UsageError
 
 Eventually = Callable[..., Any]
 
@@ -235,7 +235,7 @@ def test_a_proxy_that_intercepts_is_not_believed(
         proxy.close()
 
 
-_SPIES = """
+SPIES = """
 import pathlib, socket
 HTTP, SOCKS4, SOCKS5 = 3, 1, 2
 def get_default_proxy():
@@ -255,7 +255,7 @@ def test_no_variable_of_the_environment_leads_through_a_proxy(
     told = field.folder / "led-astray"
     spies = field.folder / "spies"
     spies.mkdir()
-    (spies / "socks.py").write_text(_SPIES.format(told=str(told)))
+    (spies / "socks.py").write_text(SPIES.format(told=str(told)))
     receiver = Peer(secure, authority, "receiver", "primum/demo/#")
     proxy = Proxy()
     reports_to(field, authority, secure.uri)

@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 
 from primum_agent import unit_health
-from primum_agent.broker_proxy import ProxyAddress, open_tunnel
 from primum_agent.broker_tls import TlsFiles, make_context
 from primum_agent.certificate_note import SOON, holds_until, told
 from primum_agent.clock import ClockQuality, SystemClock
@@ -44,6 +43,7 @@ from primum_verifier.core.errors import EXIT_FAILED, EXIT_USAGE, PrimumError
 from primum_verifier.core.limits import MAX_TIMESTAMP_BYTES
 from primum_verifier.record.chain import check_history
 from primum_verifier.shell.broker_address import BrokerAddress
+from primum_verifier.shell.broker_proxy import ProxyAddress, open_tunnel
 from primum_verifier.shell.commands.history import read_device_key
 
 _CONNECT_SECONDS = 5.0

@@ -26,7 +26,6 @@ from typing import Any
 
 from primum_agent.agent_choice import uncount
 from primum_agent.broker import Message
-from primum_agent.broker_proxy import forget_proxies
 from primum_agent.broker_tls import TlsFiles
 from primum_agent.clock import SystemClock
 from primum_agent.commands.shared import (
@@ -50,6 +49,7 @@ from primum_agent.settings import Settings, read_settings
 from primum_agent.supervisor import make_supervisor
 from primum_agent.system_sensors import SystemSensors, sources_of
 from primum_verifier.core.errors import EXIT_BUSY, BusyError, PrimumError, UsageError
+from primum_verifier.shell.broker_proxy import forget_proxies
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

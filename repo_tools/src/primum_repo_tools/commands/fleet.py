@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,6 +142,13 @@ def ingest(
     certificate_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The certificate's key.")
     ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="http://HOST:PORT|socks5://HOST:PORT",
+            help="The way to the broker; no variable of the environment is one.",
+        ),
+    ] = None,
     until_idle: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0.1, help="End when nothing came for so long."),
@@ -179,7 +187,8 @@ def ingest(
             remedy="Install primum-repo-tools[fleet].",
         ) from error
 
-    access = _access(broker, ca=ca, certificate=certificate, certificate_key=certificate_key)
+    files = {"ca": ca, "certificate": certificate, "certificate_key": certificate_key}
+    access = _access(broker, proxy=proxy, files=files)
     _segment("--name", name)
     receiver = None
     if key_file is not None:
@@ -427,20 +436,24 @@ def _segment(option: str, value: str) -> None:
         )
 
 
-def _access(text: str, **files: Path | None) -> Access:
+def _access(text: str, *, proxy: str | None, files: dict[str, Path | None]) -> Access:
+    """The way to the broker; what else would lead somewhere is forgotten first."""
     from primum_repo_tools.fleet.subscriber import Access
     from primum_verifier.shell.broker_address import parse_broker
+    from primum_verifier.shell.broker_proxy import forget_proxies, parse_proxy
 
+    forget_proxies(os.environ)
     address = parse_broker(text, where="--broker")
-    if not address.tls and any(files.values()):
+    if not address.tls and (proxy is not None or any(files.values())):
         raise UsageError(
-            "Certificates are for TLS.",
+            "Certificates and proxies are for TLS.",
             reason=Reason.USAGE,
             where="--broker",
             found=text[:100],
             expected="mqtts://HOST[:PORT]",
         )
-    return Access(broker=address, **files)
+    through = None if proxy is None else parse_proxy(proxy, where="--proxy")
+    return Access(broker=address, proxy=through, **files)
 
 
 def _devices(devices: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a table

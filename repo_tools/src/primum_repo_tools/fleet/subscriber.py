@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -27,6 +27,7 @@ from primum_repo_tools.fleet.messages import MAX_PACKET_BYTES, End
 from primum_verifier.core.errors import BusyError, FailedError, UsageError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.broker_address import BrokerAddress
+from primum_verifier.shell.broker_proxy import ProxyAddress, ThroughProxy
 
 IN_FLIGHT = 1000
 """Messages that the broker may send ahead of their acknowledgement."""
@@ -55,12 +56,14 @@ class Access:
         ca: certificates of those who vouch for the broker; None for those the system believes.
         certificate: the receiver's own, with its key; None where the broker asks for none.
         certificate_key: the key of the certificate.
+        proxy: the way to a broker over TLS; None for straight.
     """
 
     broker: BrokerAddress
     ca: Path | None = None
     certificate: Path | None = None
     certificate_key: Path | None = None
+    proxy: ProxyAddress | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class Subscriber:
 
     def __init__(self, access: Access, *, fleet: str, name: str) -> None:
         self._address = access.broker
+        at = access.broker if access.proxy is None else access.proxy
+        self._where = (at.host, at.port)
         self._fleet = fleet
         self._name = name
         self._arrived: list[Arrived] = []
@@ -122,8 +127,7 @@ class Subscriber:
         properties.MaximumPacketSize = MAX_PACKET_BYTES
         try:
             self._client.connect(
-                self._address.host,
-                self._address.port,
+                *self._where,
                 keepalive=KEEP_ALIVE_SECONDS,
                 clean_start=False,
                 properties=properties,
@@ -219,6 +223,9 @@ class Subscriber:
                 found=str(error),
                 expected="files in PEM",
             ) from error
+        if access.proxy is not None:
+            through = ThroughProxy(context, proxy=access.proxy, broker=access.broker)
+            context = cast("ssl.SSLContext", through)
         self._client.tls_set_context(context)
 
     def _unreachable(self, found: str) -> FailedError:

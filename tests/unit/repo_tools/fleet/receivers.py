@@ -33,13 +33,18 @@ def primum_repo(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def start(
-    address: str, port: int, *words: object, name: str = "one", scheme: str = "mqtt"
+    address: str,
+    port: int,
+    *words: object,
+    name: str = "one",
+    scheme: str = "mqtt",
+    **environment: str,
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, "ingest", "--broker", f"{scheme}://127.0.0.1:{port}", "--database", address,
          "--name", name, "--json", *map(str, words)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PRIMUM_PASSPHRASE": PASSPHRASE},
+        env={**os.environ, "PRIMUM_PASSPHRASE": PASSPHRASE, **environment},
     )  # fmt: skip
 
 

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from tests.unit.repo_tools.fleet.receivers import end, start
+from tests.unit.agent.test_broker_proxy import SPIES, Proxy
+from tests.unit.repo_tools.fleet.receivers import end, primum_repo, start
 
-from primum_device_sim.broker import running_broker
+from primum_device_sim.broker import BrokerHandle, running_broker
 from primum_repo_tools.fleet.messages import MAX_PACKET_BYTES
 from primum_repo_tools.fleet.subscriber import Access, Subscriber
 from primum_verifier.core.errors import FailedError
@@ -125,29 +126,85 @@ def _certificates(folder: Path) -> None:
         (folder / f"{name}.key").write_bytes(pem)
 
 
-def test_a_receiver_and_a_broker_know_each_other_by_certificates(
-    broker_executable: Path, tmp_path: Path, eventually: Eventually
-) -> None:
-    _certificates(tmp_path)
+def _secure(folder: Path) -> tuple[int, tuple[str, ...]]:
+    """The port and the settings of a broker that asks for a certificate."""
+    _certificates(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = (
+    return port, (
         f"listener {port} 127.0.0.1",
-        f"cafile {tmp_path / 'ca.pem'}",
-        f"certfile {tmp_path / 'broker.pem'}",
-        f"keyfile {tmp_path / 'broker.key'}",
+        f"cafile {folder / 'ca.pem'}",
+        f"certfile {folder / 'broker.pem'}",
+        f"keyfile {folder / 'broker.key'}",
         "require_certificate true",
     )
+
+
+def test_a_receiver_and_a_broker_know_each_other_by_certificates(
+    broker_executable: Path, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Also through a proxy, which sees nothing of it."""
+    port, settings = _secure(tmp_path)
     database = f"sqlite:///{tmp_path / 'fleet.db'}"
     with running_broker(broker_executable, tmp_path / "broker", extra_settings=settings) as broker:
         own = ("--certificate", tmp_path / "receiver.pem", "--certificate-key",
                tmp_path / "receiver.key")  # fmt: skip
         known = start(database, port, "--ca", tmp_path / "ca.pem", *own, scheme="mqtts")
-        eventually(lambda: "as primum-demo-one" in broker.log.read_text(errors="replace"))
+        eventually(lambda: _greeted(broker))
         assert end(known)["refused"] == {}
+        proxy = Proxy()
+        way = ("--proxy", f"http://127.0.0.1:{proxy.port}")
+        led = start(database, port, "--ca", tmp_path / "ca.pem", *own, *way, scheme="mqtts")
+        eventually(lambda: proxy.asked)
+        eventually(lambda: _greeted(broker) > 1)
+        assert end(led)["refused"] == {}
+        assert proxy.asked == [f"127.0.0.1:{port}"]
+        proxy.close()
         for words in (("--ca", tmp_path / "receiver.pem", *own), ("--ca", tmp_path / "ca.pem")):
             stranger = start(database, port, *words, scheme="mqtts")
             _, told = stranger.communicate(timeout=30)
             assert stranger.returncode == 3
             assert "broker.unreachable" in told
+
+
+def _greeted(broker: BrokerHandle) -> int:
+    """How often the receiver connected."""
+    return broker.log.read_text(errors="replace").count("as primum-demo-one")
+
+
+def test_no_variable_of_the_environment_leads_a_receiver_through_a_proxy(
+    broker: BrokerHandle, tmp_path: Path, eventually: Eventually
+) -> None:
+    """N07 for receivers: also where a library is installed that would obey them."""
+    told = tmp_path / "led-astray"
+    (tmp_path / "spies").mkdir()
+    (tmp_path / "spies" / "socks.py").write_text(SPIES.format(told=str(told)))
+    proxy = Proxy()
+    names = ("mqtt_proxy", "MQTT_PROXY", "all_proxy", "ALL_PROXY", "https_proxy", "HTTP_PROXY")
+    environment = dict.fromkeys(names, f"http://127.0.0.1:{proxy.port}")
+    # What excepts this machine from proxies would hide it.
+    environment |= {"no_proxy": "", "NO_PROXY": "", "PYTHONPATH": str(tmp_path / "spies")}
+    before = _greeted(broker)
+    database = f"sqlite:///{tmp_path / 'fleet.db'}"
+    receiver = start(database, broker.port, **environment)
+    eventually(lambda: _greeted(broker) > before)
+    assert end(receiver)["refused"] == {}
+    assert proxy.asked == []
+    assert not told.exists()
+    proxy.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--broker", "mqtt://127.0.0.1:1", "--proxy", "http://127.0.0.1:2"),
+        ("--broker", "mqtts://127.0.0.1:1", "--proxy", "http://user:word@127.0.0.1:2"),
+        ("--broker", "mqtts://127.0.0.1:1", "--proxy", "127.0.0.1:2"),
+    ],
+)
+def test_a_proxy_that_would_not_be_used_or_is_none_is_refused(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = primum_repo("ingest", *words, "--database", f"sqlite:///{tmp_path / 'fleet.db'}")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)

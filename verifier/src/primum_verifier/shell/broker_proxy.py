@@ -92,8 +92,8 @@ def parse_proxy(text: str, *, where: str) -> ProxyAddress:
 def forget_proxies(environment: MutableMapping[str, str]) -> None:
     """Take out of an environment what would lead a library through a proxy.
 
-    A device uses the one that its settings name, and no other: whoever starts the agent, or sets
-    variables for all programs of a machine, has no say in it.
+    A device uses the one that its settings name, a receiver the one of its command line, and no
+    other: whoever sets variables for all programs of a machine has no say in it.
     """
     for name in [name for name in environment if name.lower().endswith("_proxy")]:
         del environment[name]
