@@ -23,9 +23,11 @@ AuthorityName = Literal["engineering", "clinical", "site"]
 ROLLOUT_ROLE = "rollout"
 TOP_ROLES = ("root", "targets", "snapshot", "timestamp")
 ONLINE_ROLES = frozenset({"snapshot", "timestamp"})
+MANIFEST_PATHS = "releases/*/*/manifest.json"
+DELTA_LIST_PATHS = "releases/*/*/deltas.json"
 DELEGATED_PATHS: dict[AuthorityName, dict[str, tuple[str, ...]]] = {
     "engineering": {
-        MANIFEST_ROLE: ("releases/*/*/manifest.json",),
+        MANIFEST_ROLE: (MANIFEST_PATHS, DELTA_LIST_PATHS),
         ROLLOUT_ROLE: ("rollout/plan.json",),
     },
     "clinical": {

@@ -13,6 +13,7 @@ from primum_repo_tools.commands import (
     approve,
     authority,
     compare,
+    delta,
     device,
     fixtures,
     fleet,
@@ -44,6 +45,7 @@ app.add_typer(person.app, name="person", epilog=EXITS)
 app.add_typer(policy.app, name="policy", epilog=EXITS)
 app.add_typer(device.app, name="device", epilog=EXITS)
 app.add_typer(release.app, name="release", epilog=EXITS)
+app.add_typer(delta.app, name="delta", epilog=EXITS)
 app.add_typer(fixtures.app, name="fixtures", epilog=EXITS)
 app.add_typer(monitoring.app, name="monitoring", epilog=EXITS)
 command(app)(compare.compare)

@@ -87,7 +87,7 @@ def _tree(
 ) -> tuple[list[dict[str, object]], tuple[str, ...]]:
     tree = read_tree(source)
     list_path, pack_path = f"{plan.id}.tree-list.json", f"{plan.id}.tree-pack"
-    packed = pack_tree(tree, into / pack_path, progress=progress)
+    packed = pack_tree(tree, into / pack_path, progress=progress, pack_as=plan.pack)
     write_durably(into / list_path, packed.list_data)
     digest, length = sha256_hex(packed.list_data), len(packed.list_data)
     items = [

@@ -27,7 +27,11 @@ class HookFile(Document):
 
 
 class ComponentPlan(Document):
-    """One component: ``tree`` for a tree, ``image`` for RAUC, ``files`` for a hook."""
+    """One component: ``tree`` for a tree, ``image`` for RAUC, ``files`` for a hook.
+
+    ``pack`` says how a tree's files are carried: ``xz`` makes the first download small, ``plain``
+    the ones after it, because a delta finds nothing alike in what was compressed.
+    """
 
     id: ComponentId
     version: Version
@@ -35,6 +39,7 @@ class ComponentPlan(Document):
     tree: FileName | None = None
     image: FileName | None = None
     files: tuple[HookFile, ...] = Field(default=(), max_length=50)
+    pack: Literal["xz", "plain"] = "xz"
 
     @model_validator(mode="after")
     def _names_what_its_installer_takes(self) -> ComponentPlan:
@@ -46,4 +51,6 @@ class ComponentPlan(Document):
         }[self.installer]
         if [name for name, value in given.items() if value is not None] != [wanted]:
             raise ValueError(f"installer {self.installer} takes {wanted}, and nothing else")
+        if self.pack != "xz" and self.installer is not InstallerKind.TREE:
+            raise ValueError(f"installer {self.installer} takes no pack")
         return self

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from tuf.api.metadata import Targets
+
+from primum_repo_tools.deltas.releases import delta_artifacts, staged_delta_lists
 from primum_repo_tools.evidence import Override, check_artifacts, gate_release
 from primum_repo_tools.keys import Secrets
 from primum_repo_tools.publishing import publish_roles
-from primum_repo_tools.releases import Draft, open_draft, signed_digests
+from primum_repo_tools.releases import Draft, manifests_of, open_draft, signed_digests
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.standing_releases import (
     check_baselines,
@@ -19,6 +22,7 @@ from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.errors import RefusedError, UsageError
 from primum_verifier.core.manifest import MANIFEST_ROLE, manifest_target
 from primum_verifier.core.reasons import Reason
+from primum_verifier.delta.delta_list import delta_list_target
 
 
 def check_signable(
@@ -93,13 +97,18 @@ def unsign_release(
     repository = AuthorityRepository(workbench, now=now, secrets=secrets)
     sha256 = staged_digest(workbench, repository, component, version)
     name = manifest_target(component, version)
+    # The deltas that lead to it go with it.
+    gone = {name, delta_list_target(component, version)}
     published = repository.published_targets(MANIFEST_ROLE)
-    if set(signed_digests(repository)) - {name} == set(published):
+    staged = repository.staged(MANIFEST_ROLE, Targets)
+    left = {} if staged is None else staged.targets
+    if {key: target for key, target in left.items() if key not in gone} == published:
         # Nothing else waits: staging goes back to what is published, and no key is needed.
         repository.discard(MANIFEST_ROLE)
     else:
         with repository.edit_targets(MANIFEST_ROLE) as targets:
-            del targets.targets[name]
+            for key in gone:
+                targets.targets.pop(key, None)
     workbench.record("release.unsigned", at=now, release=f"{component} {version}", sha256=sha256)
     return sha256
 
@@ -164,7 +173,7 @@ def staged_releases(workbench: Workbench, repository: AuthorityRepository) -> li
 
 def newest_published(repository: AuthorityRepository) -> list[str]:
     """The newest published release of each component, by its release counter."""
-    names = repository.published_targets(MANIFEST_ROLE)
+    names = manifests_of(repository.published_targets(MANIFEST_ROLE))
     components = sorted({name.split("/")[1] for name in names})
     newest = [
         max(published_releases(repository, component), key=lambda item: item.counter)
@@ -180,7 +189,9 @@ def publish_releases(
     secrets: Secrets,
     now: datetime,
 ) -> tuple[dict[str, Mapping[str, str]], int]:
-    """Gate every staged release, at least one, and publish them; caller holds the lock.
+    """Gate every staged release and publish them, and every staged delta list with its deltas.
+
+    At least one of them is staged; caller holds the lock.
 
     Returns:
         For each release the outcome of each gate, and the version of the new timestamp.
@@ -196,10 +207,22 @@ def publish_releases(
         )
         for draft in drafts
     }
+    lists = staged_delta_lists(repository)
     artifacts = {sha256: path for draft in drafts for sha256, path in draft.artifacts().items()}
+    artifacts |= delta_artifacts(workbench, lists)
+    # An authority from before there were deltas says with them that there may be some.
+    widened = [Targets.type] if lists and Targets.type in repository.staged_roles() else []
     version = publish_roles(
-        workbench, repository, roles=[MANIFEST_ROLE], now=now, artifacts=artifacts
+        workbench, repository, roles=[MANIFEST_ROLE, *widened], now=now, artifacts=artifacts
     )
+    for name, listed in lists.items():
+        workbench.record(
+            "deltas.published",
+            at=now,
+            release=name,
+            number=listed.number,
+            deltas=[delta.digest.sha256 for delta in listed.deltas],
+        )
     for draft in drafts:
         workbench.record(
             "release.published",

@@ -6,10 +6,11 @@ about it lies beside the manifest.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuf.api.metadata import Targets
+from tuf.api.metadata import TargetFile, Targets
 
 from primum_repo_tools.files import (
     read_input,
@@ -101,13 +102,18 @@ def drafts(workbench: Workbench) -> list[Draft]:
     )
 
 
+def manifests_of(targets: Mapping[str, TargetFile]) -> dict[str, TargetFile]:
+    """The manifests among what the role that signs them says; delta lists stand beside them."""
+    return {name: target for name, target in targets.items() if name.endswith(f"/{MANIFEST_FILE}")}
+
+
 def signed_digests(repository: AuthorityRepository) -> dict[str, str]:
     """The manifest digest of each signed release by target name, staged ones included."""
     signed = repository.published_targets(MANIFEST_ROLE)
     staged = repository.staged(MANIFEST_ROLE, Targets)
     if staged is not None:
         signed |= staged.targets
-    return {name: target.hashes["sha256"] for name, target in signed.items()}
+    return {name: target.hashes["sha256"] for name, target in manifests_of(signed).items()}
 
 
 def read_intended_use(path: Path) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime
 from primum_repo_tools.baselines import EarlierRelease, require_baselines, require_rising
 from primum_repo_tools.peer_release import PeerRelease
 from primum_repo_tools.reading import is_peer_known, read_peer
-from primum_repo_tools.releases import open_draft, signed_digests
+from primum_repo_tools.releases import manifests_of, open_draft, signed_digests
 from primum_repo_tools.repository import AuthorityRepository
 from primum_repo_tools.workbench import Workbench
 from primum_verifier.core.document import parse_document, sha256_hex
@@ -27,7 +27,7 @@ from primum_verifier.core.vocabulary import IndexStatus
 def published_releases(repository: AuthorityRepository, component: str) -> list[EarlierRelease]:
     """The releases of a component that engineering published."""
     found = []
-    for name, target in repository.published_targets(MANIFEST_ROLE).items():
+    for name, target in manifests_of(repository.published_targets(MANIFEST_ROLE)).items():
         _, its_component, version, _ = name.split("/")
         data = repository.document(MANIFEST_ROLE, name) if its_component == component else None
         if data is not None:

@@ -12,7 +12,7 @@ import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from primum_repo_tools.files import write_durably
 from primum_repo_tools.progress import Progress
@@ -54,21 +54,25 @@ class PackedTree:
     pack_sha256: str
 
 
-def pack_tree(tree: SourceTree, pack: Path, *, progress: Progress) -> PackedTree:
+def pack_tree(
+    tree: SourceTree, pack: Path, *, progress: Progress, pack_as: Literal["xz", "plain"] = "xz"
+) -> PackedTree:
     """Write the pack of a tree and make its list.
 
     Args:
         tree: what is packed.
         pack: where the pack is written; a device never reads this name.
         progress: told over the bytes of the files.
+        pack_as: ``plain`` leaves the bytes as they are, so that a delta finds them again.
 
     Raises:
         UsageError: a file changed while it was read, or the list cannot hold them.
         FailedError: the disk failed.
     """
     making = _Packing(tree, progress)
-    write_durably(pack, making.compressed())
-    if 0 < making.length <= making.packed:
+    if pack_as == "xz":
+        write_durably(pack, making.compressed())
+    if pack_as == "plain" or 0 < making.length <= making.packed:
         making.begin("none")
         write_durably(pack, making.plain())
     return PackedTree(making.list_data(), making.packed, making.pack_sha256)

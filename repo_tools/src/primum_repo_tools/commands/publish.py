@@ -48,7 +48,8 @@ def publish(
 ) -> None:
     """Publish what is signed, after its gates, in an order that never shows half a state.
 
-    Engineering: every release that release sign staged. Clinical: statements with their
+    Engineering: every release that release sign staged, and every delta list that delta make
+    staged. Clinical: statements with their
     approvals, listed in the eligibility index. At the end the device's own client reads it.
 
     Example:
@@ -100,6 +101,7 @@ def _engineering(
     dry_run: bool,
     as_json: bool,
 ) -> None:
+    from primum_repo_tools.deltas.releases import staged_delta_lists
     from primum_repo_tools.engineering import newest_published, publish_releases, staged_releases
     from primum_repo_tools.evidence import Override
     from primum_repo_tools.moments import now_utc
@@ -109,7 +111,8 @@ def _engineering(
     now = now_utc()
     repository = AuthorityRepository(bench, now=now)
     staged = staged_releases(bench, repository)
-    if not staged:
+    lists = staged_delta_lists(repository)
+    if not staged and not lists:
         _nothing(newest_published(repository), dry_run=dry_run, as_json=as_json)
         return
     parts = [
@@ -117,12 +120,15 @@ def _engineering(
         for draft in staged
         for name, said in component_rows(draft.manifest)
     ]
+    deltas = {name: len(listed.deltas) for name, listed in lists.items()}
+    parts += [f"{name}: {count} deltas" for name, count in deltas.items()]
     if dry_run:
         names = [draft.manifest.name for draft in staged]
+        what = names or [f"the deltas of {name}" for name in deltas]
         tell(
-            {"releases": names, "dryRun": True},
+            {"releases": names, "deltas": deltas, "dryRun": True},
             *parts,
-            f"Would gate and publish: {', '.join(names)}.",
+            f"Would gate and publish: {', '.join(what)}.",
             as_json=as_json,
         )
         return
@@ -137,7 +143,7 @@ def _engineering(
         for name, gates in outcomes.items()
     ]
     tell(
-        {"releases": outcomes, "timestamp": timestamp},
+        {"releases": outcomes, "deltas": deltas, "timestamp": timestamp},
         *lines,
         *parts,
         f"Published, timestamp {timestamp}; a device's client accepts it.",

@@ -282,12 +282,12 @@ def test_a_delta_of_endless_small_steps_is_refused(monkeypatch: pytest.MonkeyPat
 
 def test_no_byte_beyond_the_signed_length_is_ever_handed_out() -> None:
     """A disk must not fill up before the refusal."""
-    step = edit(1_000_000, runs=[(0, len(OLD), 0)], fresh=bytes(1_000_000 - len(OLD)))
+    old = bytes(100_000)
     made = apply_delta(
-        [delta(step)],
-        base=lambda place, count: OLD[place : place + count],
-        base_length=len(OLD),
-        length=len(OLD),
+        [delta(edit(len(old), runs=[(0, len(old), 0)]))],
+        base=lambda place, count: old[place : place + count],
+        base_length=len(old),
+        length=1_000,
     )
     with pytest.raises(RefusedError):
         next(made)
