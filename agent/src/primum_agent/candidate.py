@@ -14,6 +14,7 @@ from primum_agent.attesting import attest
 from primum_agent.candidate_fetching import CandidateFetching, HeldError
 from primum_agent.candidate_gates import IN_SHADOW, WAITS, CandidateAtGates, not_here
 from primum_agent.candidate_report import READY, CandidateReport, Conclusion
+from primum_agent.delta_files import DeltaFiles
 from primum_agent.device import Device
 from primum_agent.device_state import Candidate, DeviceState
 from primum_agent.downloading import is_whole
@@ -149,7 +150,8 @@ class CandidateWork:
         total = sum(item.length for item in manifest.items)
         self._report.say(EventKind.UPDATE_DOWNLOADING, Stimulus.ACCEPTED, detail={"bytes": total})
         try:
-            fetched = self._fetch(verdict, manifest)
+            deltas = DeltaFiles(self._device)
+            fetched = self._fetch(verdict, manifest, deltas)
         except HeldError as held:
             return self._gates.held(held.gates, step=Step.DOWNLOAD, begun=Stimulus.BROKEN_OFF)
         except RefusedError as error:
@@ -157,10 +159,14 @@ class CandidateWork:
             return self._report.ended(EventKind.UPDATE_REFUSED, Stimulus.REFUSED, error)
         except FailedError as error:
             return self._report.ended(EventKind.UPDATE_FAILED, Stimulus.BROKEN_OFF, error)
-        self._report.say(EventKind.UPDATE_DOWNLOADED, Stimulus.STORED, detail={"fetched": fetched})
+        self._report.say(
+            EventKind.UPDATE_DOWNLOADED,
+            Stimulus.STORED,
+            detail={"fetched": fetched} | deltas.as_detail(),
+        )
         return self._fetched()
 
-    def _fetch(self, verdict: Verdict, manifest: ReleaseManifest) -> int:
+    def _fetch(self, verdict: Verdict, manifest: ReleaseManifest, deltas: DeltaFiles) -> int:
         fetching = CandidateFetching(
             self._device,
             report=self._report,
@@ -168,7 +174,7 @@ class CandidateWork:
             verdict=verdict,
             monotonic=time.monotonic,
         )
-        return fetching.run(manifest)
+        return fetching.run(manifest, deltas=deltas)
 
     def _fetched(self) -> Conclusion:
         """Judge it again over its files, and test what may be tested."""

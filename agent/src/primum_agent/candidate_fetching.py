@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from primum_agent.candidate_gates import CandidateAtGates
 from primum_agent.candidate_report import CandidateReport
+from primum_agent.delta_files import DeltaFiles
 from primum_agent.device import Device
 from primum_agent.downloading import Fetched, download
 from primum_agent.events import EventKind
@@ -74,15 +75,19 @@ class CandidateFetching:
         self._monotonic = monotonic
         self._begun = self._looked = self._told = monotonic()
 
-    def run(self, manifest: ReleaseManifest) -> int:
+    def run(self, manifest: ReleaseManifest, *, deltas: DeltaFiles) -> int:
         """Fetch what is missing; bytes that came over the wire.
+
+        Args:
+            manifest: the signed manifest.
+            deltas: takes in what came of deltas.
 
         Raises:
             HeldError: a gate shut in the middle.
             PrimumError: see :func:`primum_agent.downloading.download`.
         """
         try:
-            return download(manifest, device=self._device, watch=self._watch)
+            return download(manifest, device=self._device, watch=self._watch, deltas=deltas)
         finally:
             end_fetching(self._device.layout)
 

@@ -6,6 +6,7 @@ import json
 
 from primum_agent.agent_choice import read_choice
 from primum_agent.components_record import kept_generations
+from primum_agent.content_store import ContentStore
 from primum_agent.device import Device
 from primum_agent.events import Entry, EventKind
 from primum_agent.installer import items_of
@@ -15,6 +16,7 @@ from primum_verifier.core.document import parse_document
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.view import AuthorityView
+from primum_verifier.delta.delta_list import DeltaList
 
 KEPT_TO_GO_BACK = 3
 """Proven generations kept besides the active one."""
@@ -29,7 +31,7 @@ def collect(device: Device, engineering: AuthorityView | None) -> None:
     Only at rest: while something is under way everything stays.
     """
     if device.journal.state().lifecycle is State.IDLE:
-        _collect(device, keep_files=_named(engineering))
+        _collect(device, keep_files=_named(engineering, device.store))
 
 
 def collect_for(device: Device, manifest: ReleaseManifest) -> None:
@@ -80,16 +82,23 @@ def evidence(journal: JournalPort) -> list[int]:
     return found
 
 
-def _named(engineering: AuthorityView | None) -> set[str]:
-    """Digests that a stored manifest names: staged releases wait for their eligibility."""
+def _named(engineering: AuthorityView | None, store: ContentStore) -> set[str]:
+    """Digests that a stored manifest or delta list names: staged releases wait."""
     named: set[str] = set()
     documents = {} if engineering is None else engineering.documents
     for target, document in documents.items():
-        if not target.endswith("/manifest.json"):
-            continue
         try:
-            manifest = parse_document(ReleaseManifest, document.data, where=target)
+            if target.endswith("/manifest.json"):
+                manifest = parse_document(ReleaseManifest, document.data, where=target)
+                named |= {item.sha256 for item in items_of(manifest)}
+            elif target.endswith("/deltas.json"):
+                # One that is half fetched is gone on with, until there is what it makes.
+                listed = parse_document(DeltaList, document.data, where=target)
+                named |= {
+                    delta.digest.sha256
+                    for delta in listed.deltas
+                    if not store.holds(delta.result.sha256)
+                }
         except PrimumError:
             continue
-        named |= {item.sha256 for item in items_of(manifest)}
     return named

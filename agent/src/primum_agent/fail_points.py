@@ -42,6 +42,14 @@ class FailPoint(StrEnum):
     ROLLING_BACK_AFTER_EFFECT = "rolling-back.after-effect"
 
 
+class DeltaPoint(StrEnum):
+    """Every point at which a file is made of another one."""
+
+    BEFORE_FILE = "delta.before-file"
+    IN_FILE = "delta.in-file"
+    AFTER_FILE = "delta.after-file"
+
+
 class IdentityPoint(StrEnum):
     """Every point at which the device's identity changes."""
 
@@ -63,7 +71,7 @@ class ShadowPoint(StrEnum):
     BEFORE_ENDED = "shadow.before-ended"
 
 
-Point = FailPoint | IdentityPoint | ShadowPoint
+Point = FailPoint | DeltaPoint | IdentityPoint | ShadowPoint
 
 
 def _by_environment(point: Point) -> None:

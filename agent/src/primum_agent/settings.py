@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from primum_agent.bench_settings import BenchSettings, bench_faults
 from primum_agent.component_settings import ComponentSettings, component_faults
+from primum_agent.delta_settings import DeltaSettings, delta_faults
 from primum_agent.gate_settings import GateSettings, WindowGate, gate_faults
 from primum_agent.gate_window import MAX_SPANS, parse_span
 from primum_agent.journal_bounds import MIB, JournalBounds
@@ -232,6 +233,7 @@ class Settings:
     folder: Path
     transport: Transport = field(default_factory=Transport)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    deltas: DeltaSettings = field(default_factory=DeltaSettings)
     broker: BrokerSettings | None = None
     timing: Timing = field(default_factory=Timing)
     health: Health = field(default_factory=Health)
@@ -366,6 +368,8 @@ def _check(settings: Settings) -> None:
     _check_store(settings.store)
     _check_gates(settings.gates)
     _check_network(settings.network)
+    for where, found, expected in delta_faults(settings.deltas):
+        raise _wrong(f"deltas.{where}", found, expected)
     for where, found, expected in bench_faults(settings.bench):
         raise _wrong(f"bench.{where}", found, expected)
     for where, found, expected in self_test_faults(settings.self_test):

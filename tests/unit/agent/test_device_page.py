@@ -13,7 +13,7 @@ from tests.unit.agent.test_monitor import specification
 
 from primum_agent.cli import COMMANDS
 from primum_agent.events import EventKind
-from primum_agent.fail_points import FailPoint, IdentityPoint, ShadowPoint
+from primum_agent.fail_points import DeltaPoint, FailPoint, IdentityPoint, ShadowPoint
 from primum_agent.standing import Standing
 from primum_verifier.core.vocabulary import EpisodeRule, NoticeAction
 from primum_verifier.keeping.episode import _LAYER
@@ -23,7 +23,16 @@ PAGE = (Path(__file__).parents[3] / "docs" / "device.md").read_text()
 
 @pytest.mark.parametrize(
     "name",
-    [*EventKind, *FailPoint, *IdentityPoint, *ShadowPoint, *COMMANDS, *NoticeAction, *EpisodeRule],
+    [
+        *EventKind,
+        *DeltaPoint,
+        *FailPoint,
+        *IdentityPoint,
+        *ShadowPoint,
+        *COMMANDS,
+        *NoticeAction,
+        *EpisodeRule,
+    ],
 )
 def test_the_page_names_it(name: str) -> None:
     assert f"`{name}" in PAGE

@@ -26,6 +26,7 @@ from primum_agent.commands.shared import (
     show_json,
 )
 from primum_agent.consenting import told_question
+from primum_agent.delta_memory import saved_bytes
 from primum_agent.desk import ask
 from primum_agent.device_state import DeviceState
 from primum_agent.fetching_told import Fetching, fetching_of
@@ -44,6 +45,7 @@ from primum_agent.standing import read_standing
 from primum_agent.store_bound import partial_bytes, used_bytes
 from primum_agent.tested import told_tests
 from primum_verifier.core.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED
+from primum_verifier.core.limits import MIB
 
 _HOUR = 3600.0
 
@@ -62,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
     hashed = None if state.in_use is None else last_hashed(journal, state.in_use)
     tested, monitored = told_tests(journal, state.in_use), journal.counter(KEPT, "")
     receipt, mirrors = newest_receipt(journal), told_mirrors(journal)
+    saved = saved_bytes(journal)
     journal.close()
     live = ask(layout.socket, {"do": "status"})
     fetching = fetching_of(layout) if is_held(layout.update_lock) else None
@@ -94,6 +97,7 @@ def run(options: argparse.Namespace) -> int:
         "partialBytes": partial_bytes(layout),
         "fetching": None if fetching is None else fetching.as_dict(),
         "mirrorsSetBack": mirrors,
+        "savedByDeltas": saved,
         "lastHashed": None if hashed is None else hashed.time,
         "selfTest": tested,
         "shadow": told_shadow(layout, state),
@@ -162,6 +166,8 @@ def _for_people(content: dict[str, Any]) -> str:
         ).line
     elif content["partialBytes"]:
         lines["on its way"] = f"{content['partialBytes']} bytes are kept of what is to be fetched"
+    saved = content["savedByDeltas"]
+    lines |= {"saved by deltas": f"{saved / MIB:.1f} MiB"} if saved else {}
     lines |= _mirrors(content["mirrorsSetBack"])
     lines |= _waits(content)
     lines |= _narrowings(content)

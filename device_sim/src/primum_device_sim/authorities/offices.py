@@ -39,7 +39,10 @@ class Offices:
         self.origin = origin
         self.engineering = Authority(
             folder / "engineering",
-            {"model": ["releases/*/*/manifest.json"], "rollout": ["rollout/plan.json"]},
+            {
+                "model": ["releases/*/*/manifest.json", "releases/*/*/deltas.json"],
+                "rollout": ["rollout/plan.json"],
+            },
             origin=self.origin,
         )
         self.clinical = Authority(

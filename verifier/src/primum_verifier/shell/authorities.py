@@ -7,6 +7,7 @@ the last accepted, stored view of each authority, and one that failed to refresh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,6 +34,7 @@ from primum_verifier.core.view import (
     AuthorityView,
     SignedDocument,
 )
+from primum_verifier.delta.delta_list import delta_list_target
 from primum_verifier.keeping.kept_notices import vanished_notices
 from primum_verifier.keeping.rollout import (
     ROLLOUT_TARGET,
@@ -248,6 +250,7 @@ class Authorities:
     ) -> None:
         session.document(PROVISIONING_TARGET)
         wanted = list(held)
+        assigned = None
         document = session.document(ROLLOUT_TARGET)
         if document is not None:
             plan = parse_document(RolloutPlan, document.data, where=ROLLOUT_TARGET)
@@ -258,6 +261,8 @@ class Authorities:
                 wanted.append((assigned.component, assigned.version))
         for component, version in wanted:
             session.document(manifest_target(component, version))
+        if assigned is not None:
+            _load_deltas(session, delta_list_target(assigned.component, assigned.version))
 
 
 def is_newer(view: AuthorityView | None, than: AuthorityView | None) -> bool:
@@ -266,6 +271,12 @@ def is_newer(view: AuthorityView | None, than: AuthorityView | None) -> bool:
         return view is not None
     mine, other = view.roles.get(_TIMESTAMP), than.roles.get(_TIMESTAMP)
     return mine is not None and (other is None or mine.version > other.version)
+
+
+def _load_deltas(session: TufSession, target: str) -> None:
+    """Load what only saves bytes; a server that does not have it costs those bytes and no more."""
+    with suppress(FailedError):
+        session.document(target)
 
 
 def _load_site(session: TufSession) -> None:
