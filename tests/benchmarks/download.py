@@ -478,6 +478,8 @@ def main() -> None:
         url, place, digest = options.words
         CONTESTANTS[options.contestant](url, Path(place), digest)
         return
+    if options.words:
+        parser.error(f"unrecognized arguments: {' '.join(options.words)}")
     figures: dict[str, Any] = {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "rounds": options.rounds,

@@ -15,14 +15,13 @@ judge windows and days of the other half.
 
 Printed are windows, alarms and their share with its interval, and days until an alarm.
 
-Run: ``python -m tests.benchmarks.drift [WINDOWS] [SEED]`` (400 and 1 by default), with
-``PRIMUM_DATA`` naming the recordings.
+Run: ``python -m tests.benchmarks.drift [WINDOWS] [SEED] [--json FILE]`` (400 and 1 by
+default), with ``PRIMUM_DATA`` naming the recordings.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.benchmarks.figures import arguments, keep
 
 from primum_device_sim.demo.recordings import COHORT_BY_PATIENT, load_recordings
 from primum_repo_tools.degradations import Field, Kind, degrade
@@ -300,27 +300,41 @@ def beats_of(folder: Path) -> dict[str, Values]:
 
 
 def main() -> None:
-    """Print all three."""
+    """Print all three, and keep them where it is asked for."""
+    parser = arguments(__doc__)
+    parser.add_argument("windows", type=int, nargs="?", default=400, help="400 by default")
+    parser.add_argument("seed", type=int, nargs="?", default=1, help="1 by default")
+    options = parser.parse_args()
+    windows, seed = options.windows, options.seed
+    if not os.environ.get("PRIMUM_DATA"):
+        parser.error("PRIMUM_DATA names no folder with the recordings")
     folder = Path(os.environ["PRIMUM_DATA"])
-    windows, seed = (int(one) for one in (sys.argv[1:] + ["400", "1"][len(sys.argv) - 1 :])[:2])
+    told: dict[str, Any] = {"windows": windows, "seed": seed}
     people = strips(folder)
     segments = sum(len(person) for person in people)
     print(f"many wearers: {len(people)} people, {segments} segments, {PEOPLE} people a window")
     for shift, alarms in many_wearers(
         people, strangers=ambulatory(folder), windows=windows, seed=seed
     ).items():
+        told.setdefault("manyWearers", {})[shift] = dict(alarms)
         for alarm, share in alarms.items():
             print(f"  {shift:24} {alarm:14} {share}")
     print("one wearer: 12 people, each against the other eleven, one window in a thousand signed")
     for name, share in one_wearer(beats_of(folder)).items():
+        told.setdefault("oneWearer", {})[name] = share
         print(f"  {name + ' overdispersion':24} {share}")
     print(f"days: noise of 6 dB on a share of segments, {CONTROL_DAYS} days signed")
     for name, found in days(people, runs=max(20, windows // 4), seed=seed).items():
         ordered = sorted(found)
+        tenth, last = ordered[len(ordered) // 10], ordered[len(ordered) * 9 // 10]
+        told.setdefault("days", {})[name] = {
+            "mean": fmean(found), "median": median(found), "tenth": tenth, "ninetieth": last,
+        }  # fmt: skip
         print(
             f"  {name:6} mean {fmean(found):7.1f}  median {median(found):6.1f}  "
-            f"10th {ordered[len(ordered) // 10]}  90th {ordered[len(ordered) * 9 // 10]}"
+            f"10th {tenth}  90th {last}"
         )
+    keep(told, options.json)
 
 
 if __name__ == "__main__":

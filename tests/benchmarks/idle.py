@@ -9,12 +9,11 @@ settled, both are watched for the same seconds:
 
 The supervisor is measured twice: alone, and as a service that gives signs of life.
 
-Run: ``python tests/benchmarks/idle.py [SECONDS]`` (60 by default).
+Run: ``python -m tests.benchmarks.idle [SECONDS] [--json FILE]`` (60 by default).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -24,6 +23,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.benchmarks.figures import arguments, keep
 
 _SETTLE_SECONDS = 15.0
 _WATCHDOG_SECONDS = 120
@@ -90,7 +91,10 @@ class Watched:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
+    parser = arguments(__doc__)
+    parser.add_argument("seconds", type=float, nargs="?", default=60.0, help="60 by default")
+    options = parser.parse_args()
+    seconds: float = options.seconds
     with tempfile.TemporaryDirectory(prefix="primum-idle-") as name:
         folder = Path(name)
         (folder / "agent.toml").write_text(_SETTINGS)
@@ -134,7 +138,7 @@ def main() -> None:
             manager.close()
     bare = told["interpreter"]["pssKiB"]
     ratios = {f"{one}ToInterpreter": round(told[one]["pssKiB"] / bare, 2) for one in asked}
-    print(json.dumps({"seconds": seconds, **told, "pss": ratios}, indent=1))
+    print(keep({"seconds": seconds, **told, "pss": ratios}, options.json))
 
 
 if __name__ == "__main__":

@@ -9,21 +9,23 @@ head after each twenty, as their agents send them.  Each is drained by its own r
 
 Printed are messages a second of each round, and the median ratio.
 
-Run: ``python -m tests.benchmarks.ingest [EVENTS] [DEVICES]`` (10,000 and 50 by default).
+Run: ``python -m tests.benchmarks.ingest [EVENTS] [DEVICES] [--json FILE]`` (10,000 and 50 by
+default).
 """
 
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from tests.benchmarks.figures import arguments, keep
 from tests.unit.repo_tools.fleet.devices import Device
 from tests.unit.repo_tools.fleet.receivers import Publisher
 
@@ -100,8 +102,12 @@ def _messages(devices: list[Device], events: int) -> list[Message]:
 
 def main() -> None:
     """Measure, and print what was found."""
-    events = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 50
+    parser = arguments(__doc__)
+    parser.add_argument("events", type=int, nargs="?", default=10_000, help="10,000 by default")
+    parser.add_argument("devices", type=int, nargs="?", default=50, help="50 by default")
+    options = parser.parse_args()
+    events, count = options.events, options.devices
+    told: dict[str, Any] = {"events": events, "devices": count}
     with tempfile.TemporaryDirectory(prefix="primum-ingest-") as name:
         folder = Path(name)
         (folder / "passphrase").write_text("of one benchmark")
@@ -110,7 +116,7 @@ def main() -> None:
         signer = Receiver(load_key(folder / "receiver.pem", secrets=secrets))
         with running_broker(find_broker(), folder / "broker") as broker:
             for label, receiver in (("stored", None), ("stored and countersigned", signer)):
-                ratios = []
+                ratios, rounds = [], []
                 for turn in range(_ROUNDS):
                     devices = [Device(f"{label[-3:]}-{turn}-{n}") for n in range(count)]
                     database = open_database(f"sqlite:///{folder / f'{label[-3:]}{turn}.db'}")
@@ -127,12 +133,18 @@ def main() -> None:
                     plain = _plain(broker.port, expected=expected)
                     ours = _received(broker.port, store, expected=expected)
                     ratios.append(plain / ours)
+                    rounds.append(
+                        {"messages": expected, "plainSeconds": plain, "receiverSeconds": ours}
+                    )
                     print(
                         f"{label}: {expected} messages; plain {expected / plain:,.0f} a second,"
                         f" receiver {expected / ours:,.0f} a second"
                     )
                     store.database.close()
-                print(f"{label}: ratio {statistics.median(ratios):.2f}")
+                ratio = round(statistics.median(ratios), 3)
+                told[label] = {"rounds": rounds, "ratioToPlain": ratio}
+                print(f"{label}: ratio {ratio:.2f}")
+    keep(told, options.json)
 
 
 if __name__ == "__main__":

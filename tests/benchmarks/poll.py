@@ -15,9 +15,7 @@ poll, which is the next root, which is not there, and the timestamp.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import re
 import resource
 import socket
@@ -32,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from securesystemslib.signer import CryptoSigner
+from tests.benchmarks.figures import arguments, keep
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient.updater import Updater
 
@@ -211,11 +210,8 @@ def glance(url: str, server: Server, folder: Path) -> Callable[[], None]:
 
 def main() -> None:
     """Measure, print one JSON object, and keep it where it is asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("rounds", type=int, nargs="?", default=50)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there")
+    parser = arguments(__doc__)
+    parser.add_argument("rounds", type=int, nargs="?", default=50, help="50 by default")
     options = parser.parse_args()
     rounds: int = options.rounds
     server = Server()
@@ -242,10 +238,7 @@ def main() -> None:
             figure: round(value / told["tuf"][figure], 2) if told["tuf"][figure] else value
             for figure, value in told[name].items()
         }
-    text = json.dumps({"rounds": rounds, **told}, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
+    print(keep({"rounds": rounds, **told}, options.json))
 
 
 if __name__ == "__main__":

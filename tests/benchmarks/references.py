@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import comb, inf, sqrt
+from typing import Any
 
 import numpy as np
 from scipy import stats
+from tests.benchmarks.figures import arguments, keep
 
 from primum_repo_tools.statistics.arrays import Counts, Flags, Floats
 from primum_repo_tools.statistics.beta import beta_below, beta_quantile
@@ -493,8 +495,10 @@ REFERENCES = (
 )
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Print every deviation; 1 where one is larger than allowed."""
+    options = arguments(__doc__).parse_args(words)
+    told: dict[str, Any] = {}
     print(f"{'method':38} {'source':28} {'largest deviation':>18} {'allowed':>9}")
     worst = 0
     for one in REFERENCES:
@@ -502,9 +506,11 @@ def main() -> int:
             print(f"{one.method:38} {one.source:28} {'not installed':>18} {one.allowed:9.0e}")
             continue
         found = one.deviation()
+        told[f"{one.method}, {one.source}"] = {"deviation": found, "allowed": one.allowed}
         mark = "" if found <= one.allowed else "  TOO FAR"
         worst |= bool(mark)
         print(f"{one.method:38} {one.source:28} {found:18.2e} {one.allowed:9.0e}{mark}")
+    keep(told, options.json)
     return worst
 
 

@@ -10,7 +10,8 @@ a relay in between, and by event; and the memory of a process that drains so man
 one that has none waiting.  With ``--idle SECONDS`` the bytes of a device with nothing to say:
 status, pings and health, measured for so long and reckoned for an hour.
 
-Run: ``python -m tests.benchmarks.report [EVENTS] [--idle SECONDS]`` (20,000 by default).
+Run: ``python -m tests.benchmarks.report [EVENTS] [--idle SECONDS] [--json FILE]`` (20,000 by
+default).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from tests.benchmarks.figures import arguments, keep
 from tests.campaigns.soak_relay import Relay
 from tests.unit.agent.secure_broker import Authority, SecureBroker, secure_broker
 
@@ -166,9 +168,11 @@ def _drained(folder: Path, authority: Authority, uri: str) -> dict[str, float]:
     return told
 
 
-def throughput(folder: Path, broker: SecureBroker, authority: Authority, events: int) -> None:
+def throughput(
+    folder: Path, broker: SecureBroker, authority: Authority, events: int
+) -> dict[str, Any]:
     """Both, turn about."""
-    ratios = []
+    ratios, rounds = [], []
     empty = Layout(folder / "empty")
     fill(empty, 1)
     authority.renew(empty, DEVICE)
@@ -181,6 +185,15 @@ def throughput(folder: Path, broker: SecureBroker, authority: Authority, events:
         alone = bare(relays[0].port, authority, layout.client, lines)
         ours = _drained(layout.root, authority, f"mqtts://127.0.0.1:{relays[1].port}")
         ratios.append(alone / ours["seconds"])
+        rounds.append(
+            {
+                "pahoSeconds": alone,
+                "pahoBytes": [relays[0].up, relays[0].down],
+                "agentSeconds": ours["seconds"],
+                "agentBytes": [relays[1].up, relays[1].down],
+                "agentPeakKiB": ours["peakKiB"],
+            }
+        )
         sizes = sum(map(len, lines))
         print(
             f"{events} events of {sizes / events:.0f} bytes:"
@@ -192,10 +205,14 @@ def throughput(folder: Path, broker: SecureBroker, authority: Authority, events:
         )
         for relay in relays:
             relay.close()
-    print(f"events a second, of paho's: {statistics.median(ratios):.2f}")
+    ratio = statistics.median(ratios)
+    print(f"events a second, of paho's: {ratio:.2f}")
+    return {"events": events, "peakKiBWithOne": least, "rounds": rounds, "ratioToPaho": ratio}
 
 
-def idle(folder: Path, broker: SecureBroker, authority: Authority, seconds: float) -> None:
+def idle(
+    folder: Path, broker: SecureBroker, authority: Authority, seconds: float
+) -> dict[str, Any]:
     """Bytes while nothing happens but pings and health."""
     layout = Layout(folder / "idle")
     fill(layout, 1)
@@ -215,16 +232,17 @@ def idle(folder: Path, broker: SecureBroker, authority: Authority, seconds: floa
     print(f"idle for {seconds:.0f} s with {reports} reports of health: {up} bytes up, {down} down")
     turning.close()
     relay.close()
+    return {"seconds": seconds, "healthReports": reports, "bytesUp": up, "bytesDown": down}
 
 
 def main() -> None:
     """Measure, and print what was found."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("events", nargs="?", type=int, default=20_000)
-    parser.add_argument("--idle", type=float, default=0.0)
-    parser.add_argument("--drain", type=Path)
-    parser.add_argument("--ca", type=Path)
-    parser.add_argument("--uri")
+    parser = arguments(__doc__)
+    parser.add_argument("events", nargs="?", type=int, default=20_000, help="20,000 by default")
+    parser.add_argument("--idle", type=float, default=0.0, metavar="SECONDS", help="that instead")
+    for inside in ("--drain", "--ca"):
+        parser.add_argument(inside, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--uri", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.drain is not None:
         drain_here(options.drain, options.ca, options.uri)
@@ -234,9 +252,10 @@ def main() -> None:
         authority = Authority(folder / "authority")
         with secure_broker(find_broker(), folder / "broker", authority) as broker:
             if options.idle:
-                idle(folder, broker, authority, options.idle)
+                told = idle(folder, broker, authority, options.idle)
             else:
-                throughput(folder, broker, authority, options.events)
+                told = throughput(folder, broker, authority, options.events)
+    keep(told, options.json)
 
 
 if __name__ == "__main__":

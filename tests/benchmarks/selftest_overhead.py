@@ -15,7 +15,8 @@ has the verifier in memory already, as an agent's attempt has.  ``ratioFromNothi
 that process and imports the verifier into it.  Memory is the highest resident memory as the kernel
 knows it: of the process that judges, of the bench that it started, and of the plain process.
 
-Run: ``python tests/benchmarks/selftest_overhead.py [ROUNDS]``.  Target: at most 1.25.
+Run: ``python -m tests.benchmarks.selftest_overhead [ROUNDS] [--json FILE]`` (5 by default).
+Target: at most 1.25.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from tests.benchmarks.figures import arguments, keep
 
 from primum_verifier.core.document import sha256_hex
 from primum_verifier.shell.selftest import self_test
@@ -174,7 +176,10 @@ def specification(fixtures: bytes) -> bytes:
 
 def main() -> None:
     """Measure and print one line of JSON."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    parser = arguments(__doc__)
+    parser.add_argument("rounds", type=int, nargs="?", default=5, help="5 by default")
+    options = parser.parse_args()
+    rounds: int = options.rounds
     model = network()
     fixtures = known_cases(model)
     spec = specification(fixtures)
@@ -239,6 +244,7 @@ def main() -> None:
         "plainPeakMiB": round(peaks["plain"] / 1024, 1),
         "confinements": sorted(environment_of_bench.confinements) if environment_of_bench else [],
     }
+    keep(figures, options.json)
     sys.stdout.write(json.dumps(figures) + "\n")
 
 

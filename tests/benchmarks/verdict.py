@@ -6,7 +6,7 @@ in the same run, since nothing that judges signed documents can do with less.
 
 Printed: both in milliseconds, and their ratio; the aim is below 20 ms with warm imports.
 
-Run: ``python tests/benchmarks/verdict.py [ROUNDS]``.
+Run: ``python -m tests.benchmarks.verdict [ROUNDS] [--json FILE]`` (200 by default).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
+
+from tests.benchmarks.figures import arguments, keep
 
 from primum_verifier.core.approval import POLICY_TARGET, ApprovalPolicy
 from primum_verifier.core.document import parse_document
@@ -74,7 +76,10 @@ def median_ms(act: Callable[[], object], rounds: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    parser = arguments(__doc__)
+    parser.add_argument("rounds", type=int, nargs="?", default=200, help="200 by default")
+    options = parser.parse_args()
+    rounds: int = options.rounds
     asked = question()
     verdict = judge(asked)
     if verdict.capability is not Capability.CLINICAL:
@@ -83,6 +88,10 @@ def main() -> None:
     print(f"verdict, {len(verdict.checks)} rules   {whole:6.2f} ms")
     print(f"signatures alone      {limit:6.2f} ms")
     print(f"ratio                 {whole / limit:6.2f}")
+    keep(
+        {"rounds": rounds, "verdictMs": whole, "signaturesMs": limit, "ratio": whole / limit},
+        options.json,
+    )
 
 
 if __name__ == "__main__":

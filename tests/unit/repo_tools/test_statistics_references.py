@@ -20,5 +20,5 @@ def test_a_deviation_that_is_too_large_is_told(
 ) -> None:
     off = Reference("a guess", "a paper", lambda: iter([(1.0, 1.1), (2.0, 2.0)]), 0.05)
     monkeypatch.setattr("tests.benchmarks.references.REFERENCES", (off,))
-    assert main() == 1
+    assert main([]) == 1
     assert "TOO FAR" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """Statistics of the release gate: numpy and the standard library, each method with its source.
 
 Every function is pure: arrays or counts in, a frozen value out; randomness only from a seed that
-is handed in.  ``python tests/benchmarks/statistics.py`` prints how far each lies from its published
+is handed in.  ``python -m tests.benchmarks.references`` prints how far each lies from its published
 values and from other packages.
 """
 
