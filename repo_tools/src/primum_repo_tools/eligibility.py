@@ -27,6 +27,7 @@ from primum_repo_tools.predicate import predicate_of
 from primum_repo_tools.published_notices import notices_in_force
 from primum_repo_tools.releases import COMPARISON_FILE, read_intended_use
 from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.retraining import RETRAINING_FILE, require_about
 from primum_repo_tools.settings import checked_settings, read_settings
 from primum_repo_tools.standing_releases import require_place
 from primum_repo_tools.terms import Terms
@@ -217,7 +218,8 @@ def keep_draft(
     """Keep a statement as the draft that people approve; approvals of an older draft go with it.
 
     Raises:
-        RefusedError: the release changes an earlier one, and the evidence holds no met comparison.
+        RefusedError: the release changes an earlier one, and the evidence holds no met comparison,
+            or a retraining record about another release.
     """
     manifest = release.manifest
     bundle = manifest.bundle
@@ -229,6 +231,7 @@ def keep_draft(
     for name, path in evidence.items():
         copy_input(path, making / "evidence" / name, what=f"evidence {name}")
     require_met_comparison(making, manifest, release.sha256)
+    _require_right_record(making, manifest, release.sha256)
     write_durably(making / "manifest.json", manifest.to_bytes())
     write_durably(making / STATEMENT_FILE, statement.to_bytes())
     replace_folder(folder, making)
@@ -256,6 +259,14 @@ def require_met_comparison(folder: Path, manifest: ReleaseManifest, release: str
         original=manifest.original.sha256 if manifest.original else None,
         name=manifest.name,
     )
+
+
+def _require_right_record(folder: Path, manifest: ReleaseManifest, release: str) -> None:
+    """Refuse a retraining record among the evidence that is about another release."""
+    path = folder / "evidence" / RETRAINING_FILE
+    if path.is_file():
+        previous = manifest.previous.sha256 if manifest.previous else None
+        require_about(path, release=release, previous=previous)
 
 
 def open_statement(workbench: Workbench, component: str, version: str) -> StatementDraft:

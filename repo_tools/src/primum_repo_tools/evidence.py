@@ -13,8 +13,9 @@ from pathlib import Path
 
 from primum_repo_tools.comparison import require_met
 from primum_repo_tools.files import digest_of, read_input
-from primum_repo_tools.releases import COMPARISON_FILE, Draft
+from primum_repo_tools.releases import COMPARISON_FILE, Draft, draft_of
 from primum_repo_tools.repository import AuthorityRepository
+from primum_repo_tools.retraining import check_retraining
 from primum_repo_tools.self_test_run import require_passed, run_self_test, sign_if_possible
 from primum_repo_tools.standing_releases import check_baselines, check_counter
 from primum_repo_tools.workbench import Workbench
@@ -151,7 +152,8 @@ def gate_release(
             name=manifest.name,
         )
 
-    outcomes = {"artifacts": "whole"}
+    parent = draft_of(workbench, manifest.previous.sha256) if manifest.previous else None
+    outcomes = {"artifacts": "whole", "retraining record": check_retraining(draft, parent)}
     for name, check, override in (
         ("self-test", self_test, Override.FAILING_SELF_TEST),
         ("comparison", comparison, Override.WITHOUT_VALIDATION),

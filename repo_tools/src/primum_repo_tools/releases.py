@@ -107,6 +107,11 @@ def manifests_of(targets: Mapping[str, TargetFile]) -> dict[str, TargetFile]:
     return {name: target for name, target in targets.items() if name.endswith(f"/{MANIFEST_FILE}")}
 
 
+def draft_of(workbench: Workbench, sha256: str) -> Draft | None:
+    """The draft whose manifest has this digest, None where it is not here any more."""
+    return next((item for item in drafts(workbench) if item.sha256 == sha256), None)
+
+
 def signed_digests(repository: AuthorityRepository) -> dict[str, str]:
     """The manifest digest of each signed release by target name, staged ones included."""
     signed = repository.published_targets(MANIFEST_ROLE)

@@ -16,6 +16,7 @@ from primum_repo_tools.component_plan import ComponentPlan
 from primum_repo_tools.monitoring_plan import MonitoringPlan
 from primum_repo_tools.protocol import Measured, Protocol
 from primum_repo_tools.release_plan import ReleasePlan
+from primum_repo_tools.retraining import RetrainingPlan
 from primum_repo_tools.settings import parse_settings
 from primum_repo_tools.terms import Terms
 from primum_verifier.core.document import Count, Document
@@ -45,6 +46,7 @@ FILES: dict[str, type[Document]] = {
     "persons_per_window": MonitoringPlan,
     "[margins]": Protocol,
     "[failSafe]": Terms,
+    "hyper_parameters": RetrainingPlan,
 }
 
 

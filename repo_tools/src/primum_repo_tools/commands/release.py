@@ -1,4 +1,4 @@
-"""``primum-repo release``: build, check, sign, unsign."""
+"""``primum-repo release``: build, check, retrained, sign, unsign."""
 
 # ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
 from __future__ import annotations
@@ -131,6 +131,58 @@ def check(
         as_json=as_json,
     )
     require_passed(draft, result)
+
+
+@command(app)
+def retrained(
+    workbench: WorkbenchFolder,
+    component: Component,
+    version: Version,
+    plan: Annotated[Path, typer.Argument(metavar="RETRAINING.toml", help="What was done.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Record a retraining beside its draft; refused where a patient was seen and tested.
+
+    Example:
+      primum-repo release retrained engineering pvc-classifier 1.1.0 model/1.1.0/retraining.toml
+    """
+    from primum_repo_tools.releases import draft_of, open_draft
+    from primum_repo_tools.retraining import RETRAINING_FILE, record_retraining
+    from primum_repo_tools.workbench import open_created
+    from primum_verifier.core.errors import UsageError
+    from primum_verifier.core.reasons import Reason
+
+    bench = open_created(workbench, authority="engineering")
+    draft = open_draft(bench, component, version)
+    previous = draft.manifest.previous
+    parent = None if previous is None else draft_of(bench, previous.sha256)
+    if parent is None:
+        raise UsageError(
+            "There is no release here that this one was retrained from.",
+            reason=Reason.USAGE,
+            where=draft.manifest.name,
+            expected="a previous release, in this workbench as it was signed",
+        )
+    with bench.locked():
+        record = record_retraining(plan, draft=draft, parent=parent)
+    rows = [(item.role, item.name, item.patients) for item in record.data_sets]
+    tell(
+        {
+            "release": draft.manifest.name,
+            "record": str(draft.folder / RETRAINING_FILE),
+            "dataSets": {item.name: item.patients for item in record.data_sets},
+            "overlaps": len(record.overlaps),
+        },
+        table(
+            f"{draft.manifest.name}, from {record.parent.version}",
+            ("role", "data set", "patients"),
+            rows,
+        ),
+        f"No patient was seen and tested; held against each other: {len(record.overlaps)} pairs.",
+        f"Kept: {draft.folder / RETRAINING_FILE}",
+        as_json=as_json,
+    )
 
 
 @command(app)

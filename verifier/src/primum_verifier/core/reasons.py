@@ -102,6 +102,7 @@ class Reason(StrEnum):
     VALIDATION_PROTOCOL = "validation.protocol"
     VALIDATION_TEST_SET = "validation.test-set"
     VALIDATION_LEDGER = "validation.ledger"
+    VALIDATION_RETRAINING = "validation.retraining"
     PCCP_INCONSISTENT = "pccp.inconsistent"
     BROKER_UNREACHABLE = "broker.unreachable"
     BROKER_UNSTABLE = "broker.unstable"

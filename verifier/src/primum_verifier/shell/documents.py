@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 from primum_verifier.change.comparison_report import ComparisonReport
 from primum_verifier.change.description import ChangeDescription, ModificationHistory
 from primum_verifier.change.plan import ChangeControlPlan
+from primum_verifier.change.retraining_record import RetrainingRecord
 from primum_verifier.change.test_set_ledger import ENTRY_PAYLOAD_TYPE, LedgerEntry
 from primum_verifier.core.approval import ApprovalPolicy, ApprovalStatement
 from primum_verifier.core.device import DeviceContext, ProvisioningKeys, TrustMap
@@ -138,6 +139,7 @@ DOCUMENTS = (
     Published(name="change", model=ChangeDescription),
     Published(name="modification-history", model=ModificationHistory),
     Published(name="comparison-report", model=ComparisonReport),
+    Published(name="retraining-record", model=RetrainingRecord),
     Published(name="test-set-entry", model=LedgerEntry, media_type=ENTRY_PAYLOAD_TYPE),
     Published(name="safety-notice", model=SafetyNoticeStatement, media_type=INTOTO_PAYLOAD_TYPE),
     Published(name="device-context", model=DeviceContext, media_type=CONTEXT_PAYLOAD_TYPE),
