@@ -16,11 +16,10 @@ from primum_agent import children
 from primum_agent.children import Running, Start, Task
 from primum_agent.events import Entry, EventKind
 from primum_agent.gate_memory import gates_of
-from primum_agent.glance import Glancing, Seen
+from primum_agent.glance import Glancing, Seen, servers_to_ask
 from primum_agent.journal_port import JournalPort
 from primum_agent.layout import Layout
 from primum_agent.lifecycle import RESUME, Resume, State
-from primum_agent.mirror_memory import demotions_of, order_of
 from primum_agent.quiet import quiet_of
 from primum_agent.settings import Settings
 from primum_agent.timing import LONGEST_BACK_OFF, backed_off, jittered
@@ -170,14 +169,7 @@ class AttemptPlan:
             quiet = quiet_of(journal)
             if quiet is None or not glance.is_possible:
                 return
-            demoted, powered = demotions_of(journal), journal.powered_seen()
-            servers = {
-                name: order_of(
-                    [place.metadata_url for place in item.everywhere], demoted, powered=powered
-                )[0]
-                for name, item in self.settings.repositories.all.items()
-                if name in quiet.newest
-            }
+            servers = servers_to_ask(self.settings, journal, quiet.newest)
             self.due, self._looked = glance.begin(quiet.newest, servers), True
             return
         found = glance.found()

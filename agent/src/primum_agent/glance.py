@@ -16,13 +16,15 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Protocol
 
+from primum_agent.journal_port import JournalPort
+from primum_agent.mirror_memory import demotions_of, order_of
 from primum_agent.settings import Settings
 from primum_verifier.core.limits import MAX_TIMESTAMP_BYTES
 from primum_verifier.shell.addresses import parts_of
@@ -73,6 +75,20 @@ class _Known:
     url: str
     digest: str
     tag: str
+
+
+def servers_to_ask(
+    settings: Settings, journal: JournalPort, newest: Iterable[str]
+) -> dict[str, str]:
+    """The metadata address that each of some authorities is read at now, by authority."""
+    demoted, powered = demotions_of(journal), journal.powered_seen()
+    return {
+        name: order_of([place.metadata_url for place in item.everywhere], demoted, powered=powered)[
+            0
+        ]
+        for name, item in settings.repositories.all.items()
+        if name in newest
+    }
 
 
 class Glance:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -242,6 +244,41 @@ def test_the_resident_agent_polls_by_glances_and_hears_what_is_new(
         field.release("1.1.0", counter=2)
         prove_until(field, "1.1.0", process)
         eventually(lambda: field.kinds().count("update.committed") == 2)
+
+
+def test_a_check_with_nothing_new_loads_nothing_heavy(served: Served) -> None:
+    """The whole command in a fresh process; with --whole it looks at everything."""
+    served.field.release("1.0.0", counter=1)
+    assert served.attempt_now() == 0
+    served.field.commit()
+    assert served.attempt_now() == 0
+    script = (
+        "import resource, sys\n"
+        "from primum_agent.cli import main\n"
+        "code = main(sys.argv[1:])\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "names = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(sorted({'tuf', 'pydantic', 'urllib3', 'cryptography'} & names))\n"
+        "print(used.ru_utime + used.ru_stime)\n"
+        "sys.exit(code)\n"
+    )
+    words = ["check", "--state", served.field.state, "--provisioning", served.field.provisioning]
+
+    def check(*more: str) -> list[str]:
+        command = [sys.executable, "-c", script, *map(str, words), *more]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout.splitlines()
+
+    asked = len(served.own.asked)
+    *told, heavy, seconds = check()
+    assert told[-1].startswith("current: ")
+    assert "1.0.0 is active already; nothing is new since the whole poll of" in told[-1]
+    assert heavy == "[]"
+    assert float(seconds) < 0.5, "0.1 on a machine that is quiet"
+    assert len(served.own.asked) == asked + 2
+    assert "pydantic" in check("--whole")[-2]
+    served.field.engineering.publish()
+    assert "pydantic" in check()[-2]
 
 
 def test_files_are_not_glanced_at(in_the_field: Field) -> None:
