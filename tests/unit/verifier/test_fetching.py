@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.fetching import FolderFetcher, NotThereError
-from primum_verifier.shell.http_fetching import HttpFetcher, Wire
+from primum_verifier.shell.http_fetching import HttpFetcher, Patience, Wire
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 HTTP = Wire(allow_http=True)
@@ -115,6 +118,31 @@ def test_continuing_at_an_offset_is_never_spliced(serve: Callable[[Answer], str]
     assert refusal(whole, offset=5).reason == Reason.TRANSPORT_STATUS
     other = serve(body(b"456789", status=206, Content_Range="bytes 4-9/10"))
     assert refusal(other, offset=5).reason == Reason.TRANSPORT_STATUS
+
+
+@pytest.mark.parametrize("drip", [b"X: ", b"HTTP/1.1 200 OK\r\nX: "])
+def test_a_head_that_drips_for_ever_is_left(drip: bytes) -> None:
+    """A byte now and then keeps every read alive; a gateway must not hold a device so."""
+    over = threading.Event()
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def speak() -> None:
+        speaking, _ = server.accept()
+        with speaking, suppress(OSError):
+            speaking.recv(65536)
+            speaking.sendall(drip)
+            while not over.wait(0.05):
+                speaking.sendall(b"x")
+
+    threading.Thread(target=speak, daemon=True).start()
+    fetcher = HttpFetcher(HTTP, patience=Patience(head_seconds=0.3))
+    begun = time.monotonic()
+    with pytest.raises(PrimumError) as caught:
+        list(fetcher.fetch(f"http://127.0.0.1:{server.getsockname()[1]}/x", max_bytes=9))
+    assert time.monotonic() - begun < 10
+    assert str(caught.value.reason).startswith("transport.")
+    over.set()
+    server.close()
 
 
 def test_unreachable_server_names_the_remedy() -> None:

@@ -23,6 +23,7 @@ import urllib3
 from primum_verifier.core.errors import FailedError, UsageError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.addresses import parts_of
+from primum_verifier.shell.bounded_heads import pools_within
 from primum_verifier.shell.fetching import (
     MOST_PATIENCE,
     PIECE_BYTES,
@@ -40,6 +41,10 @@ READ_BYTES = 256 * 1024
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
+HEAD_SECONDS = 30.0
+"""How long a server may take from the request to the end of its answer's head: a byte now and then
+keeps every single read alive, and a head has no length that could be judged."""
+
 TOTAL_SECONDS = 3600.0
 """The longest one download may take: a server that drips a byte a minute must not hold a device."""
 
@@ -88,12 +93,14 @@ class Patience:
         least_rate: bytes a second that have to come over each ``slow_seconds``.
         slow_seconds: over how long the rate is judged.
         read_seconds: the longest that nothing at all may come.
+        head_seconds: the longest that the head of an answer may take, or a proxy's way.
     """
 
     total_seconds: float = TOTAL_SECONDS
     least_rate: float = LEAST_RATE
     slow_seconds: float = SLOW_SECONDS
     read_seconds: float = READ_SECONDS
+    head_seconds: float = HEAD_SECONDS
 
 
 class HttpFetcher:
@@ -121,6 +128,8 @@ class HttpFetcher:
         self._pool: urllib3.PoolManager = self._straight
         if self._wire.proxy:
             self._pool = urllib3.ProxyManager(self._wire.proxy, **terms)
+        for pool in (self._straight, self._pool):
+            pool.pool_classes_by_scheme = pools_within(self._patience.head_seconds)
 
     def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """See :class:`~primum_verifier.shell.fetching.Fetcher`."""
