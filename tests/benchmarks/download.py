@@ -6,7 +6,9 @@ Each contestant is a fresh process, and they run in turn, so that a busy machine
 - limit: one pass in Python, socket to file, hashed on the way, synced and renamed; no TUF at all;
 - tuf: python-tuf's client as its manual shows it, into a folder; it syncs nothing;
 - primum: our TUF client, our transfer into the content store, a generation made and switched to;
-- curl: ``curl | tee | sha256sum`` and a sync of the file; no TUF either.
+- curl: ``curl | tee | sha256sum`` and a sync of the file; no TUF either;
+- rauc, with ``--rauc FOLDER``: the same bytes as a signed bundle, fetched by curl, then installed
+  by RAUC's running service into a slot that is a file; its processor time counts, too.
 
 Measured: wall and CPU seconds of the whole process; of what it does after its imports (``work``);
 of the file alone, once it is known what it is (``file``: fetched, verified, ours installed too);
@@ -16,8 +18,7 @@ seconds.
 
 A device is enrolled long before: its folders and its journal are made before the clock runs.
 
-RAUC, SWUpdate and Mender install what they fetch into slots and images, not into a folder: none of
-them is run here.
+SWUpdate and Mender are not run here.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 MB = 1_000_000
 TARGET = "artifact"
@@ -371,7 +372,66 @@ class Contest:
         asked(self.url, "/-/cut/1000000000000")
         before = asked(self.url, "/-/sent")
         found = self.run(name, fresh=False)
-        return {"bytes": asked(self.url, "/-/sent") - before, "wall": found["wall"]}
+        return {
+            "bytes": asked(self.url, "/-/sent") - before,
+            "wall": found["wall"],
+            "workWall": found["workWall"],
+        }
+
+
+class Rauc:
+    """A device with a real RAUC, as the tests have it, and a bundle of the same bytes.
+
+    Args:
+        folder: everything of this device.
+        root: a folder laid out like ``/`` with RAUC in it.
+        web: the web root; the bundle lies there.
+    """
+
+    def __init__(self, folder: Path, root: Path, web: Path) -> None:
+        sys.path.insert(0, str(Path(__file__).parents[2]))
+        from tests.unit.agent.rauc_device import RaucDevice
+
+        self._device = RaucDevice(folder, root)
+        data = (web / "targets" / TARGET).read_bytes()
+        (web / "targets" / "bundle").write_bytes(self._device.bundle(data))
+        for name in ("A", "B"):
+            with (folder / f"slot.{name}").open("r+b") as slot:
+                slot.truncate(len(data))
+        self._folder, self._stack = folder, contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start its service."""
+        self._stack.enter_context(self._device.on())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self._stack.close()
+
+    def run(self, url: str) -> dict[str, float]:
+        """One bundle, fetched and installed."""
+        service = self._device._processes[-1].pid
+        before, used = resource.getrusage(resource.RUSAGE_CHILDREN), _cpu_of(service)
+        start = time.perf_counter()
+        fetched = self._folder / "fetched.raucb"
+        subprocess.run(["curl", "-sf", "-o", str(fetched), f"{url}targets/bundle"], check=True)
+        installed = self._device._ask("install", str(fetched))
+        wall = time.perf_counter() - start
+        if installed.returncode:
+            raise SystemExit(f"rauc: {installed.stderr}{installed.stdout}")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        status = Path(f"/proc/{service}/status").read_text()
+        high = re.search(r"VmHWM:\s+(\d+)", status)
+        peak = int(high[1]) / 1024 if high else 0.0
+        return {"wall": wall, "cpu": cpu + _cpu_of(service) - used, "peakMiB": peak}
+
+
+def _cpu_of(process: int) -> float:
+    """Seconds of a process and of its children that ended."""
+    words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(word) for word in words[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def publish(folder: Path, size: int) -> tuple[str, bytes]:
@@ -414,17 +474,23 @@ def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
 
 
-def measure(size: int, *, rounds: int, folder: Path) -> dict[str, Any]:
+def measure(size: int, *, rounds: int, folder: Path, rauc: Path | None) -> dict[str, Any]:
     """One size: medians, ratios, syncs, and what going on costs."""
     web = folder / "web"
     digest, root = publish(web, size * MB)
     (folder / "root.json").write_bytes(root)
-    with subprocess.Popen(
-        [sys.executable, __file__, "--serve", str(web)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
+    with contextlib.ExitStack() as stack:
+        other = None
+        if rauc is not None:
+            other = stack.enter_context(Rauc(folder / "rauc", rauc, web))
+        server = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, __file__, "--serve", str(web)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
         if server.stdout is None or server.stdin is None:
             raise SystemExit("no server")
         contest = Contest(folder, f"http://127.0.0.1:{int(server.stdout.readline())}/", digest)
@@ -434,10 +500,19 @@ def measure(size: int, *, rounds: int, folder: Path) -> dict[str, Any]:
         for _ in range(rounds):
             for name in names:
                 contest.rounds.setdefault(name, []).append(contest.run(name))
+            if other is not None:
+                contest.rounds.setdefault("rauc", []).append(other.run(contest.url))
         found: dict[str, Any] = {name: medians(contest.rounds[name]) for name in names}
         for name in names:
             found[name]["syncs"] = contest.syncs(name)
         ours = found["primum"]
+        if other is not None:
+            found["rauc"] = medians(contest.rounds["rauc"])
+            found["toRauc"] = {
+                "wall to rauc": round(ours["wall"] / found["rauc"]["wall"], 2),
+                "fileWall to rauc": round(ours["fileWall"] / found["rauc"]["wall"], 2),
+                "cpu to rauc": round(ours["cpu"] / found["rauc"]["cpu"], 2),
+            }
         found["ratios"] = {
             f"{figure} to {other}": round(ours[figure] / found[other][figure], 2)
             for other in names
@@ -467,6 +542,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="at least 5 for a median")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there")
     parser.add_argument("--folder", type=Path, help="on which disk; a temporary folder without it")
+    parser.add_argument(
+        "--rauc", type=Path, metavar="FOLDER", help="a root with RAUC, such as .cache/rauc/root"
+    )
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--as", dest="contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
@@ -486,7 +564,9 @@ def main() -> None:
     }
     for size in options.sizes:
         with tempfile.TemporaryDirectory(prefix="primum-download-", dir=options.folder) as name:
-            figures[f"{size} MB"] = measure(size, rounds=options.rounds, folder=Path(name))
+            figures[f"{size} MB"] = measure(
+                size, rounds=options.rounds, folder=Path(name), rauc=options.rauc
+            )
     text = json.dumps(figures, indent=1)
     print(text)
     if options.json is not None:

@@ -7,15 +7,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from primum_verifier.core.errors import PrimumError
 from primum_verifier.core.reasons import Reason
-from primum_verifier.shell.fetching import FolderFetcher, NotThereError
-from primum_verifier.shell.http_fetching import HttpFetcher, Patience, Wire
+from primum_verifier.shell.fetching import (
+    MOST_PATIENCE,
+    AskedToWaitError,
+    FolderFetcher,
+    NotThereError,
+)
+from primum_verifier.shell.http_fetching import HttpFetcher, Patience, Wire, _where
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 HTTP = Wire(allow_http=True)
@@ -118,6 +127,49 @@ def test_continuing_at_an_offset_is_never_spliced(serve: Callable[[Answer], str]
     assert refusal(whole, offset=5).reason == Reason.TRANSPORT_STATUS
     other = serve(body(b"456789", status=206, Content_Range="bytes 4-9/10"))
     assert refusal(other, offset=5).reason == Reason.TRANSPORT_STATUS
+
+
+@dataclass
+class Headed:
+    """As much of an answer as its head."""
+
+    status: int
+    headers: dict[str, str]
+
+
+TEXTS = st.one_of(
+    st.text(max_size=30),
+    st.from_regex(r"bytes \d{1,3}-\d{1,3}/(\d{1,3}|\*)", fullmatch=True),
+    st.integers(-5, 10**25).map(str),
+)
+
+
+@given(
+    status=st.sampled_from([200, 204, 206, 301, 304, 403, 404, 416, 429, 500, 503]),
+    headers=st.dictionaries(
+        st.sampled_from(["Content-Range", "Content-Length", "Retry-After", "Transfer-Encoding"]),
+        TEXTS,
+    ),
+    offset=st.integers(0, 99),
+)
+def test_any_head_is_a_place_to_go_on_at_or_an_error_of_ours(
+    status: int, headers: dict[str, str], offset: int
+) -> None:
+    """What a server writes into a head never leads to another offset, nor to an endless wait."""
+    answer: Any = Headed(status, headers)
+    refused: PrimumError | None = None
+    try:
+        start, length = _where("http://x/", answer, offset)
+    except PrimumError as error:
+        refused = error
+    if refused is not None:
+        assert str(refused.reason).startswith("transport.")
+        waits = isinstance(refused, AskedToWaitError)
+        assert not waits or 0 <= refused.seconds <= MOST_PATIENCE
+        return
+    assert start in {0, offset}
+    assert start == 0 or status == 206
+    assert length is None or length >= 0
 
 
 @pytest.mark.parametrize("drip", [b"X: ", b"HTTP/1.1 200 OK\r\nX: "])
