@@ -419,7 +419,7 @@ class Rauc:
         installed = self._device._ask("install", str(fetched))
         wall = time.perf_counter() - start
         if installed.returncode:
-            raise SystemExit(f"rauc: {installed.stderr}{installed.stdout}")
+            raise SystemExit(f"rauc: {installed}")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         status = Path(f"/proc/{service}/status").read_text()
