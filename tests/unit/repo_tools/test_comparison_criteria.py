@@ -259,16 +259,20 @@ def test_without_a_reference_standard_it_is_agreement(
     assert "positive agreement" in capsys.readouterr().out
 
 
-def test_so_few_independent_pairs_are_tested_exactly(bench: Bench, make_predictions: Any) -> None:
-    """30 patients with a case each: the interval alone would let it pass."""
+@pytest.mark.parametrize(("margin", "decision"), [("0.12", "not-met"), ("0.14", "met")])
+def test_so_few_independent_pairs_are_tested_exactly(
+    bench: Bench, make_predictions: Any, margin: str, decision: str
+) -> None:
+    """30 equal pairs: the interval ends at -0.1135, and 0.12 is still not shown by exact count."""
     path = make_predictions(bench.folder / "a.npz", patients=60, per_patient=1)
     arrays = dict(np.load(path))
     for name in bench.arms:
         bench.arms[name] = {k: v.copy() for k, v in arrays.items()}
-    bench.protocol = PROTOCOL.replace("cases = 50", "cases = 10").replace('"0.10"', '"0.14"')
+    bench.protocol = PROTOCOL.replace("cases = 50", "cases = 10").replace("0.10", margin)
     _, report = bench.run()
-    why = {item["id"]: item["why"] for item in report["endpoints"]}["sensitivity vs last in all"]
-    assert "exact unconditional p" in why
+    asked = {item["id"]: item for item in report["endpoints"]}["sensitivity vs last in all"]
+    assert (asked["difference"]["low"], asked["decision"]) == ("-0.113513", decision)
+    assert "exact unconditional p" in asked["why"]
 
 
 # ------------------------------------------------------------------------------------- protocol

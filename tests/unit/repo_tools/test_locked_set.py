@@ -268,6 +268,7 @@ def test_only_the_keeper_writes_and_further_keepers_are_named_at_the_beginning(
     before = (bench.ledger / LEDGER_FILE).read_bytes()
     code, error = bench.freeze(stranger)
     assert (code, error["error"]["reason"]) == (1, "validation.ledger")
+    assert error["error"]["found"].startswith("x.doe, key ")
     assert (bench.ledger / LEDGER_FILE).read_bytes() == before
     assert bench.freeze(second)[0] == 0
     assert bench.freeze()[1]["entries"][1]["by"] == "a.berg"

@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.benchmarks.references import clusters, scored
 
-from primum_repo_tools.statistics.bootstrap import Draws, Method, cluster_interval
+from primum_repo_tools.statistics.bootstrap import (
+    Draws,
+    Method,
+    cluster_interval,
+    interval_of_draws,
+)
 from primum_repo_tools.statistics.burden import MonitoredTime, count_alerts
 from primum_repo_tools.statistics.calibration import (
     brier_parts,
@@ -175,6 +180,17 @@ def test_a_draw_without_a_value_widens_and_enough_of_them_leave_no_interval(meth
 
     draws = Draws(seed=2, replicates=400, method=method)
     assert cluster_interval(sums, ratio, draws) is None
+
+
+def test_draws_without_a_value_count_beyond_either_bound() -> None:
+    """Ten draws of a thousand without a value: each bound is read ten draws further out."""
+    drawn = np.append(np.linspace(0.0, 1.0, 990), np.full(10, np.nan))
+    found = interval_of_draws(0.5, drawn, np.zeros(0), DRAWS)
+    without = interval_of_draws(0.5, drawn[:990], np.zeros(0), DRAWS)
+    assert found is not None
+    assert without is not None
+    assert found.low < without.low - 0.009
+    assert found.high > without.high + 0.009
 
 
 def test_bca_moves_towards_the_long_tail() -> None:
