@@ -7,6 +7,7 @@ about, and one event names what happened.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,25 @@ def test_a_release_costs_each_byte_once(served: Served) -> None:
     lengths = served.field.event("update.downloading")["data"]["detail"]["bytes"]
     assert served.field.event("update.downloaded")["data"]["detail"]["fetched"] == lengths
     assert sorted(served.artifacts()) == sorted(set(served.artifacts())), "each asked for once"
+    assert served.own.connections == 1, "for both authorities and every file"
+
+
+@pytest.mark.parametrize("status", [302, 308])
+def test_redirect_of_a_file_is_not_followed(
+    served: Served, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server does not choose from where a device reads."""
+    monkeypatch.setattr("primum_agent.transfer.FIRST_PAUSE", 0.0)
+    served.field.release("1.0.0", counter=1)
+    served.serve(mirrors=1)
+    elsewhere = served.servers[0]
+    moved = Mood(status=status, headers=(f"Location: {elsewhere.url}engineering/artifacts/x",))
+    served.own.mood_of = files_only(moved)
+    text = (served.field.provisioning / "agent.toml").read_text()
+    served.field.write("agent.toml", re.sub("mirrors = .*", "", text).encode())
+    assert served.attempt_now() == FAILED
+    assert elsewhere.asked == []
+    assert served.events("update.failed")[0]["data"]["reasons"] == ["transport.status"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from primum_agent.content_store import FolderStore
@@ -134,6 +134,7 @@ def left(layout: Layout, what: str) -> None:
             file.write(b"\xff")
 
 
+@settings(max_examples=60)
 @given(
     mirrors=st.lists(st.lists(ACTS, max_size=6), min_size=1, max_size=3),
     between=st.lists(BETWEEN, max_size=5),
