@@ -43,9 +43,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
+from tests.benchmarks.figures import arguments, keep
+
 MB = 1_000_000
 TARGET = "artifact"
 SHARES = (0.1, 0.5, 0.9)
+SELF = [sys.executable, "-m", "tests.benchmarks.download"]
+"""This file again, from the root of the checkout."""
+
+ROOT = Path(__file__).parents[2]
 SYNCS = "fsync,fdatasync,sync,syncfs,msync,sync_file_range"
 
 
@@ -323,11 +329,11 @@ class Contest:
         if fresh:
             self.clear(name)
         traced = [] if trace is None else ["strace", "-f", "-c", "-o", str(trace), "-e", SYNCS]
-        command = [*traced, sys.executable, __file__, "--as", name]
+        command = [*traced, *SELF, "--as", name]
         command += [self.url, str(place), self.digest]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         wall = time.perf_counter() - start
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if done.returncode:
@@ -356,8 +362,9 @@ class Contest:
     def goes_on(self, name: str, share: float, size: int) -> dict[str, float]:
         """What a second process costs, after the first one's link was cut."""
         place = self.clear(name)
-        command = [sys.executable, __file__, "--as", name, self.url, str(place), self.digest]
-        first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [*SELF, "--as", name, self.url, str(place), self.digest]
+        quiet = subprocess.DEVNULL
+        first = subprocess.Popen(command, stdout=quiet, stderr=quiet, cwd=ROOT)
         first_part = place / "store" / "partial" / self.digest
         asked(self.url, f"/-/cut/{int(size * share)}")
         until = time.monotonic() + 60
@@ -389,7 +396,6 @@ class Rauc:
     """
 
     def __init__(self, folder: Path, root: Path, web: Path) -> None:
-        sys.path.insert(0, str(Path(__file__).parents[2]))
         from tests.unit.agent.rauc_device import RaucDevice
 
         self._device = RaucDevice(folder, root)
@@ -485,10 +491,11 @@ def measure(size: int, *, rounds: int, folder: Path, rauc: Path | None) -> dict[
             other = stack.enter_context(Rauc(folder / "rauc", rauc, web))
         server = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, __file__, "--serve", str(web)],
+                [*SELF, "--serve", str(web)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                cwd=ROOT,
             )
         )
         if server.stdout is None or server.stdin is None:
@@ -535,12 +542,9 @@ def measure(size: int, *, rounds: int, folder: Path, rauc: Path | None) -> dict[
 
 def main() -> None:
     """Measure, print one JSON object, and keep it where it is asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[20, 200], help="megabytes")
     parser.add_argument("--rounds", type=int, default=7, help="at least 5 for a median")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there")
     parser.add_argument("--folder", type=Path, help="on which disk; a temporary folder without it")
     parser.add_argument(
         "--rauc", type=Path, metavar="FOLDER", help="a root with RAUC, such as .cache/rauc/root"
@@ -567,10 +571,7 @@ def main() -> None:
             figures[f"{size} MB"] = measure(
                 size, rounds=options.rounds, folder=Path(name), rauc=options.rauc
             )
-    text = json.dumps(figures, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
+    print(keep(figures, options.json))
 
 
 if __name__ == "__main__":

@@ -118,18 +118,35 @@ class HttpFetcher:
         self._wire = wire or Wire()
         self._patience = patience or Patience()
         self._schemes = {"https", *(("http",) if self._wire.allow_http else ())}
+        self._pools: dict[tuple[bool, bool], urllib3.PoolManager] = {}
+        # Whom the system believes takes long to read, and plain http asks nobody.
+        named = self._wire.ca_file is not None or self._wire.client_file is not None
+        self._context = _context(self._wire) if named else None
+        self._heads = pools_within(self._patience.head_seconds)
+
+    def _pool_for(self, scheme: str, host: str) -> urllib3.PoolManager:
+        """The pool of connections that leads to a host, made when it is needed first."""
+        secure, through = scheme == "https", self._wire.proxy and host not in self._wire.direct
+        pool = self._pools.get((secure, bool(through)))
+        if pool is not None:
+            return pool
+        if secure and self._context is None:
+            self._context = _context(self._wire)
+        patience = self._patience.read_seconds
         terms: dict[str, Any] = {
             "retries": False,
-            "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=self._patience.read_seconds),
-            "ssl_context": _context(self._wire),
+            "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=patience),
+            "ssl_context": self._context if secure else None,
             "headers": {"User-Agent": "primum/0.1", "Accept-Encoding": "identity"},
         }
-        self._straight = urllib3.PoolManager(**terms)
-        self._pool: urllib3.PoolManager = self._straight
-        if self._wire.proxy:
-            self._pool = urllib3.ProxyManager(self._wire.proxy, **terms)
-        for pool in (self._straight, self._pool):
-            pool.pool_classes_by_scheme = pools_within(self._patience.head_seconds)
+        made = (
+            urllib3.ProxyManager(self._wire.proxy, **terms)
+            if through
+            else urllib3.PoolManager(**terms)
+        )
+        made.pool_classes_by_scheme = self._heads
+        self._pools[secure, bool(through)] = made
+        return made
 
     def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """See :class:`~primum_verifier.shell.fetching.Fetcher`."""
@@ -155,7 +172,7 @@ class HttpFetcher:
     def _ask(self, url: str, *, offset: int, validator: str) -> urllib3.BaseHTTPResponse:
         parts = parts_of(url)
         self._check_scheme(url, parts.scheme)
-        pool = self._straight if parts.hostname in self._wire.direct else self._pool
+        pool = self._pool_for(parts.scheme, parts.hostname or "")
         headers = {**pool.headers}
         if offset:
             headers["Range"] = f"bytes={offset}-"
