@@ -26,7 +26,7 @@ from primum_verifier.core.errors import FailedError, PrimumError, RefusedError
 from primum_verifier.core.manifest import ReleaseManifest
 from primum_verifier.core.reasons import Reason
 from primum_verifier.delta.applying import apply_delta
-from primum_verifier.delta.choosing import DeltaTerms, Power, choose_delta, wanted_saving
+from primum_verifier.delta.choosing import DeltaTerms, Power, choose_delta
 from primum_verifier.delta.delta_list import DELTA_LIST_ROLE, Delta, DeltaList, delta_list_target
 from primum_verifier.shell.fetching import NotThereError
 
@@ -94,7 +94,7 @@ class DeltaFiles:
             low_battery_percent=settings.low_battery_percent,
             min_saving_percent_low_battery=settings.min_saving_percent_low_battery,
         )
-        saving = wanted_saving(terms, power_of(self.device))
+        power = power_of(self.device)
         failed = failed_deltas(self.device.journal)
         for item in missing:
             delta = choose_delta(
@@ -103,7 +103,8 @@ class DeltaFiles:
                 length=item.length,
                 holds=self._holds,
                 failed=failed,
-                saving_percent=saving,
+                terms=terms,
+                power=power,
             )
             left = item.length - self.device.store.partial_bytes(item.sha256)
             if delta is not None and delta.length < left:

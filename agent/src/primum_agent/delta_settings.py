@@ -16,7 +16,8 @@ class DeltaSettings:
         enabled: whether deltas are taken at all.
         min_saving_percent: of the whole file's bytes that a delta has to save.
         low_battery_percent: below it, and without a charger, the next number counts as well.
-        min_saving_percent_low_battery: of the whole file's bytes, then.
+        min_saving_percent_low_battery: of the whole file's bytes, then, where a delta computes
+            most of them.
     """
 
     enabled: bool = True

@@ -285,7 +285,7 @@ def test_what_a_device_wants_of_a_delta_stands_in_its_settings(
     taken: bool,
 ) -> None:
     monkeypatch.setattr("primum_agent.delta_files.power_of", lambda _: Power(battery))
-    digest = deltas.offer()
+    digest = deltas.offer(computedBytes=len(NEW))
     settings = deltas.field.provisioning / "agent.toml"
     settings.write_text(settings.read_text() + f"[deltas]\n{table}\n")
     deltas.update()

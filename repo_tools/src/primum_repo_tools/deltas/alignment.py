@@ -39,13 +39,30 @@ _FREQUENT = 64
 _TRIED = 4
 """Of the places of one sample those nearest to where the last run goes on are compared."""
 
-_WORTH_LEAVING = 8
-"""Bytes that another place has to explain beyond the last run's (bsdiff has the same number)."""
-
 _REACH = 256 * KIB
 """How far beyond equal bytes a run is prolonged at most."""
 
 _PRIMES = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """How much two stretches must have in common to be one run.
+
+    Attributes:
+        unequal: what an unequal byte costs, where an equal one counts as 1.
+        leave: bytes that another place has to explain beyond the last run's.
+    """
+
+    unequal: int
+    leave: int
+
+
+GENEROUS = Strictness(unequal=1, leave=8)
+"""For a patch: most of a program stays, and addresses in it move (bsdiff has the same numbers)."""
+
+STRICT = Strictness(unequal=3, leave=24)
+"""For a new version: where much is written anew, chance likeness costs more than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +90,24 @@ class Run:
         return Run(start, end, start + self.distance)
 
 
-def align(old: Bytes, new: Bytes) -> list[Run]:
+def align(old: Bytes, new: Bytes, strictness: Strictness = GENEROUS) -> list[Run]:
     """The runs of ``new`` in ``old``, in the order of ``new``, none overlapping another.
 
     Args:
         old: all bytes of the old file, as a map of it.
         new: likewise.
+        strictness: how much they must have in common.
     """
     places = np.arange(0, max(0, new.size - _SAMPLE_BYTES), _STRIDE, dtype=np.int64)
-    runs = _prolonged(old, new, _Matching(old, new).runs(places, []))
+    matching = _Matching(old, new, strictness)
+    runs = _prolonged(old, new, matching.runs(places, []), strictness)
     gaps = [gap for gap in _gaps(runs, new.size) if gap[1] - gap[0] >= _SAMPLE_BYTES]
     left = sum(end - start for start, end in gaps)
     if not runs or not gaps:
         return runs
     stride = max(1, left // _SAMPLES)
     closer = [np.arange(start, end - _SAMPLE_BYTES + 1, stride) for start, end in gaps]
-    return _prolonged(old, new, _Matching(old, new).runs(np.concatenate(closer), runs))
+    return _prolonged(old, new, matching.runs(np.concatenate(closer), runs), strictness)
 
 
 def _gaps(runs: list[Run], length: int) -> Iterator[tuple[int, int]]:
@@ -104,8 +123,9 @@ def _gaps(runs: list[Run], length: int) -> Iterator[tuple[int, int]]:
 class _Matching:
     """Walks over the samples and leaves a run only for one that explains more bytes."""
 
-    def __init__(self, old: Bytes, new: Bytes) -> None:
+    def __init__(self, old: Bytes, new: Bytes, strictness: Strictness) -> None:
         self._old, self._new = old, new
+        self._leave = strictness.leave
 
     def runs(self, places: _Places, known: list[Run]) -> list[Run]:
         """The runs that begin with samples at ``places``, between the ones that are known."""
@@ -146,7 +166,7 @@ class _Matching:
             candidates = candidates[near]
         other = self._longest(place, candidates, floor=floor, ceiling=ceiling)
         stays = self._equal(last.distance, other.start, other.end)
-        return other if other.end - other.start > stays + _WORTH_LEAVING else None
+        return other if other.end - other.start > stays + self._leave else None
 
     def _longest(self, place: int, candidates: _Places, *, floor: int, ceiling: int) -> Run:
         return max(
@@ -190,7 +210,6 @@ def _equal_bytes(one: Bytes, other: Bytes) -> int:
 def _found(old: Bytes, new: Bytes, places: _Places) -> Iterator[tuple[int, _Places]]:
     """Each sample that the old file has too, in the order of the new one, and where it has it."""
     hashes, places = _hashed_at(new, places)
-    order = np.argsort(hashes, kind="stable")
     wanted = np.unique(hashes)
     sieve = np.zeros(1 << _SIEVE_BITS, dtype=np.bool_)
     shift = np.uint64(64 - _SIEVE_BITS)
@@ -209,7 +228,6 @@ def _found(old: Bytes, new: Bytes, places: _Places) -> Iterator[tuple[int, _Plac
     hit, whence = np.concatenate(hits), np.concatenate(where)
     by_hash = np.argsort(hit, kind="stable")
     hit, whence = hit[by_hash], whence[by_hash]
-    del order
     first = np.searchsorted(hit, hashes, side="left")
     count = np.searchsorted(hit, hashes, side="right") - first
     useful = np.flatnonzero((count > 0) & (count <= _FREQUENT))
@@ -247,7 +265,7 @@ def _mixed(first: _Hashes, second: _Hashes) -> _Hashes:
     return hashes
 
 
-def _prolonged(old: Bytes, new: Bytes, runs: list[Run]) -> list[Run]:
+def _prolonged(old: Bytes, new: Bytes, runs: list[Run], strictness: Strictness) -> list[Run]:
     """Each run as far as it is worth it; where two meet, the border at which most bytes agree."""
     grown: list[Run] = []
     for index, found in enumerate(runs):
@@ -255,32 +273,33 @@ def _prolonged(old: Bytes, new: Bytes, runs: list[Run]) -> list[Run]:
         run = found.part(start, found.end)
         if run.end <= run.start:
             continue
-        run = _backwards(old, new, run, to=max(start, run.start - _REACH))
+        run = _backwards(old, new, run, strictness, to=max(start, run.start - _REACH))
         if grown and run.start == grown[-1].end:
             grown[-1], run = _border(old, new, grown[-1], run)
             if grown[-1].start == grown[-1].end:
                 grown.pop()
         stop = runs[index + 1].start if index + 1 < len(runs) else new.size
-        grown.append(_forwards(old, new, run, to=min(max(stop, run.end), run.end + _REACH)))
+        end = min(max(stop, run.end), run.end + _REACH)
+        grown.append(_forwards(old, new, run, strictness, to=end))
     return grown
 
 
-def _forwards(old: Bytes, new: Bytes, run: Run, *, to: int) -> Run:
+def _forwards(old: Bytes, new: Bytes, run: Run, strictness: Strictness, *, to: int) -> Run:
     length = min(to - run.end, old.size - run.end - run.distance)
     if length <= 0:
         return run
     at = run.end + run.distance
-    score = _score(old[at : at + length] == new[run.end : run.end + length])
+    score = _score(old[at : at + length] == new[run.end : run.end + length], strictness)
     best = int(score.argmax())
     return run if score[best] <= 0 else Run(run.start, run.end + best + 1, run.base)
 
 
-def _backwards(old: Bytes, new: Bytes, run: Run, *, to: int) -> Run:
+def _backwards(old: Bytes, new: Bytes, run: Run, strictness: Strictness, *, to: int) -> Run:
     length = min(run.start - to, run.base)
     if length <= 0:
         return run
     equal = old[run.base - length : run.base] == new[run.start - length : run.start]
-    score = _score(equal[::-1])
+    score = _score(equal[::-1], strictness)
     best = int(score.argmax())
     if score[best] <= 0:
         return run
@@ -304,6 +323,7 @@ def _border(old: Bytes, new: Bytes, before: Run, after: Run) -> tuple[Run, Run]:
     return Run(before.start, border, before.base), Run(border, after.end, moved)
 
 
-def _score(equal: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Equal bytes less unequal ones, for each length."""
-    return np.cumsum(equal.astype(np.int8) * 2 - 1, dtype=np.int64)
+def _score(equal: NDArray[np.bool_], strictness: Strictness) -> NDArray[np.int64]:
+    """Equal bytes less what unequal ones cost, for each length."""
+    cost = strictness.unequal
+    return np.cumsum(equal.astype(np.int8) * (1 + cost) - cost, dtype=np.int64)

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from primum_repo_tools.deltas.alignment import Bytes, Run, align
+from primum_repo_tools.deltas.alignment import GENEROUS, STRICT, Bytes, Run, Strictness, align
 from primum_repo_tools.deltas.edits import edit_steps
 from primum_repo_tools.deltas.planes import folded
 from primum_repo_tools.deltas.tensors import Weights, matching_weights
-from primum_verifier.core.limits import MIB
+from primum_verifier.core.limits import KIB, MIB
 from primum_verifier.delta.applying import MAX_PLANES_BYTES, PLANES, apply_delta
 from primum_verifier.delta.packed_stream import (
     DEFLATE,
@@ -46,6 +46,9 @@ _NOISE = 0.5
 """A stream that deflate cannot halve is noise to LZMA as well, and costs a minute to find out."""
 
 _EXAMPLE_BYTES = 1 * MIB
+
+_MIN_STRICT = 64 * KIB
+"""A delta smaller than this is not made a second time to see whether it gets smaller."""
 
 _LZMA_EFFORT = {"mode": lzma.MODE_NORMAL, "nice_len": 273, "mf": lzma.MF_BT4, "depth": 0}
 _DEFLATE_LEVEL, _DEFLATE_MEMORY = 9, 9
@@ -72,10 +75,11 @@ def make_delta(old: Path, new: Path) -> MadeDelta:
     """
     before, after = _mapped(old), _mapped(new)
     weights = list(_changed(before, after))
-    steps, computed = _steps(before, after, weights)
-    data = _packed(steps)
+    data = _packed(_steps(before, after, weights, GENEROUS))
+    if len(data) > _MIN_STRICT and sum(_lengths(weights)) * 2 < after.size:
+        data = min(data, _packed(_steps(before, after, weights, STRICT)), key=len)
     _prove(data, before, after)
-    return MadeDelta(data, computed)
+    return MadeDelta(data, sum(_lengths(weights)))
 
 
 def _mapped(path: Path) -> Bytes:
@@ -99,19 +103,22 @@ def _changed(old: Bytes, new: Bytes) -> Iterator[Weights]:
             yield item
 
 
-def _steps(old: Bytes, new: Bytes, weights: Sequence[Weights]) -> tuple[bytes, int]:
-    """The whole stream, and how many bytes of it are computed."""
-    runs = align(old, new)
+def _lengths(weights: Sequence[Weights]) -> list[int]:
+    return [item.run.end - item.run.start for item in weights]
+
+
+def _steps(old: Bytes, new: Bytes, weights: Sequence[Weights], strictness: Strictness) -> bytes:
+    """The whole stream."""
+    runs = align(old, new, strictness)
     made = bytearray()
-    computed = at = 0
+    at = 0
     for item in weights:
         made += edit_steps(old, new, runs, start=at, end=item.run.start)
         for part in _parts(item):
             made += _planes(old, new, part, item.width)
-        computed += item.run.end - item.run.start
         at = item.run.end
     made += edit_steps(old, new, runs, start=at, end=new.size)
-    return bytes(made), computed
+    return bytes(made)
 
 
 def _parts(item: Weights) -> Iterator[Run]:

@@ -66,8 +66,21 @@ def test_bytes_that_change_all_over_a_program_cost_little_more_than_themselves(
 
 
 def test_files_with_nothing_in_common_cost_the_new_one(tmp_path: Path) -> None:
-    new = noise(50_000, 3)
-    assert len(made(tmp_path, noise(50_000), new).data) < len(new) + 100
+    new = noise(150_000, 3)
+    assert len(made(tmp_path, noise(150_000), new).data) < len(new) + 100
+
+
+def test_of_two_ways_to_tell_what_is_alike_the_smaller_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the bytes of a new part are equal by chance: to call it a run costs more."""
+    old, chance = noise(400_000), random.Random(6)
+    new = bytearray(old[:200_000])
+    for at in range(200_000, 400_000, 20):
+        new += old[at : at + 16] + chance.randbytes(12)
+    both = made(tmp_path, old, bytes(new))
+    monkeypatch.setattr(making, "_MIN_STRICT", len(new))
+    assert len(both.data) <= len(made(tmp_path, old, bytes(new)).data)
 
 
 @pytest.mark.parametrize("old", [b"", b"short", bytes(100_000), b"ab" * 50_000])
@@ -91,7 +104,7 @@ def test_an_edit_is_cut_before_a_device_would_refuse_it(
 def test_a_delta_that_makes_another_file_never_leaves_the_desk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "align", lambda _old, _new: [Run(0, 10, 5)])
+    monkeypatch.setattr(making, "align", lambda _old, _new, _strictness: [Run(0, 10, 5)])
     with monkeypatch.context() as changed:
         changed.setattr(
             edits._Edit,

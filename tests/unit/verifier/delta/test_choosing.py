@@ -59,7 +59,8 @@ def chosen(
         length=length,
         holds=lambda sha256, of: (sha256, of) in held,
         failed=failed,
-        saving_percent=saving,
+        terms=DeltaTerms(min_saving_percent=saving),
+        power=Power(),
     )
 
 
@@ -105,7 +106,8 @@ def test_no_file_is_read_for_a_delta_that_would_not_be_taken() -> None:
         length=1000,
         holds=holds,
         failed=frozenset(),
-        saving_percent=10,
+        terms=DeltaTerms(),
+        power=Power(),
     )
     assert asked == [B]
 
@@ -120,12 +122,22 @@ def test_no_file_is_read_for_a_delta_that_would_not_be_taken() -> None:
     ],
 )
 def test_a_low_battery_asks_for_more(power: Power, percent: int) -> None:
-    assert wanted_saving(DeltaTerms(), power) == percent
+    (delta,) = listed(FIRST).deltas
+    assert wanted_saving(delta, terms=DeltaTerms(), power=power) == percent
+
+
+def test_a_low_battery_asks_no_more_of_what_is_mostly_copied() -> None:
+    """Copying costs a battery next to nothing, a radio costs it each byte."""
+    low = Power(battery_percent=1)
+    for computed, percent in ((499, 10), (500, 50)):
+        (delta,) = listed({**FIRST, "computedBytes": computed}).deltas
+        assert wanted_saving(delta, terms=DeltaTerms(), power=low) == percent
 
 
 def test_a_low_battery_never_asks_for_less() -> None:
     terms = DeltaTerms(min_saving_percent=70, min_saving_percent_low_battery=50)
-    assert wanted_saving(terms, Power(battery_percent=1)) == 70
+    (delta,) = listed(FIRST).deltas
+    assert wanted_saving(delta, terms=terms, power=Power(battery_percent=1)) == 70
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 A radio costs a battery per byte and a processor per byte computed, and only a device's maker knows
 both.  So the rule is short, and its numbers are the device's settings: a delta has to save its
-part of the bytes, and more than that where the battery is low and nothing charges it.
+part of the bytes, and more than that where the battery is low, nothing charges it, and most of the
+file has to be computed and is not just copied.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class DeltaTerms:
     Attributes:
         min_saving_percent: of the whole file's bytes, at least.
         low_battery_percent: below it, and without a charger, the next number counts instead.
-        min_saving_percent_low_battery: of the whole file's bytes, at least.
+        min_saving_percent_low_battery: of the whole file's bytes, at least, of a delta that
+            computes most of them.
     """
 
     min_saving_percent: int = 10
@@ -43,10 +45,11 @@ class Power:
     is_charging: bool = False
 
 
-def wanted_saving(terms: DeltaTerms, power: Power) -> int:
+def wanted_saving(delta: Delta, *, terms: DeltaTerms, power: Power) -> int:
     """The part of a whole file's bytes that a delta has to save now, in percent."""
     percent = power.battery_percent
-    if percent is None or power.is_charging or percent >= terms.low_battery_percent:
+    is_low = percent is not None and percent < terms.low_battery_percent
+    if not is_low or power.is_charging or delta.computed_bytes * 2 < delta.result_length:
         return terms.min_saving_percent
     return max(terms.min_saving_percent, terms.min_saving_percent_low_battery)
 
@@ -58,7 +61,8 @@ def choose_delta(
     length: int,
     holds: Callable[[str, int], bool],
     failed: frozenset[str],
-    saving_percent: int,
+    terms: DeltaTerms,
+    power: Power,
 ) -> Delta | None:
     """The smallest delta to a file that is worth it, None where the whole file is.
 
@@ -68,7 +72,8 @@ def choose_delta(
         length: its bytes, from the manifest.
         holds: whether the device has a file of a digest and length, its bytes checked just now.
         failed: SHA-256 of the deltas that failed on this device.
-        saving_percent: see :func:`wanted_saving`.
+        terms: when a delta is worth its work.
+        power: what the device runs on now.
     """
     fitting = [
         delta
@@ -76,7 +81,8 @@ def choose_delta(
         if delta.result.sha256 == result
         and delta.result_length == length
         and delta.digest.sha256 not in failed
-        and delta.length * PERCENT <= length * (PERCENT - saving_percent)
+        and delta.length * PERCENT
+        <= length * (PERCENT - wanted_saving(delta, terms=terms, power=power))
     ]
     # A file is read to check it: those that would be taken first are checked first.
     for delta in sorted(fitting, key=lambda item: item.length):
