@@ -50,11 +50,12 @@ def test_device_gets_the_versions_that_were_tested(pins: Path) -> None:
 
 
 def test_a_campaign_changes_no_version_that_was_tested() -> None:
-    whole = (PINS[0].parent / "dev.txt").read_text()
-    tested = {name: version for name, version, _ in PINNED.findall(whole)}
+    """A version may differ from Python to Python; the same marker then has the same version."""
+    tested = set(PINNED.findall((PINS[0].parent / "dev.txt").read_text()))
+    names = {name for name, *_ in tested}
     for pins in CAMPAIGN_PINS:
-        for name, version, _ in PINNED.findall(pins.read_text()):
-            assert tested.get(name, version) == version
+        known = {item for item in PINNED.findall(pins.read_text()) if item[0] in names}
+        assert known <= tested
 
 
 def test_device_pins_hold_no_bench_and_no_workstation_library() -> None:
