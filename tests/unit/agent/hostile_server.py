@@ -28,6 +28,7 @@ class Mood:
     Attributes:
         cut_after: body bytes of an answer after which the connection is cut; None never.
         stall_after: body bytes after which nothing comes any more; None never.
+        rate: body bytes a second; None for as fast as they go.
         ranges: ``honest``, ``ignored`` (200), ``shifted`` (another offset) or ``unnamed`` (206
             without a range).
         validates: whether ``If-Range`` is looked at.
@@ -40,6 +41,7 @@ class Mood:
 
     cut_after: int | None = None
     stall_after: int | None = None
+    rate: float | None = None
     ranges: str = "honest"
     validates: bool = True
     tag: str | None = None
@@ -205,6 +207,8 @@ class HostileServer:
         for at in range(0, most, _CHUNK):
             piece = body[at : min(at + _CHUNK, most)]
             speaking.sendall(piece)
+            if mood.rate is not None and self._over.wait(len(piece) / mood.rate):
+                return False
             self.sent += len(piece)
             self.wire += len(piece)
         if most < len(body) and mood.stall_after == most:

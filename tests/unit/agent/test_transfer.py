@@ -337,6 +337,27 @@ def test_server_slower_than_allowed_is_left_for_the_other(receiver: Receiver) ->
     assert receiver.sent - before < len(DATA), "what came was kept"
 
 
+def test_throttled_mirror_is_left_in_the_middle_and_the_next_goes_on(receiver: Receiver) -> None:
+    """It sends steadily, and ten times slower than an update needs: nothing of it is lost."""
+    first, second = receiver.known.servers
+    first.mood = Mood(rate=500_000.0)
+    receiver.patience = Patience(least_rate=5_000_000.0, slow_seconds=0.3)
+    receiver.receive()
+    assert receiver.received()
+    assert second.asked[0].offset > 0
+    assert second.sent == len(DATA) - second.asked[0].offset
+    assert receiver.known.told == [(0, "transport.interrupted", False), (1, "worked", False)]
+
+
+def test_slow_link_that_keeps_up_is_borne_with(receiver: Receiver) -> None:
+    first, second = receiver.known.servers
+    first.mood = Mood(rate=8_000_000.0)
+    receiver.patience = Patience(least_rate=100_000.0, slow_seconds=0.1)
+    receiver.receive()
+    assert receiver.received()
+    assert not second.asked
+
+
 def test_a_started_file_goes_on_in_the_next_attempt_and_after_a_start(receiver: Receiver) -> None:
     """Interrupted, continued by another process in the same boot, and again after a reboot."""
     only = receiver.known.servers[0]
