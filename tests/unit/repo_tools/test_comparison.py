@@ -199,7 +199,9 @@ def test_wrong_predictions_are_a_usage_error(
     assert "predictions cannot be used" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "candidate=x", "candidate", "candidate=nan", "last=1e999999"])
+@pytest.mark.parametrize(
+    "text", ["", "candidate=x", "candidate", "candidate=nan", "last=1e999999", "last=.5"]
+)
 def test_a_wrong_threshold_is_a_usage_error(
     tmp_path: Path, make_predictions: Any, text: str
 ) -> None:

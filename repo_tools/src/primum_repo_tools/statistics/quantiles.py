@@ -93,8 +93,7 @@ def paired_quantile_difference(
 
     everyone = np.arange(len(members))
     drawn = [difference(one) for part in draws.patients(len(members)) for one in part]
-    one_less = everyone if draws.corrects(len(members)) else everyone[:0]
-    left_out = [difference(np.delete(everyone, out)) for out in one_less]
+    left_out = [difference(np.flatnonzero(kept)) for kept in draws.left_out(len(members))]
     return interval_of_draws(difference(everyone), np.array(drawn), np.array(left_out), draws)
 
 

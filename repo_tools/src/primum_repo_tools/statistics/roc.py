@@ -44,17 +44,44 @@ def roc_curves(labels: Flags, scores: Floats, weights: Floats) -> Curves:
         scores: [cases] higher means more positive; equal ones are one point.
         weights: [draws, cases] how often each case counts.
     """
+    ranked = _ranked(labels, scores)
+    return _curves(ranked, weights[:, ranked.order])
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """Cases from the most positive down.
+
+    Attributes:
+        order: [cases] where each of them stands in what was given.
+        labels: [cases] in that order.
+        ends: [points] the last case of each score.
+    """
+
+    order: Counts
+    labels: Flags
+    ends: Counts
+
+
+def _ranked(labels: Flags, scores: Floats) -> _Ranked:
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    return _Ranked(order, labels[order], ends)
+
+
+def _curves(ranked: _Ranked, weights: Floats) -> Curves:
+    """The curves under weights that are ranked like the cases."""
+    everybody = np.cumsum(weights, axis=1)
+    positive = np.cumsum(weights * ranked.labels, axis=1)
     start = np.zeros((len(weights), 1))
 
-    def rising(of: Flags) -> Floats:
-        reached = np.cumsum(weights[:, order] * of[order], axis=1)[:, ends]
+    def share(reached: Floats) -> Floats:
+        reached = reached[:, ranked.ends]
         with np.errstate(invalid="ignore", divide="ignore"):
-            share: Floats = np.hstack([start, reached / reached[:, -1:]])
-        return share
+            found: Floats = np.hstack([start, reached / reached[:, -1:]])
+        return found
 
-    return Curves(false_positive=rising(~labels), true_positive=rising(labels))
+    return Curves(false_positive=share(everybody - positive), true_positive=share(positive))
 
 
 def area(curves: Curves) -> Floats:
@@ -125,18 +152,20 @@ def curve_interval(cases: ScoredCases, value: CurveValue, draws: Draws) -> Inter
         return None
     patients = int(cases.patient.max()) + 1
 
+    arms = [_ranked(cases.labels, cases.first)]
+    if cases.second is not None:
+        arms.append(_ranked(cases.labels, cases.second))
+
     def values(weights: Floats) -> Floats:
-        found = []
+        found = [np.zeros(0)]
         step = max(1, _MOST_WEIGHTS // len(cases.labels))
         for start in range(0, len(weights), step):
-            of_cases = weights[start : start + step][:, cases.patient]
-            one = value(roc_curves(cases.labels, cases.first, of_cases))
-            if cases.second is not None:
-                one = one - value(roc_curves(cases.labels, cases.second, of_cases))
-            found.append(one)
+            part = weights[start : start + step]
+            each = [value(_curves(one, part[:, cases.patient[one.order]])) for one in arms]
+            found.append(each[0] - each[1] if len(each) > 1 else each[0])
         return np.concatenate(found)
 
     estimate = float(values(np.ones((1, patients)))[0])
     drawn = np.concatenate([values(weights) for weights in draws.weights(patients)])
-    left_out = values(1.0 - np.eye(patients)) if draws.corrects(patients) else np.zeros(0)
+    left_out = values(draws.left_out(patients))
     return interval_of_draws(estimate, drawn, left_out, draws)
