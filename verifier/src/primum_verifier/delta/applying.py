@@ -32,12 +32,12 @@ from primum_verifier.delta.packed_stream import PackedStream, beyond, malformed
 EDIT, PLANES = 1, 2
 
 MAX_STEPS = 65_536
-"""Steps of one delta: the longest file has two thousand planes, and edits are longer."""
+"""Steps of one delta: the longest file has eight thousand planes, and edits are longer."""
 
 MAX_EDIT_BYTES = 2 * MIB
 """Bytes of one edit besides the old file's: all that is held of it."""
 
-MAX_PLANES_BYTES = 4 * MIB
+MAX_PLANES_BYTES = 1 * MIB
 """Bytes that one step of planes makes: the lowest bytes of all words come before the others."""
 
 STREAM_SPARE = 64 * KIB
