@@ -26,7 +26,6 @@ from primum_verifier.change.test_set_ledger import (
     ENTRY_PAYLOAD_TYPE,
     Ledger,
     LedgerEntry,
-    Locked,
     read_ledger,
 )
 from primum_verifier.core.document import canonical_json, parse_document, sha256_hex
@@ -172,7 +171,7 @@ def lock_set(
             {"name": name, "digest": {"sha256": sha256}} for name, sha256 in _files(data).items()
         ],
     }
-    return _add(folder, None, custodian, now, locked=locked)
+    return add_entry(folder, None, custodian, now, locked=locked)
 
 
 def _files(data: Path | None) -> dict[str, str]:
@@ -195,14 +194,19 @@ def freeze_protocol(
         RefusedError: ``validation.test-set``; it is bound to another set.
     """
     ledger = open_ledger(folder)
-    _check_bound(ledger, _binding(protocol), where=str(folder))
+    check_bound(ledger, binding_of(protocol), where=str(folder))
     if ledger.frozen(protocol_sha256) is not None:
         return ledger
     frozen = {"protocol": {"sha256": protocol_sha256}, "protocolId": protocol.id}
-    return _add(folder, ledger, custodian, now, frozen=frozen)
+    return add_entry(folder, ledger, custodian, now, frozen=frozen)
 
 
-def _binding(protocol: Protocol) -> TestSetProtocol:
+def binding_of(protocol: Protocol) -> TestSetProtocol:
+    """The test set that a protocol is bound to.
+
+    Raises:
+        UsageError: it is bound to none.
+    """
     if protocol.test_set is None:
         raise UsageError(
             "The protocol is bound to no test set.",
@@ -214,7 +218,12 @@ def _binding(protocol: Protocol) -> TestSetProtocol:
     return protocol.test_set
 
 
-def _check_bound(ledger: Ledger, bound: TestSetProtocol, *, where: str) -> None:
+def check_bound(ledger: Ledger, bound: TestSetProtocol, *, where: str) -> None:
+    """Refuse a ledger that is not the one a protocol is bound to.
+
+    Raises:
+        RefusedError: ``validation.test-set``.
+    """
     locked = ledger.locked
     for what, found, expected in (
         ("ledger", ledger.origin, bound.ledger),
@@ -222,10 +231,11 @@ def _check_bound(ledger: Ledger, bound: TestSetProtocol, *, where: str) -> None:
         ("cases", locked.cases.sha256, bound.cases.sha256),
     ):
         if found != expected:
-            raise _other_set(where, f"{what} {found}", f"{what} {expected}")
+            raise other_set(where, f"{what} {found}", f"{what} {expected}")
 
 
-def _other_set(where: str, found: str, expected: str) -> RefusedError:
+def other_set(where: str, found: str, expected: str) -> RefusedError:
+    """What is raised where another set, or a changed one, was found."""
     return RefusedError(
         "This is not the test set that was locked, or not that of the protocol.",
         reason=Reason.VALIDATION_TEST_SET,
@@ -235,120 +245,6 @@ def _other_set(where: str, found: str, expected: str) -> RefusedError:
         remedy="Compare on the locked cases, unchanged; a changed set is another set, with a "
         "protocol and a ledger of its own.",
     )
-
-
-@dataclass(frozen=True)
-class Intent:
-    """A comparison that somebody wants to make.
-
-    Attributes:
-        protocol: as it was read.
-        protocol_sha256: of its file.
-        candidate: its predictions.
-        release: SHA-256 of its manifest, None where no release is named.
-        deviations: from the protocol, each justified.
-        repeat_reason: why this candidate is compared by this protocol again; empty at first.
-    """
-
-    protocol: Protocol
-    protocol_sha256: str
-    candidate: Predictions
-    release: str | None = None
-    deviations: tuple[str, ...] = ()
-    repeat_reason: str = ""
-
-
-def begin_use(
-    folder: Path, intent: Intent, custodian: Custodian, *, data: Path | None, now: datetime
-) -> LockedSetUse:
-    """Record a use of the test set before anything is compared; the caller holds the ledger.
-
-    Args:
-        folder: the ledger's.
-        intent: what is about to be compared.
-        custodian: who opens the set.
-        data: the folder with the files of the set, where it has files.
-        now: the moment.
-
-    Raises:
-        RefusedError: ``validation.test-set`` for another or a changed set, or one used too often;
-            ``validation.protocol`` for a protocol that was not frozen, or a repeat without reason.
-    """
-    ledger, bound = open_ledger(folder), _binding(intent.protocol)
-    where = f"{bound.id} in {folder}"
-    _check_bound(ledger, bound, where=where)
-    found = cases_sha256(intent.candidate)
-    if found != bound.cases.sha256:
-        raise _other_set(where, f"cases {found}", f"cases {bound.cases.sha256}")
-    _check_files(ledger.locked, data, where=where)
-    if ledger.frozen(intent.protocol_sha256) is None:
-        raise RefusedError(
-            "The protocol was not frozen before the run.",
-            reason=Reason.VALIDATION_PROTOCOL,
-            where=where,
-            found=f"protocol {intent.protocol_sha256}",
-            expected="a protocol whose digest the ledger recorded before",
-            remedy=f"Freeze it first: primum-repo test-set freeze {folder} PROTOCOL --as FOLDER",
-        )
-    number = len(ledger.uses) + 1
-    allowed = min(bound.uses_allowed, ledger.locked.uses_allowed)
-    if number > allowed:
-        raise RefusedError(
-            "The test set was used as often as it may be: what it says by now is no evidence.",
-            reason=Reason.VALIDATION_TEST_SET,
-            where=where,
-            found=f"{number - 1} uses",
-            expected=f"fewer than {allowed}",
-            remedy="Lock a test set of patients whom no candidate was compared on.",
-        )
-    repeats = ledger.repeats(intent.protocol_sha256, intent.candidate.sha256)
-    if repeats and not intent.repeat_reason.strip():
-        raise RefusedError(
-            "This candidate was compared by this protocol before.",
-            reason=Reason.VALIDATION_PROTOCOL,
-            where=where,
-            found=f"{repeats} earlier runs",
-            expected="a reason for another one",
-            remedy="Say why with --repeat-reason; it is kept, and shown with the report.",
-        )
-    used = {
-        "protocol": {"sha256": intent.protocol_sha256},
-        "candidate": {"sha256": intent.candidate.sha256},
-        "release": None if intent.release is None else {"sha256": intent.release},
-        "useNumber": number,
-        "repeats": repeats,
-        "repeatReason": intent.repeat_reason if repeats else "",
-        "deviations": list(intent.deviations),
-    }
-    ledger = _add(folder, ledger, custodian, now, used=used)
-    return LockedSetUse(
-        id=bound.id,
-        cases=bound.cases,
-        entry=ledger.head,
-        use_number=number,
-        uses_allowed=allowed,
-        repeats=repeats,
-        repeat_reason=intent.repeat_reason if repeats else "",
-    )
-
-
-def _check_files(locked: Locked, data: Path | None, *, where: str) -> None:
-    if not locked.files:
-        return
-    if data is None:
-        raise UsageError(
-            "The test set has files, and where they are is not said.",
-            reason=Reason.USAGE,
-            where=where,
-            expected=f"--data and the folder with its {len(locked.files)} files",
-        )
-    for item in locked.files:
-        path = data / item.name
-        found = digest_of(path, what="file of the test set") if path.is_file() else "none"
-        if found != item.digest.sha256:
-            raise _other_set(
-                str(path), f"sha256 {found}", f"sha256 {item.digest.sha256}, as it was locked"
-            )
 
 
 def keep_report(
@@ -363,10 +259,10 @@ def keep_report(
         "report": {"sha256": sha256},
         "overall": report.overall,
     }
-    _add(folder, open_ledger(folder), custodian, now, reported=reported)
+    add_entry(folder, open_ledger(folder), custodian, now, reported=reported)
 
 
-def _add(
+def add_entry(
     folder: Path,
     ledger: Ledger | None,
     custodian: Custodian,

@@ -90,13 +90,8 @@ def compare(
     from primum_repo_tools import comparison
     from primum_repo_tools.commands.compare_options import operating_points, require_ledger
     from primum_repo_tools.files import read_input, write_durably
-    from primum_repo_tools.locked_set import (
-        Intent,
-        begin_use,
-        held,
-        keep_report,
-        open_custodian,
-    )
+    from primum_repo_tools.locked_set import held, keep_report, open_custodian
+    from primum_repo_tools.locked_set_use import Intent, begin_use
     from primum_repo_tools.moments import now_utc
     from primum_repo_tools.predictions import check_aligned, read_predictions
     from primum_repo_tools.protocol import Protocol

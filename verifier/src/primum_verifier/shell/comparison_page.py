@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterable, Iterator
 
-from primum_verifier.change.comparison_analysis import Analysis, ArmAnalysis, Criterion
-from primum_verifier.change.comparison_report import Arm, ComparisonReport, Endpoint
-from primum_verifier.change.comparison_terms import WHOLE, Bounds, Decision
+from primum_verifier.change.comparison_analysis import Analysis, Criterion
+from primum_verifier.change.comparison_report import ComparisonReport, Endpoint
+from primum_verifier.change.comparison_terms import WHOLE, Decision
 from primum_verifier.shell.comparison_plots import (
     STYLE,
-    Curve,
-    Range,
     Row,
     forest_plot,
-    range_plot,
-    reliability_plot,
-    roc_plot,
+)
+from primum_verifier.shell.comparison_sections import (
+    ARMS,
+    alerts_sections,
+    arms_section,
+    bounds_told,
+    calibration_sections,
+    chance_sections,
+    curves_sections,
+    durations_sections,
+    in_order,
+    repeats_sections,
+    undecided_section,
 )
 from primum_verifier.shell.markup import Markup, joined, tag
 from primum_verifier.shell.page_parts import digest, names, number, page, section, table
 from primum_verifier.shell.page_style import STYLE as PAGE_STYLE
 
-ArmName = Literal["candidate", "last", "original"]
-_ARMS: tuple[ArmName, ...] = ("candidate", "last", "original")
 _MARKS = {Decision.MET: "good", Decision.NOT_MET: "bad", Decision.NOT_EVALUABLE: "soft"}
-_COUNTED = {
-    "intention-to-diagnose": "against the arm that gave none",
-    "as-decided": "left out",
-    "worst-case": "against the candidate, in favour of the baseline",
-}
 
 
 def comparison_page(report: ComparisonReport, sha256: str) -> str:
@@ -44,15 +44,15 @@ def comparison_page(report: ComparisonReport, sha256: str) -> str:
     analysis = report.analysis
     if analysis is not None:
         parts += _criteria(analysis)
-    parts += [_arms(report), *_curves(report)]
+    parts += [arms_section(report), *curves_sections(report)]
     if analysis is not None:
         parts += [
-            *_calibration(analysis),
-            *_alerts(analysis),
-            *_durations(analysis),
-            *_repeats(analysis),
-            _undecided(report, analysis),
-            *_chance(analysis),
+            *calibration_sections(analysis),
+            *alerts_sections(analysis),
+            *durations_sections(analysis),
+            *repeats_sections(analysis),
+            undecided_section(report, analysis),
+            *chance_sections(analysis),
         ]
     parts.append(_origin(report))
     title = f"Comparison {report.protocol.id}: {report.overall}"
@@ -126,7 +126,7 @@ def _accounting(report: ComparisonReport) -> Markup:
     rows += [_count_row("excluded", one.patients, one.cases, one.reason) for one in left_out]
     split = f"{counted.positives} positive, {counted.negatives} negative"
     rows.append(_count_row("analysed", counted.patients, counted.cases, split))
-    for name, arm in _in_order(report.arms):
+    for name, arm in in_order(report.arms):
         found = analysis.arms.get(name) if analysis is not None else None
         why = (
             ""
@@ -143,10 +143,6 @@ def _accounting(report: ComparisonReport) -> Markup:
 def _count_row(what: str, patients: int | None, cases: int, why: str) -> list[Markup]:
     shown = "" if patients is None else patients
     return [tag("th", what, scope="row"), number(shown), number(cases), tag("td", why)]
-
-
-def _in_order(arms: Mapping[ArmName, Arm]) -> list[tuple[ArmName, Arm]]:
-    return [(name, arms[name]) for name in _ARMS if name in arms]
 
 
 def _differences(report: ComparisonReport) -> Markup:
@@ -224,7 +220,7 @@ def _endpoint_row(item: Endpoint) -> list[Markup]:
     return [
         tag("th", item.id, scope="row"),
         tag("td", item.role, class_="word"),
-        number(_bounds(item.difference)),
+        number(bounds_told(item.difference)),
         number("-" if item.margin is None else item.margin),
         *map(number, (item.gained, item.lost, item.patients, item.cases)),
         _decision(item.decision, decides=item.decides, limited=item.margin is not None),
@@ -235,12 +231,6 @@ def _decision(decision: Decision, *, decides: bool, limited: bool = True) -> Mar
     if decides:
         return tag("td", tag("span", str(decision), class_=_MARKS[decision]), class_="word")
     return tag("td", f"shown: {decision}" if limited else "shown", class_="word soft")
-
-
-def _bounds(bounds: Bounds | None) -> str:
-    if bounds is None:
-        return "-"
-    return f"{float(bounds.estimate):.4f} ({float(bounds.low):.4f} to {float(bounds.high):.4f})"
 
 
 def _criteria(analysis: Analysis) -> Iterator[Markup]:
@@ -255,7 +245,7 @@ def _criterion_row(item: Criterion) -> list[Markup]:
     return [
         tag("th", item.id, tag("p", item.method, class_="soft"), scope="row"),
         tag("td", item.role, class_="word"),
-        number(_bounds(item.value)) if item.value is not None else tag("td", item.why),
+        number(bounds_told(item.value)) if item.value is not None else tag("td", item.why),
         tag("td", _limits(item), tag("p", item.rationale, class_="soft")),
         number(item.patients),
         number(item.cases),
@@ -273,265 +263,9 @@ def _limits(item: Criterion) -> str:
     return " and ".join(shown) or "none"
 
 
-def _arms(report: ComparisonReport) -> Markup:
-    head = names("what", *(f"#{name}" for name, _ in _in_order(report.arms)))
-    arms = [(arm, _analysed(report, name)) for name, arm in _in_order(report.arms)]
-    rows: list[tuple[str, list[str]]] = [
-        ("threshold", [arm.threshold for arm, _ in arms]),
-        ("sensitivity, Wilson", [_bounds(arm.sensitivity) for arm, _ in arms]),
-        ("specificity, Wilson", [_bounds(arm.specificity) for arm, _ in arms]),
-        ("area under the ROC curve", [_bounds(arm.auc) for arm, _ in arms]),
-    ]
-    if report.analysis is not None:
-        for what, member in (
-            ("sensitivity, exact", "sensitivity_exact"),
-            ("specificity, exact", "specificity_exact"),
-            ("sensitivity, patients as the unit", "sensitivity_by_patient"),
-            ("specificity, patients as the unit", "specificity_by_patient"),
-            ("positive predictive value", "ppv"),
-            ("negative predictive value", "npv"),
-        ):
-            rows.append((what, [_bounds(getattr(found, member, None)) for _, found in arms]))
-    cells = [
-        [tag("th", what, scope="row"), *map(number, found)]
-        for what, found in rows
-        if set(found) != {"-"}
-    ]
-    note = tag(
-        "p",
-        "Predictive values are of these cases; where disease is rarer they are others.",
-        class_="soft",
-    )
-    return section("arms", "Each arm by itself", table("arms", head, cells), note)
-
-
-def _analysed(report: ComparisonReport, name: ArmName) -> ArmAnalysis | None:
-    return None if report.analysis is None else report.analysis.arms.get(name)
-
-
-def _curves(report: ComparisonReport) -> Iterator[Markup]:
-    curves = []
-    for name in _ARMS:
-        found, arm = _analysed(report, name), report.arms.get(name)
-        if found is None or arm is None or not found.roc:
-            continue
-        works_at = (
-            (1.0 - float(arm.specificity.estimate), float(arm.sensitivity.estimate))
-            if arm.specificity is not None and arm.sensitivity is not None
-            else None
-        )
-        area = "" if arm.auc is None else f"AUC {_bounds(arm.auc)}; "
-        said = f"{area}works at {arm.threshold}"
-        curves.append(Curve(name, found.roc, works_at, said))
-    if curves:
-        note = tag(
-            "p",
-            "The curve is of decided cases; the circle is where the arm works, undecided cases "
-            "counted against it.",
-            class_="soft",
-        )
-        yield section(
-            "roc", "Sensitivity and specificity at every threshold", roc_plot(curves), note
-        )
-
-
-def _calibration(analysis: Analysis) -> Iterator[Markup]:
-    arms = [(name, analysis.arms[name]) for name in _ARMS if name in analysis.arms]
-    found = [(name, arm.calibration) for name, arm in arms if arm.calibration is not None]
-    if not found:
-        return
-    head = names(
-        "arm", "#slope", "#in the large", "#Brier", "#reliability", "#resolution", "#uncertainty",
-        "#ECE",
-    )  # fmt: skip
-    rows = [
-        [
-            tag("th", name, scope="row"),
-            *map(
-                number,
-                (
-                    _bounds(one.slope), _bounds(one.in_the_large), one.brier, one.reliability,
-                    one.resolution, one.uncertainty, one.ece,
-                ),
-            ),
-        ]
-        for name, one in found
-    ]  # fmt: skip
-    note = f"Bins: {found[0][1].bins}. A slope below 1 means predictions that are too extreme."
-    yield section(
-        "calibration",
-        "Scores as probabilities",
-        reliability_plot(arms),
-        table("calibration", head, rows),
-        tag("p", note, class_="soft"),
-    )
-
-
-def _alerts(analysis: Analysis) -> Iterator[Markup]:
-    found = [(name, analysis.arms[name].alerts) for name in _ARMS if name in analysis.arms]
-    rows = [(name, one) for name, one in found if one is not None]
-    if not rows:
-        return
-    ranges = [
-        _range(name, one.per_patient_day, f"{one.alerts} alerts in {_short(one.patient_days)} days")
-        for name, one in rows
-        if one.per_patient_day is not None
-    ]
-    head = names("arm", "#alerts", "#a patient-day", "#with an event", "#longest silence (h)")
-    cells = [
-        [
-            tag("th", name, scope="row"),
-            number(one.alerts),
-            number(_bounds(one.per_patient_day)),
-            number(_bounds(one.actionable)),
-            number(_short(one.longest_silence_hours)),
-        ]
-        for name, one in rows
-    ]
-    drawn = (
-        [range_plot(ranges, "Alerts a patient-day, by arm", "alerts in a patient-day")]
-        if ranges
-        else []
-    )
-    note = tag(
-        "p",
-        "The longest silence is the longest time without an alert in which the reference has an "
-        "event.",
-        class_="soft",
-    )
-    yield section("alerts", "The burden of alerts", *drawn, table("alerts", head, cells), note)
-
-
-def _range(name: str, value: Bounds, said: str) -> Range:
-    low, middle, high = (float(one) for one in (value.low, value.estimate, value.high))
-    return Range(name, low, middle, high, said)
-
-
-def _short(decimal: str) -> str:
-    return f"{float(decimal):.4g}"
-
-
-def _durations(analysis: Analysis) -> Iterator[Markup]:
-    for name, title, member in (
-        ("latency", "Latency on the hardware", "latency"),
-        ("time-to-decision", "Time to the decision", "time_to_decision"),
-    ):
-        ranges, cells, units = [], [], set()
-        for arm in _ARMS:
-            found = getattr(analysis.arms.get(arm), member, None)
-            if found is None:
-                continue
-            units.add(f"{found.unit}, on {found.measured_on}" if found.measured_on else found.unit)
-            for one in found.quantiles:
-                middle = float(one.estimate)
-                high = middle if one.upper is None else float(one.upper)
-                said = "no bound: too few" if one.upper is None else f"at most {_short(one.upper)}"
-                percent = f"P{float(one.quantile) * 100:g}"
-                ranges.append(Range(f"{arm}, {percent}", middle, middle, high, said))
-            quantiles = [_short(one.estimate) for one in found.quantiles]
-            cells.append(
-                [tag("th", arm, scope="row"), number(found.values), *map(number, quantiles),
-                 number(_short(found.longest))]
-            )  # fmt: skip
-        if ranges:
-            head = names("arm", "#values", "#P50", "#P95", "#P99", "#longest")
-            drawn = range_plot(ranges, f"{title}, quantiles with bounds", ", ".join(sorted(units)))
-            yield section(name, title, drawn, table(name, head, cells))
-
-
-def _repeats(analysis: Analysis) -> Iterator[Markup]:
-    found = [(name, analysis.arms[name].repeatability) for name in _ARMS if name in analysis.arms]
-    rows = [
-        [
-            tag("th", name, scope="row"),
-            *map(
-                number,
-                (one.cases, one.repeats, one.within, one.between, one.coefficient,
-                 one.percent_cv or "-"),
-            ),
-        ]
-        for name, one in found
-        if one is not None
-    ]  # fmt: skip
-    if rows:
-        head = names(
-            "arm", "#cases", "#repeats", "#within", "#between", "#coefficient", "#CV (percent)"
-        )
-        words = "Two repeats differ by less than the coefficient in 95 of 100 cases."
-        note = tag("p", words, class_="soft")
-        yield section("repeats", "Repeated answers", table("repeats", head, rows), note)
-
-
-def _undecided(report: ComparisonReport, analysis: Analysis) -> Markup:
-    """Each paired question with undecided cases counted each way; what turns stands out."""
-    asked = [item for item in report.endpoints if item.metric != "auc"]
-    by_id = {item.id: item for item in analysis.criteria}
-    ways = ("as-decided", "worst-case")
-    head = names("endpoint", _COUNTED["intention-to-diagnose"], *(_COUNTED[way] for way in ways))
-    rows = []
-    for item in asked:
-        cells = [
-            tag("th", item.id, scope="row"),
-            _way(item.difference, item.decision, item.decision),
-        ]
-        for way in ways:
-            other = by_id.get(f"{item.id} {way}")
-            cells.append(
-                tag("td", "-")
-                if other is None
-                else _way(other.value, other.decision, item.decision)
-            )
-        rows.append(cells)
-    return section(
-        "undecided",
-        "Cases without a decision, counted three ways",
-        table("undecided", head, rows),
-        tag("p", "An answer that turns with the way of counting is marked.", class_="soft"),
-    )
-
-
-def _way(value: Bounds | None, decision: Decision, usual: Decision) -> Markup:
-    mark = "bad" if decision != usual else "soft"
-    return tag("td", _bounds(value), " ", tag("span", str(decision), class_=mark))
-
-
-def _chance(analysis: Analysis) -> Iterator[Markup]:
-    if analysis.superiority:
-        head = names("difference", "#McNemar exact", "#mid-p", "#between patients")
-        rows = [
-            [
-                tag("th", item.id, scope="row"),
-                *map(number, (item.exact, item.mid_p, item.between_patients or "-")),
-            ]
-            for item in analysis.superiority
-        ]
-        note = "Two-sided. The first two take cases as independent; with patients as the unit the "
-        note += "last one counts."
-        yield section(
-            "superiority",
-            "Is a difference more than chance?",
-            table("superiority", head, rows),
-            tag("p", note, class_="soft"),
-        )
-    if analysis.harm:
-        head = names("cohort", "#p of so large a loss", "#Holm", "#Benjamini-Hochberg")
-        rows = [
-            [
-                tag("th", item.id, scope="row"),
-                *map(number, (item.p_value, item.holm, item.benjamini_hochberg)),
-            ]
-            for item in analysis.harm
-        ]
-        yield section(
-            "harm", "Screen of the cohorts for harm", table("harm", head, rows),
-            tag("p", "One-sided; adjusted for how many were looked at. A screen decides nothing.",
-                class_="soft"),
-        )  # fmt: skip
-
-
 def _origin(report: ComparisonReport) -> Markup:
     rows = []
-    for name in _ARMS:
+    for name in ARMS:
         arm = report.arms.get(name)
         if arm is None:
             continue
