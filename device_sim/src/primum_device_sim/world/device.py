@@ -212,6 +212,7 @@ class PlayedDevice:
         supervisor, self.supervisor = self.supervisor, None
         self.entrance.close()
         self.application.opened = None
+        self.clock.ahead = 0.0
         if supervisor is not None and supervisor.journal is not None:
             supervisor.journal.close()
 
@@ -341,11 +342,11 @@ class PlayedDevice:
         journal = None if self.supervisor is None else self.supervisor.journal
         return [] if journal is None else list(journal.history())
 
-    def received(self) -> list[dict[str, Any]]:
+    def received_lines(self) -> list[bytes]:
         """The events that the broker took of it, in the order in which they came."""
-        end = f"{FLEET}/{self.name}/provenance"
-        return [
-            json.loads(message.payload)
-            for message in self.broker.taken
-            if message.topic.endswith(end) and b'"specversion"' in message.payload
-        ]
+        topic = f"primum/{FLEET}/{self.name}/provenance"
+        return [message.payload for message in self.broker.taken if message.topic == topic]
+
+    def received(self) -> list[dict[str, Any]]:
+        """The same, read."""
+        return [json.loads(line) for line in self.received_lines()]

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
-from primum_verifier.core.errors import RefusedError
-from primum_verifier.core.reasons import Reason
-from primum_verifier.shell.fetching import PIECE_BYTES, NotThereError
+from primum_verifier.shell.fetching import PIECE_BYTES, NotThereError, too_much
 
 _NOT_FOUND = 404
 
@@ -25,33 +23,39 @@ class WorldServer:
 
     roots: Mapping[str, Path]
     served: int = 0
-    _kept: dict[str, bytes] = field(default_factory=dict, repr=False)
+    _kept: dict[str, bytes | None] = field(default_factory=dict, repr=False)
 
     def forget(self) -> None:
         """Something was published: read every file anew."""
         self._kept.clear()
 
+    def everything(self) -> dict[str, bytes]:
+        """Every file as it is now, by its address."""
+        return {
+            f"{address}{path.relative_to(root).as_posix()}": path.read_bytes()
+            for address, root in self.roots.items()
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }
+
     def fetch(self, url: str, *, max_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """See :class:`primum_verifier.shell.fetching.Fetcher`."""
-        data = self._read(url)[offset:]
-        if len(data) > max_bytes:
-            raise RefusedError(
-                "The server sends more than was signed or is read at all.",
-                reason=Reason.TRUST_LIMIT,
-                where=url,
-                found=f"{len(data)} bytes",
-                expected=f"at most {max_bytes} bytes",
-            )
-        self.served += len(data)
-        for start in range(0, len(data), PIECE_BYTES):
+        return self.send(url, self._read(url), max_bytes=max_bytes, offset=offset)
+
+    def send(self, url: str, data: bytes | None, *, max_bytes: int, offset: int) -> Iterator[bytes]:
+        """Send these bytes for an address; None where there is nothing."""
+        if data is None:
+            raise NotThereError(url, _NOT_FOUND)
+        if len(data) - offset > max_bytes:
+            raise too_much(url, max_bytes)
+        self.served += len(data) - offset
+        for start in range(offset, len(data), PIECE_BYTES):
             yield data[start : start + PIECE_BYTES]
 
-    def _read(self, url: str) -> bytes:
+    def _read(self, url: str) -> bytes | None:
         if url not in self._kept:
             path = self._path(url)
-            if path is None or not path.is_file():
-                raise NotThereError(url, _NOT_FOUND)
-            self._kept[url] = path.read_bytes()
+            self._kept[url] = path.read_bytes() if path is not None and path.is_file() else None
         return self._kept[url]
 
     def _path(self, url: str) -> Path | None:

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from primum_device_sim.authorities.origin import Origin, seeded
@@ -18,6 +19,7 @@ from primum_device_sim.authorities.provisioning import Provisioning
 from primum_device_sim.world.bench import SharedRuns
 from primum_device_sim.world.clock import DeviceClock, WorldTime
 from primum_device_sim.world.device import Kind, PlayedDevice
+from primum_device_sim.world.faults import Front
 from primum_device_sim.world.server import WorldServer
 from primum_verifier.shell.bench import Bench, ConfinedBench
 
@@ -63,9 +65,10 @@ class World:
         self.offices = Provisioning(self.folder / "authorities", origin=self.origin)
         self.runs = SharedRuns(self.bench)
         web = {"engineering": self.offices.engineering.web, "clinical": self.offices.clinical.web}
-        self.server = WorldServer(
+        self.honest = WorldServer(
             {f"https://{name}.world/": folder for name, folder in web.items()}
         )
+        self.front = Front(self.honest)
 
     # What is in it
 
@@ -75,7 +78,7 @@ class World:
             name=name,
             folder=self.folder / "devices" / name,
             clock=DeviceClock(self.time, name),
-            server=self.server,
+            server=self.front,
             runs=self.runs,
             seed=self.seed,
             kind=kind or Kind(),
@@ -88,7 +91,7 @@ class World:
     def publish(self, act: Callable[[], object]) -> None:
         """Let the authorities sign and lay out something; who asks from now on gets it."""
         act()
-        self.server.forget()
+        self.honest.forget()
 
     # What happens
 
@@ -126,7 +129,7 @@ class World:
         if known is not None and known <= at:
             return
         self._next[device.name] = at
-        self.at(at, lambda: self._turn(device, at))
+        self.at(at, partial(self._turn, device, at))
 
     def _turn(self, device: PlayedDevice, at: float) -> None:
         if self._next.get(device.name) != at or not device.is_on:
