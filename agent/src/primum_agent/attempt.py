@@ -45,6 +45,7 @@ from primum_agent.locking import ONCE_IT_IS_OVER, held
 from primum_agent.medium import settings_for
 from primum_agent.pending_restart import look_meanwhile
 from primum_agent.quiet import Quiet, keep_quiet
+from primum_agent.reference_time import reference_time, refreshed_by
 from primum_agent.rehashing import rehash
 from primum_agent.remembered import forgive_by_plan, keep_last_poll
 from primum_agent.restart_gates import why_no_restart
@@ -92,11 +93,7 @@ def refresh(device: Device) -> Refreshed:
     kept = [(item.component, item.version) for item in state.generations]
     if state.candidate is not None:
         kept.append((state.candidate.component, state.candidate.version))
-    refreshed = device.authorities.refresh(
-        now=device.clock.now(),
-        device_id=device.settings.device_id,
-        held=kept,
-    )
+    refreshed = refreshed_by(device, kept)
     tell_equivocations(device)
     problems = dict(refreshed.problems)
     if device.site_problem is not None:
@@ -253,7 +250,9 @@ def attempt(device: Device, *, reason: str, work: Work | None = None) -> int:
     Returns:
         An exit code of the one table.
     """
-    stored = device.authorities.stored(now=device.clock.now(), device_id=device.settings.device_id)
+    stored = device.authorities.stored(
+        now=reference_time(device), device_id=device.settings.device_id
+    )
     judge = make_judge(
         device, engineering=stored.engineering, clinical=stored.clinical, site=stored.site
     )

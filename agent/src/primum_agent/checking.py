@@ -16,6 +16,7 @@ from primum_agent.journal import Journal
 from primum_agent.judging import Judge, make_judge
 from primum_agent.layout import Layout
 from primum_agent.locking import ONCE_IT_IS_OVER, held, is_held
+from primum_agent.reference_time import refreshed_by
 from primum_agent.settings import Settings
 from primum_agent.shadowing import is_for_shadow
 from primum_agent.trust_in_force import note_trust_map
@@ -81,11 +82,8 @@ def check_now(*, settings: Settings, layout: Layout, clock: Clock) -> Found:
 
 def _check(device: Device) -> Found:
     state = device.journal.state()
-    refreshed = device.authorities.refresh(
-        now=device.clock.now(),
-        device_id=device.settings.device_id,
-        held=[(item.component, item.version) for item in state.generations],
-    )
+    kept = [(item.component, item.version) for item in state.generations]
+    refreshed = refreshed_by(device, kept)
     problems = refreshed.problems
     judge = make_judge(
         device,

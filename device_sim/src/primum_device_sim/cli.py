@@ -1,4 +1,4 @@
-"""``primum-sim``: pretend devices, faults and fleets; in this first form, the demo and its data."""
+"""``primum-sim``: worlds of real agents under faults, and the demo with its data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from primum_device_sim import scenario_commands
 from primum_verifier.core.errors import EXIT_DONE, EXIT_USAGE, FailedError, PrimumError, UsageError
 from primum_verifier.core.reasons import Reason
 from primum_verifier.shell.broker_address import parse_broker
@@ -196,6 +197,11 @@ def listen(
     _end_on_sigterm()
     for line in follow(host=address.host, port=address.port, device=device, output=output):
         typer.echo(line)
+
+
+app.command(epilog=EXITS)(scenario_commands.run)
+app.command(name="list", epilog=EXITS)(scenario_commands.list_)
+app.command(epilog=EXITS)(scenario_commands.describe)
 
 
 def _end_on_sigterm() -> None:

@@ -132,6 +132,7 @@ class _Stage:
         kind = Kind(
             hardware=asked.hardware,
             poll_seconds=seconds_of(asked.poll),
+            report_seconds=seconds_of(asked.report),
             test_seconds=seconds_of(asked.self_test),
         )
         within, digits = seconds_of(asked.starts_within), len(str(asked.devices))

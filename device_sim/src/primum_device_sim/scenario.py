@@ -51,6 +51,7 @@ class Kind(Document):
         devices: how many.
         hardware: the kind of hardware, as releases name it.
         poll: between two polls.
+        report: between two reports of health.
         self_test: how long a self-test takes.
         latency: how long a server takes to answer them.
         bytes_per_second: how fast their link is.
@@ -63,6 +64,7 @@ class Kind(Document):
         "cardiowear-2"
     )
     poll: Time = "1h"
+    report: Time = "15m"
     self_test: Time = "2s"
     latency: Time = "0.05s"
     bytes_per_second: Annotated[float, Field(gt=0.0, le=1e10)] = 1e6

@@ -630,3 +630,19 @@ def test_an_episode_that_begins_while_others_are_asked_is_seen(
     served[0] = ClinicalUse.IDLE
     assert attempt_now() == 0
     assert in_the_field.opened().version == "1.0.0"
+
+
+def test_a_device_whose_clock_was_never_set_says_why_it_takes_nothing(
+    in_the_field: Any, attempt_now: Any
+) -> None:
+    """By its own clock no plan has begun yet; it must not call itself current for ever."""
+    in_the_field.release("1.0.0", counter=1)
+    unset = datetime(2001, 1, 1, tzinfo=UTC)
+    clock = FakeClock(unset, powered=10.0, boot="c", grade=ClockQuality.UNSET)
+    assert attempt_now(clock=clock) == 1
+    refused = in_the_field.event("update.refused")
+    assert refused["subject"] == "pvc-classifier 1.0.0"
+    assert refused["data"]["reasons"][0] == "trust.time-unknown"
+    assert in_the_field.opened() is None
+    assert attempt_now() == 0
+    assert in_the_field.opened().version == "1.0.0"

@@ -61,6 +61,7 @@ class Kind:
         hardware: the kind of hardware, as releases name it.
         poll_seconds: between two polls.
         poll_jitter: the share by which that varies.
+        report_seconds: between two reports of health.
         test_seconds: how long a self-test takes.
         placement: where the device is, as its signed context says it.
     """
@@ -68,6 +69,7 @@ class Kind:
     hardware: str = "cardiowear-2"
     poll_seconds: float = 3600.0
     poll_jitter: float = 0.2
+    report_seconds: float = 900.0
     test_seconds: float = 2.0
     placement: tuple[tuple[str, str], ...] = tuple(PLACEMENT.items())
 
@@ -176,6 +178,7 @@ class PlayedDevice:
             ]
         lines += ["[timing]", f"poll_seconds = {self.kind.poll_seconds:g}"]
         lines += [f"poll_jitter = {self.kind.poll_jitter:g}"]
+        lines += [f"health_seconds = {self.kind.report_seconds:g}"]
         return "\n".join(lines) + "\n"
 
     # Its life
