@@ -173,8 +173,7 @@ class Promises:
             return "clinical never listed it"
         if not any(item["status"] == "eligible" for item in known):
             since = self._taken_away.get(found.release, 0)
-            heard = watched.floors and watched.floors.trust.get(_CLINICAL, {}).get("timestamp", 0)
-            if heard and heard >= since and not device.entrance.episodes():
+            if _heard(watched.floors) >= since and not device.entrance.episodes():
                 return "it was withdrawn, and the device has heard of it"
         return ""
 
@@ -208,6 +207,13 @@ class Promises:
         story = tuple(_one_line(line) for line in device.history())
         at = self.world.time.seconds
         self.broken.append(Broken(promise, device.name, at, text, story))
+
+
+def _heard(floors: Floors | None) -> int:
+    """The newest version that a device accepted of what clinical publishes."""
+    trust = {} if floors is None else floors.trust.get(_CLINICAL, {})
+    # The floor of a role belongs to a set of keys, which follows its name.
+    return max((trust[role] for role in trust if role.startswith("timestamp")), default=0)
 
 
 def _one_line(line: bytes) -> str:
