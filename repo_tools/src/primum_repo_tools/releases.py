@@ -33,6 +33,10 @@ MANIFEST_FILE = "manifest.json"
 COMPARISON_FILE = "comparison.json"
 
 
+COMPARISONS_FOLDER = "comparisons"
+"""Every comparison of a draft, by the digest of its report; the newest is the file above."""
+
+
 SELF_TEST_FILE = "self-test.json"
 
 

@@ -81,6 +81,23 @@ def test_a_comparison_that_was_not_met_stops_publishing(
     assert "sensitivity vs last in all" in answer.err
 
 
+def test_a_later_comparison_replaces_no_earlier_report(
+    published: Any, make_predictions: Any
+) -> None:
+    """Compared until it fits: the report that failed and the record of it stay."""
+    report = second(published)
+    worse = make_predictions(published.folder / "worse.npz", flip_positives=60)
+    assert published.compare("1.1.0", candidate=worse).code == 1
+    failed = report.read_bytes()
+    assert published.compare("1.1.0").code == 0
+    assert report.read_bytes() != failed
+    kept = {path.read_bytes() for path in (report.parent / "comparisons").iterdir()}
+    assert kept == {failed, report.read_bytes()}
+    records = (published.engineering / "records/log.jsonl").read_text().splitlines()
+    acts = [json.loads(line) for line in records if '"release.compared"' in line]
+    assert [item["overall"] for item in acts] == ["not-met", "met"]
+
+
 def test_a_comparison_about_other_bytes_does_not_count(published: Any, tmp_path: Path) -> None:
     """The report of one build must not carry another build of the same version."""
     report = second(published)

@@ -88,7 +88,11 @@ def compare(
         --threshold original=0.5 --ledger ledger --as people/q.lee --output comparison.json
     """
     from primum_repo_tools import comparison
-    from primum_repo_tools.commands.compare_options import operating_points, require_ledger
+    from primum_repo_tools.commands.compare_options import (
+        keep_beside_draft,
+        operating_points,
+        require_ledger,
+    )
     from primum_repo_tools.files import read_input, write_durably
     from primum_repo_tools.locked_set import held, keep_report, open_custodian
     from primum_repo_tools.locked_set_use import Intent, begin_use
@@ -138,19 +142,13 @@ def compare(
         if ledger is not None and use is not None and keeper is not None:
             keep_report(ledger, report, use, keeper, now_utc())
     written = report.to_bytes()
-    for target in _targets(points.folder, output):
-        write_durably(target, written)
+    keep_beside_draft(points, report, now_utc())
+    if output is not None:
+        write_durably(output, written)
     if html is not None:
         write_durably(html, comparison_page(report, sha256_hex(written)).encode())
     tell(report.model_dump(mode="json", by_alias=True), *_shown(report), as_json=as_json)
     comparison.require_met(report, where=str(candidate))
-
-
-def _targets(folder: Path | None, output: Path | None) -> list[Path]:
-    from primum_repo_tools.releases import COMPARISON_FILE
-
-    kept = [] if folder is None else [folder / COMPARISON_FILE]
-    return kept + ([] if output is None else [output])
 
 
 def _bounds(bounds: Bounds | None) -> str:

@@ -5,10 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from primum_repo_tools.releases import Draft, drafts, open_draft, operating_point_of
-from primum_repo_tools.workbench import open_workbench
+from primum_repo_tools.files import write_durably
+from primum_repo_tools.releases import (
+    COMPARISON_FILE,
+    COMPARISONS_FOLDER,
+    Draft,
+    drafts,
+    open_draft,
+    operating_point_of,
+)
+from primum_repo_tools.workbench import Workbench, open_workbench
+from primum_verifier.change.comparison_report import ComparisonReport
+from primum_verifier.core.document import sha256_hex
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 
@@ -23,12 +34,12 @@ class OperatingPoints:
     Attributes:
         thresholds: by arm, exact decimal text.
         releases: SHA-256 of the manifest by arm; empty where no releases are named.
-        folder: of the candidate's draft, None where no release is named.
+        kept: the workbench and the candidate's draft, None where no release is named.
     """
 
     thresholds: Mapping[str, str]
     releases: Mapping[str, str]
-    folder: Path | None
+    kept: tuple[Workbench, Draft] | None
 
 
 def operating_points(
@@ -91,11 +102,37 @@ def _from_releases(workbench: Path, release: str) -> OperatingPoints:
             where=manifest.name,
             expected=", ".join(sorted(set(digests.values()) - set(known))),
         )
-    return OperatingPoints(points, digests, draft.folder)
+    return OperatingPoints(points, digests, (bench, draft))
 
 
 def _threshold(draft: Draft) -> str:
     return operating_point_of(draft.specification(), name=draft.manifest.name).threshold
+
+
+def keep_beside_draft(points: OperatingPoints, report: ComparisonReport, now: datetime) -> None:
+    """Keep a report beside its draft, and a record of it for ever: a later one replaces neither.
+
+    Args:
+        points: names the draft; without one nothing is kept.
+        report: what was found, met or not.
+        now: the moment.
+    """
+    if points.kept is None:
+        return
+    bench, draft = points.kept
+    data = report.to_bytes()
+    sha256 = sha256_hex(data)
+    write_durably(draft.folder / COMPARISONS_FOLDER / f"{sha256}.json", data)
+    write_durably(draft.folder / COMPARISON_FILE, data)
+    bench.record(
+        "release.compared",
+        at=now,
+        release=draft.manifest.name,
+        sha256=draft.sha256,
+        protocol=report.protocol.digest.sha256,
+        report=sha256,
+        overall=report.overall,
+    )
 
 
 def require_ledger(ledger: Path | None, person: Path | None, *, bound: bool, where: str) -> None:
