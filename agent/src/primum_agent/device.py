@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -23,6 +23,7 @@ from primum_agent.journal_port import JournalPort
 from primum_agent.key_trouble import problem_of
 from primum_agent.layout import Layout
 from primum_agent.mirrors import FileServers, Servers, addresses_of
+from primum_agent.pauses import Pauses
 from primum_agent.sensors import Sensors
 from primum_agent.settings import Settings
 from primum_agent.signer import Signer, open_or_recorded
@@ -58,6 +59,7 @@ class Ports:
         sensors: opens what the device feels of itself; only where a gate looks at it.
         ask: asks the supervisor what the application declared.
         operating_system: what the device runs, empty where nobody can say.
+        pauses: how an attempt waits.
     """
 
     fetcher: RangeFetcher
@@ -68,6 +70,7 @@ class Ports:
     sensors: Callable[[], Sensors]
     ask: AskSupervisor
     operating_system: str
+    pauses: Pauses = field(default_factory=Pauses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,7 @@ class Device:
         operating_system: what the device runs, empty where nobody can say.
         sensors: opens what the device feels of itself.
         ask: asks the supervisor what the application declared.
+        pauses: how an attempt waits.
         signer: the device's key, or its recorded public half where it cannot be used.
         key_problem: why the key cannot be used, None when it can; nothing new is begun then.
         site_problem: why the organisation on the trust map cannot be asked, None when it can; a
@@ -110,6 +114,7 @@ class Device:
     operating_system: str
     sensors: Callable[[], Sensors]
     ask: AskSupervisor
+    pauses: Pauses
     key_problem: PrimumError | None
     site_problem: PrimumError | None
     proofs: Callable[[str], Mapping[str, bytes]]
@@ -269,6 +274,7 @@ def open_device(
         operating_system=ports.operating_system,
         sensors=ports.sensors,
         ask=ports.ask,
+        pauses=ports.pauses,
         key_problem=problem_of(ports.signer),
         site_problem=site_problem,
         proofs=lambda name: proofs_of(journal, name),

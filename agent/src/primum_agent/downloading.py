@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -72,7 +71,8 @@ def download(
     deltas.choose(manifest, missing)
     _make_room(manifest, sum(deltas.room_for(item) for item in missing), device=device)
     network = device.settings.network
-    pace = Pace(network.most_bytes_per_second)
+    pauses = device.pauses
+    pace = Pace(network.most_bytes_per_second, monotonic=pauses.monotonic, sleep=pauses.sleep)
 
     def came(count: int) -> None:
         fail_here(FailPoint.DOWNLOADING_IN_FILE)
@@ -95,7 +95,9 @@ def download(
         total_seconds=total,
         pace=came,
         watch=tell,
-        draw=random.random,
+        monotonic=pauses.monotonic,
+        sleep=pauses.sleep,
+        draw=pauses.draw,
     )
     boot = device.clock.boot_id()
 

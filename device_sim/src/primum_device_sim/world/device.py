@@ -23,6 +23,7 @@ from primum_agent.fail_points import Point, power_from
 from primum_agent.installer import SetInstaller
 from primum_agent.installers import component_installers
 from primum_agent.layout import Layout
+from primum_agent.pauses import Pauses
 from primum_agent.reporter import Reporter
 from primum_agent.sensors import Readings
 from primum_agent.settings import Settings, read_settings
@@ -296,6 +297,7 @@ class PlayedDevice:
             sensors=lambda: self,
             ask=self.entrance.ask,
             operating_system=SYSTEM,
+            pauses=Pauses(monotonic=self.clock.seconds, sleep=spend, draw=self._draws),
         )
 
     def _glance(self, wake: Callable[[], None]) -> PlayedGlance:
