@@ -12,7 +12,7 @@ from tests.benchmarks.figures import arguments, keep
 
 HERE = Path(__file__).parent
 BENCHMARKS = sorted(
-    path.stem for path in HERE.glob("*.py") if "\ndef main() -> " in path.read_text("utf-8")
+    path.stem for path in HERE.glob("*.py") if "\ndef main(" in path.read_text("utf-8")
 )
 
 
