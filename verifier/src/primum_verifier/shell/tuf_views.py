@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from securesystemslib.signer import SSlibKey
@@ -25,8 +26,31 @@ from primum_verifier.shell.tuf_scratch import role_of_file
 ISSUED_AT = "issuedAt"
 """The member of a timestamp's signed part in which our tools sign the issue time."""
 
+_MOST_KEPT = 32
+_MOST_KEPT_BYTES = 16 * 1024
+"""How many parsed files are kept, and of which size: half a mebibyte of files at most."""
+
 _ONLINE = frozenset({"timestamp", "snapshot"})
 """The roles whose keys lie on a server; every other is signed by people."""
+
+
+def read_signed(data: bytes) -> Signed:
+    """What a metadata file says; whoever is given it only reads.
+
+    One attempt asks for the same views again and again: small files are parsed once.
+
+    Raises:
+        RepositoryError: it is no metadata file.
+    """
+    return _kept(data) if len(data) <= _MOST_KEPT_BYTES else _parsed(data)
+
+
+def _parsed(data: bytes) -> Signed:
+    signed: Signed = Metadata.from_bytes(data).signed
+    return signed
+
+
+_kept = lru_cache(maxsize=_MOST_KEPT)(_parsed)
 
 
 def role_states(files: Mapping[str, bytes]) -> dict[str, RoleState]:
@@ -36,7 +60,7 @@ def role_states(files: Mapping[str, bytes]) -> dict[str, RoleState]:
         if "/" in file_name:
             continue
         try:
-            signed = Metadata.from_bytes(data).signed
+            signed = read_signed(data)
         except RepositoryError:
             # A damaged cache is no role; the client asks for it again at its next run.
             continue
@@ -70,7 +94,7 @@ def view_of(
         if "/" in file_name:
             continue
         try:
-            signed: Signed = Metadata.from_bytes(data).signed
+            signed = read_signed(data)
         except RepositoryError:
             continue
         if isinstance(signed, Timestamp):
@@ -195,7 +219,7 @@ def _listing(files: Mapping[str, bytes]) -> dict[str, Targets]:
         if "/" in file_name:
             continue
         try:
-            signed: Signed = Metadata.from_bytes(data).signed
+            signed = read_signed(data)
         except RepositoryError:
             continue
         if isinstance(signed, Targets):
