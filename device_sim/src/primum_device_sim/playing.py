@@ -192,7 +192,7 @@ class _Stage:
                 self.world.publish(lambda: offices.withdraw(event.version))
                 self.promises.took_away(offices.releases[event.version])
             case Refresh():
-                self.world.publish(offices.publish)
+                self.world.publish(offices.sign_again)
 
     def _server(self, event: Server) -> Fetcher:
         honest = self.world.honest

@@ -109,7 +109,7 @@ class Withdraw(_Event):
 
 
 class Refresh(_Event):
-    """Both authorities sign the same again, so that it does not expire."""
+    """Both authorities say the same again, so that it does not grow too old."""
 
     do: Literal["refresh"]
 

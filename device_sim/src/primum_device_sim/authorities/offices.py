@@ -90,6 +90,11 @@ class Offices:
         self.engineering.publish()
         self.clinical.publish()
 
+    def sign_again(self) -> None:
+        """Let both say the same again, the list of what is eligible included."""
+        self._index()
+        self.publish()
+
     def _policy(self) -> bytes:
         return canonical_json(
             {
