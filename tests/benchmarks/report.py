@@ -127,6 +127,9 @@ class Turning:
 
     def turn(self) -> None:
         due = self.reporter.work(self.journal, now=time.monotonic())
+        self.wait(due)
+
+    def wait(self, due: float) -> None:
         self._rung.wait(max(0.0, min(1.0, due - time.monotonic())))
         self._rung.clear()
 
@@ -135,8 +138,11 @@ class Turning:
         while self.reporter.last_answer == 0.0:
             self.turn()
         began = time.perf_counter()
+        due = began
         while self.journal.waiting_events(1):
-            self.turn()
+            # Not after the last one: nobody would ring any more.
+            self.wait(due)
+            due = self.reporter.work(self.journal, now=time.monotonic())
         return time.perf_counter() - began
 
     def close(self) -> None:

@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 MAX_IN_FLIGHT = 20
-"""Messages that may wait to be acknowledged, whatever a broker allows."""
+"""Messages on the way to a broker that it did not answer for, whatever it allows."""
+
+MAX_HANDED_OVER = 64
+"""Messages that a connection holds, those on the way among them: as one is answered for it sends
+the next by itself, and nobody need be woken for each."""
 
 
 @dataclass(frozen=True)
@@ -15,12 +19,12 @@ class Connected:
 
     Attributes:
         address: which one it was.
-        in_flight: how many messages it lets wait for acknowledgement.
+        takes: how many messages it holds at a time, those on the way among them.
         max_bytes: the largest packet it takes, if it says so.
     """
 
     address: str
-    in_flight: int
+    takes: int
     max_bytes: int | None
 
 
@@ -126,7 +130,7 @@ class FakeBroker:
         self.connected = self.up
         occurrence: Occurrence = Disconnected(why="down")
         if self.up:
-            occurrence = Connected(address="fake", in_flight=MAX_IN_FLIGHT, max_bytes=None)
+            occurrence = Connected(address="fake", takes=MAX_IN_FLIGHT, max_bytes=None)
         self.pending.append(occurrence)
 
     def drop(self) -> None:

@@ -35,13 +35,13 @@ class Sent:
 class JournalOutbox(JournalTelemetry):
     """What waits to be sent, over one open database."""
 
-    def waiting_events(self, limit: int) -> list[OutboxRow]:
-        """The oldest events that no broker has acknowledged."""
-        return self._waiting("SELECT sequence, line FROM events WHERE acked = 0", limit)
+    def waiting_events(self, limit: int, *, after: int = 0) -> list[OutboxRow]:
+        """The oldest events, after one of them, that no broker has acknowledged."""
+        return self._waiting("events", limit, after=after)
 
-    def waiting_heads(self, limit: int) -> list[OutboxRow]:
-        """The oldest signed heads that no broker has acknowledged."""
-        return self._waiting("SELECT sequence, line FROM heads WHERE acked = 0", limit)
+    def waiting_heads(self, limit: int, *, after: int = 0) -> list[OutboxRow]:
+        """The oldest signed heads, after an event, that no broker has acknowledged."""
+        return self._waiting("heads", limit, after=after)
 
     def acknowledged(self, after: Sent, limit: int, *, end: int | None = None) -> list[Sent]:
         """Events and heads that a broker took and that are still kept, in the order of the chain.
@@ -63,9 +63,13 @@ class JournalOutbox(JournalTelemetry):
             )
             return [Sent(sequence, is_head=bool(head), line=line) for sequence, head, line in rows]
 
-    def _waiting(self, select: str, limit: int) -> list[OutboxRow]:
+    def _waiting(self, table: str, limit: int, *, after: int) -> list[OutboxRow]:
         with database_errors(self._layout.journal):
-            rows = self._connection.execute(f"{select} ORDER BY sequence LIMIT ?", (limit,))
+            rows = self._connection.execute(
+                f"SELECT sequence, line FROM {table} WHERE acked = 0 AND sequence > ? "  # noqa: S608 - our names
+                "ORDER BY sequence LIMIT ?",
+                (after, limit),
+            )
             return [OutboxRow(sequence, line) for sequence, line in rows]
 
     def last_sent(self) -> int:

@@ -54,6 +54,12 @@ class PacketWatch:
         with self._counting:
             self._owed += 1
 
+    @property
+    def owed(self) -> int:
+        """How many messages were handed over that the broker did not answer for."""
+        with self._counting:
+            return self._owed
+
     def asked_for(self, count: int) -> None:
         """Somebody is about to wait for so many bytes.
 

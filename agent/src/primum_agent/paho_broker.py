@@ -24,6 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from primum_agent.broker import (
+    MAX_HANDED_OVER,
     MAX_IN_FLIGHT,
     Acknowledged,
     Arrived,
@@ -46,6 +47,9 @@ ANSWER_SECONDS = 15.0
 
 SHORT_SECONDS = 300.0
 """A connection that ended sooner was not a good one: the next broker is tried first."""
+
+WOKEN_BELOW = MAX_HANDED_OVER // 2
+"""As long as more is under way, the broker's answers wake nobody: there is enough to send."""
 
 MAX_ARRIVALS = 60
 """Messages that a broker may send within a minute; with more of them it is left."""
@@ -116,8 +120,9 @@ class PahoBroker:
 
     def publish(self, message: Message) -> int | None:
         """See :class:`primum_agent.broker.Broker`."""
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties = None
         if message.lasts is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.MessageExpiryInterval = max(1, math.ceil(message.lasts))
         self._watch.owes()
         try:
@@ -249,6 +254,7 @@ class PahoBroker:
             reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_SECONDS
+        client.max_inflight_messages_set(MAX_IN_FLIGHT)
         client.will_set(self._will.topic, self._will.payload, qos=1, retain=self._will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -263,6 +269,9 @@ class PahoBroker:
 
     def _put(self, occurrence: Occurrence) -> None:
         self._queue.put(occurrence)
+        self._ring()
+
+    def _ring(self) -> None:
         with contextlib.suppress(OSError):
             self._wake()
 
@@ -282,11 +291,13 @@ class PahoBroker:
         # What is retained comes at each connection, so that none of it need wait for the device.
         wanted = {self._listens: SubscribeOptions(qos=1), self._hears: SubscribeOptions(qos=0)}
         client.subscribe(list(wanted.items()))
-        granted = getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT)
+        granted = max(1, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
+        # What is beyond its window the library holds back; it looks at no smaller one by itself.
+        client._max_inflight_messages = min(MAX_IN_FLIGHT, granted)  # noqa: SLF001
         self._put(
             Connected(
                 address=self._at.uri,
-                in_flight=min(MAX_IN_FLIGHT, granted),
+                takes=MAX_HANDED_OVER,
                 max_bytes=getattr(properties, "MaximumPacketSize", None),
             )
         )
@@ -327,7 +338,10 @@ class PahoBroker:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        self._put(Acknowledged(ticket=ticket, refused=str(reason) if reason.is_failure else ""))
+        refused = str(reason) if reason.is_failure else ""
+        self._queue.put(Acknowledged(ticket=ticket, refused=refused))
+        if refused or self._watch.owed <= WOKEN_BELOW:
+            self._ring()
 
     def _on_message(
         self,

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from primum_agent.broker import (
+    MAX_IN_FLIGHT,
     Acknowledged,
     Arrived,
     Broker,
@@ -53,11 +54,14 @@ REFUSED_SECONDS = 30.0
 FRESH_SECONDS = 60.0
 """A report of health younger than this need not be written anew when the broker comes back."""
 
-MARKED_AT_ONCE = 64
-"""Messages that a broker took are marked together, while more are under way."""
+MARKED_AT_ONCE = 512
+"""Messages that a broker took are marked together, while more are under way: each costs a sync."""
 
 MARKED_SECONDS = 0.2
 """None of them waits longer for it; what a cut leaves unmarked is sent again."""
+
+MAX_BYTES_AHEAD = 256 * 1024
+"""Bytes handed over from which no more is than may be on the way: what waits lies on the disk."""
 
 _JITTER = 0.3
 _PACKET_OVERHEAD = 64  # topic length, packet id and properties of one publish
@@ -141,11 +145,13 @@ class Reporter:
     limit: int = 0
     max_bytes: int | None = None
     reasons: tuple[str, ...] = ()
-    _under_way: dict[int, tuple[Lane, int]] = field(default_factory=dict)
+    _under_way: dict[int, _Offer] = field(default_factory=dict)
+    _passed: dict[Lane, int] = field(default_factory=dict)
     _too_large: set[tuple[Lane, int]] = field(default_factory=set)
     _taken: dict[Lane, list[int]] = field(default_factory=_nothing_taken)
     _taken_since: float = math.inf
     _said: bytes = b""
+    _said_of: tuple[object, ...] = ()
 
     def work(self, journal: Journal | None, *, now: float) -> float:
         """Do what can be done now.
@@ -243,7 +249,12 @@ class Reporter:
         taken, self._taken = self._taken, _nothing_taken()
         self._taken_since = math.inf
         if taken[Lane.EVENT] or taken[Lane.HEAD]:
-            journal.acknowledge(events=taken[Lane.EVENT], heads=taken[Lane.HEAD])
+            try:
+                journal.acknowledge(events=taken[Lane.EVENT], heads=taken[Lane.HEAD])
+            except PrimumError:
+                # Not marked, they wait still, and are offered again.
+                self._passed.clear()
+                raise
             if not self.taken_over.asks_for_patience(now):
                 self.failures = 0
         if taken[Lane.TELEMETRY]:
@@ -282,22 +293,23 @@ class Reporter:
     def _answered(self, answer: Acknowledged, *, now: float) -> tuple[Lane, int]:
         """What the broker answered for, where it took it."""
         self.last_answer = now
-        about = self._under_way.pop(answer.ticket, (Lane.OTHER, 0))
+        about = self._under_way.pop(answer.ticket, None)
         if answer.refused:
             self._refuse(answer.refused, now=now)
             return Lane.OTHER, 0
-        return about
+        return (Lane.OTHER, 0) if about is None else (about.lane, about.number)
 
     def _rise(self, connected: Connected, *, now: float) -> None:
         self.link, self.why, self.address = Link.UP, "", connected.address
-        self.limit, self.max_bytes = connected.in_flight, connected.max_bytes
+        self.limit, self.max_bytes = connected.takes, connected.max_bytes
         self.risen = self.last_answer = now
         if now - self.last_health > FRESH_SECONDS:
             self.next_health = now
         self.paused_until = 0.0
         self._under_way.clear()
+        self._passed.clear()
         self._too_large.clear()
-        self._said = b""
+        self._said, self._said_of = b"", ()
         self.asked.begin()
 
     def _lose(self, now: float, *, why: str) -> None:
@@ -324,6 +336,7 @@ class Reporter:
         """The broker answered "no": everything stays in the journal, and is offered later."""
         self.refused += 1
         self.why = f"the broker refuses messages: {why}"
+        self._passed.clear()
         self.paused_until = now + jittered(REFUSED_SECONDS, jitter=_JITTER, draw=self.draw())
 
     def _publish(
@@ -333,6 +346,11 @@ class Reporter:
         return self.broker.publish(message)
 
     def _tell_status(self, journal: Journal | None) -> None:
+        # The state is what the events add up to: without another one it need not be read again.
+        last = None if journal is None else journal.last_sequence()
+        about = (last, self.reasons, self.asked.word)
+        if self._said and about == self._said_of:
+            return
         state = None if journal is None else journal.state()
         payload = status_message(
             device_id=self.device_id,
@@ -341,8 +359,8 @@ class Reporter:
             reasons=self.reasons,
             word=self.asked.word,
         )
-        if payload != self._said and self._publish("status", payload, retain=True) is not None:
-            self._said = payload
+        if payload == self._said or self._publish("status", payload, retain=True) is not None:
+            self._said, self._said_of = payload, about
 
     def _keep_health(self, journal: Journal, *, now: float) -> None:
         """Write a report when one is due; while the broker is away too, to be sent afterwards."""
@@ -388,20 +406,33 @@ class Reporter:
     def _offer(self, journal: Journal, *, now: float) -> None:
         """Offer the oldest lines, as many as may be under way: events, heads, then telemetry."""
         for lane in (Lane.EVENT, Lane.HEAD, Lane.TELEMETRY):
-            room = self.limit - len(self._under_way)
+            room = self._room()
             if room <= 0:
                 return
-            known = self._too_large | set(self._under_way.values())
-            known |= {(lane, number) for number in self._taken[lane]}
-            found = self._waiting(journal, lane, room + len(known))
-            fresh = [item for item in found if (lane, item.number) not in known]
-            if not all(self._hand_over(item, now=now) for item in fresh[:room]):
-                return
+            after = self._passed.get(lane, 0)
+            known = {item.number for item in self._under_way.values() if item.lane is lane}
+            known |= {number for of, number in self._too_large if of is lane}
+            known |= set(self._taken[lane])
+            # What was handed over on this connection lies behind, and is not read again.
+            beyond = sum(number > after for number in known)
+            found = self._waiting(journal, lane, room + beyond, after=after)
+            fresh = [item for item in found if item.number not in known]
+            for item in fresh:
+                if self._room() <= 0 or not self._hand_over(item, now=now):
+                    return
+                if lane is not Lane.TELEMETRY:
+                    self._passed[lane] = item.number
         self._offer_again(journal, now=now)
+
+    def _room(self) -> int:
+        """How many more lines the connection may hold; of large ones only what is on the way."""
+        held = sum(len(item.line) for item in self._under_way.values())
+        most = self.limit if held < MAX_BYTES_AHEAD else min(self.limit, MAX_IN_FLIGHT)
+        return most - len(self._under_way)
 
     def _offer_again(self, journal: Journal, *, now: float) -> None:
         """What was asked for once more comes last; it is forgotten with the connection."""
-        room, again = self.limit - len(self._under_way), self.asked.again
+        room, again = self._room(), self.asked.again
         if again is None or room <= 0:
             return
         rows = journal.acknowledged(again.after, room, end=again.end)
@@ -425,19 +456,19 @@ class Reporter:
         ticket = self._publish(item.end, item.line, lasts=item.lasts)
         if ticket is None:
             return False
-        self._under_way[ticket] = (item.lane, item.number)
+        self._under_way[ticket] = item
         return True
 
     @staticmethod
-    def _waiting(journal: Journal, lane: Lane, limit: int) -> list[_Offer]:
-        """The oldest lines of a lane."""
+    def _waiting(journal: Journal, lane: Lane, limit: int, *, after: int) -> list[_Offer]:
+        """The oldest lines of a lane; of events and heads those after a number."""
         if lane is Lane.TELEMETRY:
             reports = journal.waiting_telemetry(limit)
             return [
                 _Offer(lane, item.number, item.kind, item.line, lasts=item.left) for item in reports
             ]
         if lane is Lane.EVENT:
-            rows, end = journal.waiting_events(limit), "provenance"
+            rows, end = journal.waiting_events(limit, after=after), "provenance"
         else:
-            rows, end = journal.waiting_heads(limit), "head"
+            rows, end = journal.waiting_heads(limit, after=after), "head"
         return [_Offer(lane, row.sequence, end, row.line) for row in rows]

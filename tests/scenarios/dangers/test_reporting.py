@@ -44,7 +44,7 @@ from tests.unit.agent.test_broker_over_tls import lines, link, peak_mib, reports
 from tests.unit.agent.waiting import wait_for
 
 from primum_agent import paho_broker, reporter
-from primum_agent.broker import Message
+from primum_agent.broker import MAX_IN_FLIGHT, Message
 from primum_agent.broker_tls import TlsFiles
 from primum_agent.clock import FakeClock
 from primum_agent.events import Entry, EventKind
@@ -285,6 +285,41 @@ def test_m02_one_request_that_comes_often_is_done_once(resident: Any, hostile: A
     assert len(taken) == 1
     wait_for(lambda: device.reporter.asked.patience.refused == 4)
     assert len(broker.times) == 1
+
+
+# More than is answered for
+
+
+@pytest.mark.parametrize("granted", [None, 3])
+def test_no_more_is_on_the_way_than_a_broker_lets(
+    resident: Any, hostile: Any, granted: int | None
+) -> None:
+    """Whatever a device holds ready, its status among it; as answers come the rest follows."""
+    most = MAX_IN_FLIGHT if granted is None else granted
+    go_on = threading.Event()
+    silent: list[int] = []
+
+    def script(talk: Talk) -> None:
+        talk.welcome(properties=b"" if granted is None else b"\x21" + struct.pack(">H", granted))
+        while len(talk.heard) < most:
+            talk.answer(but=frozenset({PUBLISH}))
+        talk.answer_all(but=frozenset({PUBLISH}), seconds=0.5)
+        silent.append(len(talk.heard))
+        # The first number was the subscription's.
+        for mid in range(2, most + 2):
+            talk.send(packet(PUBACK, struct.pack(">H", mid)))
+        go_on.set()
+        talk.answer_all()
+
+    broker = hostile(script)
+    device = resident(broker.uri)
+    failed = Entry(kind=EventKind.ATTEMPT_FAILED)
+    device.do(lambda journal: [journal.record(failed) for _ in range(200)])
+    wait_for(go_on.is_set)
+    assert silent == [most]
+    wait_for(lambda: device.do(lambda journal: journal.waiting_count()) == 0)
+    expected = device.do(lambda journal: list(journal.events()))
+    assert broker.heard("provenance") == expected, "in order, none twice"
 
 
 # Floods

@@ -8,14 +8,20 @@ from typing import Any
 
 import pytest
 
-from primum_agent.broker import Acknowledged, FakeBroker, Message
+from primum_agent.broker import (
+    MAX_HANDED_OVER,
+    MAX_IN_FLIGHT,
+    Acknowledged,
+    FakeBroker,
+    Message,
+)
 from primum_agent.clock import FakeClock
 from primum_agent.events import Entry, EventKind
 from primum_agent.journal import Journal
+from primum_agent.journal_outbox import OutboxRow
 from primum_agent.report_classes import HEALTH, MONITOR
 from primum_agent.reporter import (
     ANSWER_SECONDS,
-    MARKED_AT_ONCE,
     MARKED_SECONDS,
     REFUSED_SECONDS,
     Link,
@@ -272,7 +278,7 @@ def test_the_sensors_of_this_machine_can_be_read(layout: Any) -> None:
 def test_what_was_taken_is_marked_together_and_within_a_moment(
     reporter: Reporter, broker: FakeBroker, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thousand events cost the disk some twenty synced writes; none is marked much later."""
+    """A thousand events cost the disk a few synced writes; none is marked much later."""
     marked: list[int] = []
     acknowledge = journal.acknowledge
 
@@ -281,6 +287,7 @@ def test_what_was_taken_is_marked_together_and_within_a_moment(
         acknowledge(events=events, heads=heads)
 
     monkeypatch.setattr(journal, "acknowledge", watched)
+    monkeypatch.setattr("primum_agent.reporter.MARKED_AT_ONCE", 64)
     fill(journal, 400)
     broker.silent = True
     reporter.work(journal, now=0.0)
@@ -289,8 +296,8 @@ def test_what_was_taken_is_marked_together_and_within_a_moment(
         ticket = next(iter(reporter._under_way))
         broker.pending.append(Acknowledged(ticket=ticket))
         reporter.work(journal, now=0.0)
-    assert max(marked) == MARKED_AT_ONCE
-    assert len(marked) <= 400 // MARKED_AT_ONCE + 1
+    assert max(marked) == 64
+    assert len(marked) <= 400 // 64 + 1
     left = journal.waiting_count()
     ticket = next(iter(reporter._under_way))
     broker.pending.append(Acknowledged(ticket=ticket))
@@ -299,6 +306,69 @@ def test_what_was_taken_is_marked_together_and_within_a_moment(
     assert journal.waiting_count() < left
     told = [item.payload for item in of(broker, "provenance")]
     assert told == list(journal.events())[: len(told)], "in order, none twice"
+
+
+def test_what_could_not_be_marked_is_offered_again(
+    reporter: Reporter, broker: FakeBroker, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails for a moment, after the broker took it: twice is harmless, never is not."""
+
+    def full(**_: object) -> None:
+        raise FailedError("full", reason=Reason.RESOURCE_STORAGE)
+
+    fill(journal, 5)
+    with monkeypatch.context() as failing:
+        failing.setattr(journal, "acknowledge", full)
+        with pytest.raises(FailedError):
+            drain(reporter, journal, now=0.0)
+    assert journal.waiting_count() == 6
+    drain(reporter, journal, now=0.0)
+    assert journal.waiting_count() == 0
+    told = [item.payload for item in of(broker, "provenance")]
+    assert told[-6:] == list(journal.events())
+
+
+def test_of_large_events_no_more_is_in_memory_than_is_on_the_way(
+    reporter: Reporter, broker: FakeBroker, journal: Journal
+) -> None:
+    for _ in range(70):
+        journal.record(Entry(kind=EventKind.ATTEMPT_FAILED, detail={"long": "x" * 30_000}))
+    broker.silent = True
+    reporter.work(None, now=0.0)
+    reporter.limit = MAX_HANDED_OVER
+    drain(reporter, journal, now=0.0)
+    assert len(of(broker, "provenance")) == MAX_IN_FLIGHT
+    fill(journal, 1)
+    for ticket in list(reporter._under_way):
+        broker.pending.append(Acknowledged(ticket=ticket))
+        reporter.work(journal, now=0.0)
+        assert len(reporter._under_way) <= MAX_IN_FLIGHT
+
+
+def test_what_was_handed_over_is_not_read_again(
+    reporter: Reporter, broker: FakeBroker, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a hundred thousand wait, each is read once from the disk, not at every turn."""
+    read: list[int] = []
+    waiting = journal.waiting_events
+
+    def watched(limit: int, *, after: int = 0) -> list[OutboxRow]:
+        found = waiting(limit, after=after)
+        read.extend(row.sequence for row in found)
+        return found
+
+    fill(journal, 200)
+    reporter.work(None, now=0.0)
+    monkeypatch.setattr(journal, "waiting_events", watched)
+    broker.silent = True
+    reporter.work(journal, now=0.0)
+    while reporter._under_way:
+        # One answer at a time, with the window full behind it.
+        broker.pending.append(Acknowledged(ticket=next(iter(reporter._under_way))))
+        reporter.work(journal, now=0.0)
+    assert journal.waiting_count() == 0
+    assert read == sorted(set(read))
+    assert len(read) == 201
 
 
 def test_the_wait_before_another_attempt_is_drawn(

@@ -43,7 +43,7 @@ class PlayedBroker:
         """See :class:`primum_agent.broker.Broker`."""
         self._connected = self.link.up
         self._pending = [
-            Connected(address=ADDRESS, in_flight=MAX_IN_FLIGHT, max_bytes=None)
+            Connected(address=ADDRESS, takes=MAX_IN_FLIGHT, max_bytes=None)
             if self.link.up
             else Disconnected(why="no network")
         ]
