@@ -41,6 +41,7 @@ MARKS_OF_FIXTURES = {
 }
 LONGEST_FIRST = (
     "tests/unit/agent/test_self_update.py",
+    "tests/unit/device_sim/test_scenarios.py",
     "tests/campaigns/test_every_state.py",
     "tests/scenarios/test_first_update.py",
     "tests/unit/agent/test_agent_of_a_set.py",

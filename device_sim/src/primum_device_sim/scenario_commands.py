@@ -136,9 +136,13 @@ def _progress() -> Progress:
 @contextlib.contextmanager
 def _disks() -> Iterator[Path]:
     """An empty folder in memory where there is one: thousands of disks that nobody keeps."""
-    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="primum-world-", dir=memory) as folder:
+    with tempfile.TemporaryDirectory(prefix="primum-world-", dir=disks_in_memory()) as folder:
         yield Path(folder)
+
+
+def disks_in_memory() -> Path | None:
+    """A file system in memory, where there is one."""
+    return _MEMORY if os.access(_MEMORY, os.W_OK) else None
 
 
 def _write_logs(folder: Path, logs: dict[str, tuple[bytes, ...]]) -> None:
