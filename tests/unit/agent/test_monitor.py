@@ -488,7 +488,7 @@ def test_a_disk_that_takes_no_counters_holds_up_neither_updates_nor_reports(
         make_reporter=lambda _: None,
     )
 
-    def works(_: AttemptPlan, now: float) -> float:
+    def works(_: AttemptPlan, now: float, __: object) -> float:
         worked.append(now)
         return now + 60.0
 

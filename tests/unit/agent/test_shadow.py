@@ -307,7 +307,7 @@ def test_its_files_outlive_collection_and_go_with_a_reset(
     run = named(field)
     assert run is not None
     # Even where no stored manifest names them, as where room is made for another release.
-    monkeypatch.setattr("primum_agent.collecting._named", lambda _: set())
+    monkeypatch.setattr("primum_agent.collecting._named", lambda *_: set())
     for _ in range(2):
         attempt_now()
     assert all(item.is_whole() for item in (run.model, run.specification, run.monitoring))
