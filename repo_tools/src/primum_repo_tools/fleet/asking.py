@@ -168,19 +168,25 @@ def _runs(session: Session, number: int) -> Iterator[Run]:
         _MOST_RUNS,
     )
     for (after,) in gaps:
-        ((before,),) = session.rows(
-            "SELECT coalesce(max(sequence), 0) FROM events WHERE device = ? AND sequence < ?",
-            number,
-            after,
-        )
-        yield Run(int(before) + 1, int(after) - 1)
+        yield Run(_last_before(session, number, after) + 1, int(after) - 1)
     for sequence, _ in heads_alone(session, number)[:1]:
-        yield Run(int(sequence), None)
+        # Who wrote this event wrote every one before it.
+        yield Run(_last_before(session, number, sequence) + 1, None)
     ((last,),) = session.rows(
         "SELECT coalesce(max(sequence), 0) FROM events WHERE device = ?", number
     )
     if _said_last(session, number) > last:
         yield Run(int(last) + 1, None)
+
+
+def _last_before(session: Session, number: int, sequence: int) -> int:
+    """The last event before this one that is here; 0 for none."""
+    ((before,),) = session.rows(
+        "SELECT coalesce(max(sequence), 0) FROM events WHERE device = ? AND sequence < ?",
+        number,
+        sequence,
+    )
+    return int(before)
 
 
 def _newest(session: Session, number: int, end: End, order: str) -> dict[str, object]:
