@@ -76,6 +76,15 @@ def test_what_stays_missing_is_asked_for_and_ever_more_rarely(fleet: Fleet, devi
     assert asked.asking.asked == 4
 
 
+def test_a_head_alone_says_that_everything_before_it_is_missing_too(
+    fleet: Fleet, device: Device
+) -> None:
+    """A device takes one such request an hour: asked for the head's event alone, the rest waits."""
+    life = device.life(5)
+    fleet.take(life[0], life[5], status(device))
+    assert Asked(fleet).look(0.0, 20.0)[0][2]["from"] == 2
+
+
 def test_a_lost_end_is_found_by_the_word_of_health_or_a_head(fleet: Fleet, device: Device) -> None:
     life = device.life(5)
     fleet.take(*life[:3], status(device), device.health(lastSent=3))
