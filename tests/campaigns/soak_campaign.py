@@ -86,11 +86,15 @@ class Soak:
             (3, device.update),
             (8, device.prove),
             (4, lambda: self._ask(device)),
+            (2, lambda: device.remark(f"remark {draw.random()}")),
         ]
         while not self.over.is_set():
             (step,) = draw.choices([act for _, act in steps], [weight for weight, _ in steps])
-            with device.lock:
-                step()
+            try:
+                with device.lock:
+                    step()
+            except EndedError as error:
+                self.finding(str(error))
             self.over.wait(draw.uniform(0.2, 2.0))
 
     def _ask(self, device: SoakDevice) -> None:
@@ -187,6 +191,16 @@ def agent_restarted(soak: Soak) -> None:
         device.start()
 
 
+def application_killed(soak: Soak) -> None:
+    """In the middle of an episode, or between two."""
+    device = soak.one()
+    with device.lock:
+        device.end_application()
+    soak.a_while()
+    with device.lock:
+        device.start_application(soak.draw.randrange(2**31))
+
+
 def disk_filled(soak: Soak) -> None:
     device = soak.one()
     device.fill_disk()
@@ -245,6 +259,7 @@ ACTS: dict[str, tuple[int, Callable[[Soak], None]]] = {
     "receiver killed": (3, receiver_killed),
     "agent killed": (4, agent_killed),
     "agent restarted": (2, agent_restarted),
+    "application killed": (2, application_killed),
     "disk filled": (2, disk_filled),
     "connections cut": (3, connections_cut),
     "network slow": (2, _bad_relay(Mode.SLOW)),
@@ -281,6 +296,8 @@ def disturb(soak: Soak, *, seconds: float, isolated: bool) -> None:
         threading.Thread(target=soak.live, args=(one, random.Random(soak.draw.random())))
         for one in soak.world.devices
     ]
+    for device in soak.world.devices:
+        device.start_application(soak.draw.randrange(2**31))
     for life in lives:
         life.start()
     shown = 0.0
@@ -315,6 +332,7 @@ def settle(soak: Soak) -> float:
     began = time.monotonic()
     world = soak.world
     for device in world.devices:
+        device.end_application()
         # Begun anew, nobody waits for a quarter of an hour that an earlier fault made him wait.
         device.kill(signal.SIGTERM)
     world.receiver.kill(signal.SIGTERM)
@@ -363,6 +381,10 @@ def verdicts(soak: Soak) -> list[Verdict]:
         )
         for device in soak.world.devices
     ]
+    for device in soak.world.devices:
+        kept = sum(b'"primum.device.feedback.given"' in line for line in device.lines())
+        if kept != device.remarks:
+            soak.finding(f"{device.name}: {device.remarks} remarks were taken, {kept} are there")
     for one in found:
         if not one.is_good:
             soak.finding(f"{one.told()}; {one}"[:800])
@@ -384,23 +406,26 @@ def run(
         database: the receiver's; empty for a file.
         isolated: whether each device has a network of its own.
     """
-    draw = random.Random(seed)
-    world = World(
-        folder,
-        executable=find_broker(),
-        devices=devices,
-        database=database,
-        isolated=isolated,
-    )
-    soak = Soak(world, draw)
-    try:
+    with ExitStack() as undo:
+        world = World(
+            folder,
+            executable=find_broker(),
+            devices=devices,
+            database=database,
+            isolated=isolated,
+            undo=undo,
+        )
+        soak = Soak(world, random.Random(seed))
+        for device in world.devices:
+            device.update()
         world.start()
         disturb(soak, seconds=seconds, isolated=isolated)
         took = settle(soak)
         found = verdicts(soak)
-    finally:
-        world.remove()
+        served = sum(device.episodes for device in world.devices)
+        remarks = sum(device.remarks for device in world.devices)
     say(f"played: {', '.join(f'{name} {count}' for name, count in sorted(soak.done.items()))}")
+    say(f"served {served} episodes, took {remarks} remarks")
     say(f"refused by a full disk: {sum(device.refused for device in world.devices)} events")
     for one in found:
         say(one.told())
@@ -438,6 +463,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--devices", type=int, default=DEVICES)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     options = parser.parse_args(words)
+    # As Ctrl-C does: what root made is taken away.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     KEPT.mkdir(parents=True, exist_ok=True)
     seed = options.seed or _next_seed()
     missing = what_is_missing()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -67,16 +68,21 @@ class Namespace:
         there = one.here[:-1] + "2"
         outside, inside = one._outside, f"si{os.getpid() % 100_000}n{number}"
         _do(_IP, "netns", "add", one.name)
-        _do(_IP, "link", "add", outside, "type", "veth", "peer", "name", inside)
-        _do(_IP, "link", "set", inside, "netns", one.name, "name", "eth0")
-        _do(_IP, "addr", "add", f"{one.here}/30", "dev", outside)
-        _do(_IP, "link", "set", outside, "up")
-        for words in (
-            ("addr", "add", f"{there}/30", "dev", "eth0"),
-            ("link", "set", "eth0", "up"),
-            ("link", "set", "lo", "up"),
-        ):
-            one.inside(_IP, *words)
+        try:
+            _do(_IP, "link", "add", outside, "type", "veth", "peer", "name", inside)
+            _do(_IP, "link", "set", inside, "netns", one.name, "name", "eth0")
+            _do(_IP, "addr", "add", f"{one.here}/30", "dev", outside)
+            _do(_IP, "link", "set", outside, "up")
+            for words in (
+                ("addr", "add", f"{there}/30", "dev", "eth0"),
+                ("link", "set", "eth0", "up"),
+                ("link", "set", "lo", "up"),
+            ):
+                one.inside(_IP, *words)
+        except BaseException:
+            with suppress(OSError, subprocess.SubprocessError):
+                one.remove()
+            raise
         return one
 
     @property
@@ -123,4 +129,7 @@ class Namespace:
         self.inside(_IP, "link", "set", "eth0", "up")
 
     def remove(self) -> None:
+        """Take it away, with its link: the kernel would end that some time later."""
+        with suppress(subprocess.SubprocessError):
+            _do(_IP, "link", "del", self._outside)
         _do(_IP, "netns", "del", self.name)

@@ -7,8 +7,9 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from primum_agent.journal import Journal
 from primum_agent.layout import Layout
 from primum_device_sim.authorities.documents import DEVICE
 from primum_verifier.core.envelope import PublicKey
-from primum_verifier.core.errors import PrimumError
+from primum_verifier.core.errors import EXIT_BUSY, EXIT_DONE, EXIT_FAILED, PrimumError
 
 FLEET = "soak"
 STATE_MIB = 48
@@ -53,6 +54,10 @@ class SoakDevice(Field):
         broker: where its reports go, through a relay of its own.
         namespace: where it runs; None for this machine's own network.
         small_disk: whether its state lies on a disk of its own, which can be filled.
+        undo: what is made here is taken away by it.
+
+    Attributes:
+        remarks: how many remarks the command said were recorded.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class SoakDevice(Field):
         broker: SecureBroker,
         namespace: Namespace | None,
         small_disk: bool,
+        undo: ExitStack,
     ) -> None:
         folder.mkdir(parents=True)
         super().__init__(folder)
@@ -75,13 +81,19 @@ class SoakDevice(Field):
             options = f"size={STATE_MIB}m,mode=700"
             words = ["mount", "-t", "tmpfs", "-o", options, "soak", str(self.state)]
             subprocess.run(words, check=True)
+            undo.callback(subprocess.run, ["umount", "-l", str(self.state)], check=False)
         host = "127.0.0.1" if namespace is None else namespace.here
         self.relay = Relay(host, broker.port)
+        undo.callback(self.relay.close)
         self._provision(authority, f"mqtts://{host}:{self.relay.port}")
         self.process: subprocess.Popen[bytes] | None = None
+        self.application: subprocess.Popen[bytes] | None = None
+        undo.callback(self.kill)
+        undo.callback(self.end_application)
         self.lock = threading.RLock()
         self.version = 0
         self.refused = 0
+        self.remarks = 0
 
     def _provision(self, authority: Authority, uri: str) -> None:
         output = self.folder / "enrolment.json"
@@ -122,12 +134,35 @@ class SoakDevice(Field):
                 raise
         self.process = None
 
+    def start_application(self, seed: int) -> None:
+        """Let a process of the maker's serve patients on it."""
+        words = [sys.executable, "-m", "tests.campaigns.soak_application", self.state, seed]
+        with (self.folder / "application.log").open("ab") as log:
+            self.application = subprocess.Popen(list(map(str, words)), stdout=log, stderr=log)
+
+    def end_application(self) -> None:
+        """As if it crashed, in the middle of an episode or not."""
+        if self.application is not None:
+            self.application.kill()
+            self.application.wait(timeout=10)
+        self.application = None
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes began on it."""
+        path = self.folder / "application.log"
+        return len(path.read_text().splitlines()) if path.is_file() else 0
+
     def look_after(self) -> None:
         """Start it again where it ended by itself.
 
         Raises:
-            EndedError: it did; its log says why.
+            EndedError: it did, or its application; the log says why.
         """
+        if self.application is not None and self.application.poll() is not None:
+            tail = (self.folder / "application.log").read_text(errors="replace")[-600:]
+            self.application = None
+            raise EndedError(f"{self.name}: the application ended by itself: {tail}")
         process = self.process
         if process is not None and process.poll() is not None:
             self.start()
@@ -163,6 +198,18 @@ class SoakDevice(Field):
         self.version += 1
         self.release(f"1.{self.version}.0", counter=self.version)
 
+    def remark(self, text: str) -> None:
+        """Somebody at the device remarks something about it.
+
+        Raises:
+            EndedError: the command ended as no command should.
+        """
+        said = ["--role", "clinician", "--category", "usability", "--severity", "no-harm"]
+        done = self.agent("feedback", *said, "--text", text)
+        self.remarks += done.returncode == EXIT_DONE
+        if done.returncode not in {EXIT_DONE, EXIT_FAILED, EXIT_BUSY} or "Traceback" in done.stderr:
+            raise EndedError(f"{self.name}: feedback ended with {done.returncode}: {done.stderr}")
+
     def prove(self) -> bool:
         """The application proves the health of what runs."""
         with suppress(Exception):
@@ -196,14 +243,6 @@ class SoakDevice(Field):
 
     def empty_disk(self) -> None:
         (self.state / "filler").unlink(missing_ok=True)
-
-    def remove(self) -> None:
-        self.relay.close()
-        if self.small_disk:
-            subprocess.run(["umount", "-l", str(self.state)], check=False)
-        if self.namespace is not None:
-            with suppress(subprocess.SubprocessError):
-                self.namespace.remove()
 
 
 class SoakBroker(SecureBroker):
@@ -321,17 +360,27 @@ class World:
         devices: how many.
         database: the receiver's; empty for a file.
         isolated: whether each device has a network namespace of its own.
+        undo: takes all of it away, in the order in which that can be done; also where not all of
+            it came about.
     """
 
     def __init__(
-        self, folder: Path, *, executable: Path, devices: int, database: str, isolated: bool
+        self,
+        folder: Path,
+        *,
+        executable: Path,
+        devices: int,
+        database: str,
+        isolated: bool,
+        undo: ExitStack,
     ) -> None:
         self.folder = folder
         self.authority = Authority(folder / "authority")
-        spaces = [Namespace.make(number) if isolated else None for number in range(devices)]
+        spaces = [_space(number, undo) if isolated else None for number in range(devices)]
         hosts = ["127.0.0.1", *(space.here for space in spaces if space is not None)]
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(host)) for host in hosts])
         self.broker = SoakBroker(executable, folder / "broker", self.authority, names=names)
+        undo.callback(self.broker.kill)
         self.broker.start()
         self.devices = [
             SoakDevice(
@@ -341,12 +390,14 @@ class World:
                 broker=self.broker,
                 namespace=space,
                 small_disk=os.geteuid() == 0,
+                undo=undo,
             )
             for number, space in enumerate(spaces)
         ]
         self.receiver = Receiver(
             folder / "receiver", broker=self.broker, authority=self.authority, database=database
         )
+        undo.callback(self.receiver.kill)
         for device in self.devices:
             self.receiver.enroll(device)
 
@@ -360,13 +411,9 @@ class World:
         for device in self.devices:
             wait_for(lambda device=device: device.waiting()[0] > 1)  # type: ignore[misc] # bound here
 
-    def remove(self) -> None:
-        """End every process, and take away what root made."""
-        for device in self.devices:
-            with suppress(subprocess.SubprocessError):
-                device.kill()
-        with suppress(subprocess.SubprocessError):
-            self.receiver.kill()
-        self.broker.kill()
-        for device in self.devices:
-            device.remove()
+
+def _space(number: int, undo: ExitStack) -> Namespace:
+    """A namespace that is taken away at the end."""
+    made = Namespace.make(number)
+    undo.callback(made.remove)
+    return made

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.campaigns import soak_campaign
 from tests.campaigns.soak_campaign import ACTS, EXIT_FOUND, main, possible, run
+from tests.campaigns.soak_network import Namespace, what_is_missing
 from tests.campaigns.soak_verdict import judge
+from tests.campaigns.soak_world import Receiver, SoakDevice, World
 from tests.unit.repo_tools.fleet.devices import Device
+
+from primum_verifier.core.errors import FailedError
+from primum_verifier.core.reasons import Reason
 
 SECONDS = 20.0
 SEED = 7
@@ -32,6 +39,7 @@ def test_a_fleet_that_is_disturbed_loses_doubles_and_invents_nothing(
     (verdict,) = found
     assert verdict.is_good, said
     assert verdict.sent > 20
+    assert "served 0 episodes" not in said
     assert sum(soak.done.values()) > 1
     assert f"sent {verdict.sent}, received {verdict.sent}, lost 0, duplicated 0, invented 0" in said
 
@@ -94,6 +102,38 @@ def test_what_a_machine_cannot_play_is_left_out() -> None:
     assert set(possible(isolated=True, small_disks=True)) <= set(ACTS)
     poor = set(possible(isolated=False, small_disks=False))
     assert set(ACTS) - poor == {"link down", "packets lost", "link narrow", "disk filled"}
+
+
+@pytest.mark.parametrize("fails", ["start", "enroll", "_provision", "make"])
+def test_a_world_that_does_not_come_about_leaves_nothing_behind(
+    broker_executable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Processes, disks of its own, and namespaces where root may make them."""
+    del broker_executable
+    isolated = not any("relay alone" in text for text in what_is_missing())
+    whose = {"start": World, "enroll": Receiver, "_provision": SoakDevice, "make": Namespace}
+    done: list[object] = []
+    work = getattr(whose[fails], fails)
+
+    def second(*words: Any, **named: Any) -> Any:
+        if done:
+            raise FailedError("no more", reason=Reason.RESOURCE_STORAGE)
+        done.append(words)
+        return work(*words, **named)
+
+    if fails == "start":
+        done.append("at once")
+    if fails == "make" and not isolated:
+        pytest.skip("needs network namespaces")
+    monkeypatch.setattr(whose[fails], fails, second)
+    with pytest.raises(FailedError, match="no more"):
+        run(tmp_path / "world", seconds=0, seed=1, devices=2, database="", isolated=isolated)
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            assert str(tmp_path / "world").encode() not in path.read_bytes()
+    spaces = Path("/run/netns")
+    assert not spaces.is_dir() or not list(spaces.glob(f"soak-{os.getpid()}-*"))
 
 
 def test_a_finding_makes_it_fail_and_leaves_what_there_was(

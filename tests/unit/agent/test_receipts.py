@@ -20,6 +20,7 @@ from tests.unit.agent.test_reporting_for_real import Subscriber
 
 from primum_agent.checkpointing import prune
 from primum_agent.clock import ClockQuality, FakeClock
+from primum_agent.desk import ask
 from primum_agent.events import Entry, EventKind
 from primum_agent.exporting import export
 from primum_agent.finding import Finding
@@ -372,6 +373,65 @@ def test_a_device_alone_shows_an_auditor_what_the_receiver_acknowledged(
     found = json.loads(capsys.readouterr().out)
     assert (found["receivedTo"], found["unknownReceipts"]) == (told["receipt"]["event"], 0)
     assert found["receipts"] >= 1
+
+
+JOURNAL = """
+[journal]
+keep_events = 10
+max_bytes = 4194304
+wait_for_receipt = true
+"""
+PRUNED_ABOVE = 4194304 * 7 // 8
+
+
+def test_what_a_broker_took_is_kept_until_a_receiver_says_that_it_has_it(
+    field: Any, ingest: Callable[[], FleetStore], eventually: Eventually, broker: BrokerHandle
+) -> None:
+    """The whole way: a journal above its bound, a broker that took all, and nobody behind it."""
+    text = field.settings(3600, broker.port)
+    field.write("agent.toml", (text + JOURNAL).encode())
+    with field.running():
+        eventually(lambda: "agent.started" in field.kinds())
+
+        def another(size: int = 0) -> int:
+            """An event that another process writes, and tells the supervisor of."""
+            entry = Entry(kind=EventKind.ATTEMPT_FAILED, detail={"long": "x" * size})
+            with field.journal_to_write() as journal:
+                recorded = journal.record(entry)
+            ask(field.layout.socket, {"do": "status"})
+            return int(recorded.sequence)
+
+        for _ in range(24):
+            last = another(200_000)
+        eventually(lambda: field.heads() >= last)
+        # The child that signed has looked what may be pruned by the time that the next one signs.
+        last = another()
+        eventually(lambda: field.heads() >= last)
+        journal = field.journal()
+        assert journal.waiting_count() == 0
+        assert journal.used_bytes() > PRUNED_ABOVE
+        assert journal.checkpoint() is None, "a broker's word is not enough"
+        journal.close()
+        doctor = field.agent("doctor", "--provisioning", field.provisioning).stdout
+        assert "receipts: none of a known receiver yet" in doctor
+        ingest()
+        eventually(lambda: field.counter("receipts"))
+        another()
+
+        def pruned() -> Any:
+            journal = field.journal()
+            try:
+                return journal.checkpoint()
+            finally:
+                journal.close()
+
+        found = eventually(pruned)
+    told = json.loads(field.agent("status", "--json").stdout)
+    assert found.sequence <= told["receipt"]["event"]
+    journal = field.journal()
+    assert journal.used_bytes() < PRUNED_ABOVE
+    journal.check(whole=True)
+    journal.close()
 
 
 def test_a_retained_receipt_waits_for_a_device_that_was_away(
