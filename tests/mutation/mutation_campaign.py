@@ -74,6 +74,16 @@ use_git_change_detection = false
 on_dependency_change = "ignore"
 """
 
+_CONFTEST = """\
+from hypothesis import Phase, settings
+
+# A busy machine fails no test, and what fails is not made smaller: that it fails is the answer.
+settings.register_profile(
+    "mutation", deadline=None, phases=(Phase.explicit, Phase.generate), derandomize=True
+)
+settings.load_profile("mutation")
+"""
+
 
 class CampaignError(Exception):
     """The campaign cannot go on; the message is for the person who started it."""
@@ -147,6 +157,7 @@ def stage(modules: list[Path], tests: list[Path], *, globs: list[str]) -> str:
         tests=json.dumps(sorted({str(path.parent.relative_to(CHECKOUT)) for path in tests})),
     )
     wanted[STAGE / "pyproject.toml"] = settings.encode()
+    wanted[STAGE / "tests" / "conftest.py"] = _CONFTEST.encode()
     for path, data in wanted.items():
         put(path, data)
     # What mutmut copied before and is gone now would still be collected.

@@ -63,6 +63,6 @@ def is_shaped_like(found: object, wanted: object) -> bool:
         return (
             isinstance(found, list)
             and len(found) == len(wanted)
-            and all(is_shaped_like(one, other) for one, other in zip(found, wanted, strict=True))
+            and all(map(is_shaped_like, found, wanted))
         )
     return type(found) is int and 0 <= found <= MAX_COUNT

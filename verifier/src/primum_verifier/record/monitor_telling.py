@@ -90,6 +90,8 @@ def _cohorts(
             column = [row[place] for row in rows.values()]
             column.append(max(0, everybody[place] - sum(column)))
             columns.append(withheld(column, plan.least_cell, hide_sum=gone[place]))
-        *named_rows, unnamed = (list(row) for row in zip(*columns, strict=True))
-        found[key] = {"groups": dict(zip(rows, named_rows, strict=True)), "unnamed": unnamed}
+        found[key] = {
+            "groups": {name: [column[at] for column in columns] for at, name in enumerate(rows)},
+            "unnamed": [column[-1] for column in columns],
+        }
     return found

@@ -114,9 +114,7 @@ def timed(
     refuted = [place for place, (low, _) in enumerate(own) if low > outer[place]]
     for place in refuted:
         own[place] = _NOTHING
-    strong = [
-        _NOTHING if reading.is_weak else it for reading, it in zip(readings, own, strict=True)
-    ]
+    strong = [_NOTHING if readings[place].is_weak else it for place, it in enumerate(own)]
     contradicting = _contradicting(strong, strong)
     for place in contradicting:
         own[place] = strong[place] = _NOTHING
@@ -127,9 +125,9 @@ def timed(
         own[place] = _NOTHING
         weak.append(place)
     lows = list(accumulate((low for low, _ in own), max))
-    highs = _from_behind([min(high, out) for (_, high), out in zip(own, outer, strict=True)])
+    highs = _from_behind([min(high, outer[place]) for place, (_, high) in enumerate(own)])
     return Timed(
-        tuple(Bounds(_moment(low), _moment(high)) for low, high in zip(lows, highs, strict=True)),
+        tuple(map(Bounds, map(_moment, lows), map(_moment, highs))),
         tuple(sorted({*contradicting, *weak})),
         tuple(refuted),
     )
