@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
@@ -59,3 +59,20 @@ def parse_moment(text: str) -> datetime:
             expected="RFC 3339 with a zone, such as 2026-01-31T12:00:00Z",
         )
     return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def parse_day(text: str) -> date:
+    """Read a day of the calendar.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError as error:
+        raise UsageError(
+            "This is no day.",
+            reason=Reason.USAGE,
+            found=text[:40],
+            expected="a day such as 2026-01-31",
+        ) from error

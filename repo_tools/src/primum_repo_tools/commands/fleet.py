@@ -1,4 +1,4 @@
-"""``primum-repo fleet``: key, enroll, ingest, status, device, export, fhir."""
+"""``primum-repo fleet``: key, enroll, ingest, status, device, export, fhir, windows, whose."""
 
 # ruff: noqa: PLC0415 - heavy parts are imported by the command that needs them
 from __future__ import annotations
@@ -7,7 +7,6 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,27 +22,25 @@ from primum_repo_tools.commands.common import (
     table,
     tell,
 )
+from primum_repo_tools.commands.fleet_store import (
+    FILE,
+    DatabaseAddress,
+    Fleet,
+    check_name,
+    opened_store,
+    store_of,
+)
+from primum_repo_tools.commands.fleet_windows import whose, windows
 from primum_verifier.core.errors import EXIT_REFUSED, UsageError
 from primum_verifier.core.reasons import Reason
 
 if TYPE_CHECKING:
-    from primum_repo_tools.fleet.receipts import Receiver
-    from primum_repo_tools.fleet.store import FleetStore
     from primum_repo_tools.fleet.subscriber import Access
 
 app = new_app("The receiving end: what devices report, verified, stored and countersigned.")
 
 _DAY = 86_400
 _HOUR = 3600
-
-DatabaseAddress = Annotated[
-    str,
-    typer.Option(
-        "--database", metavar="URL", help="sqlite:///FILE or postgresql://USER@HOST/DATABASE."
-    ),
-]
-Fleet = Annotated[str, typer.Option(help="Fleet whose devices are meant.")]
-_FILE = "sqlite:///fleet.db"
 
 
 @command(app)
@@ -76,7 +73,7 @@ def enroll(
         typer.Argument(metavar="FILE...", help="Enrolments, contexts, keys, or folders of them."),
     ],
     *,
-    database: DatabaseAddress = _FILE,
+    database: DatabaseAddress = FILE,
     fleet: Fleet = "demo",
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="Device, where FILE is a bare public key.")
@@ -103,7 +100,7 @@ def enroll(
         for item in found
     ]
     if not dry_run:
-        with _store(database, fleet) as store:
+        with store_of(database, fleet) as store:
             for item, line in zip(found, told, strict=True):
                 taken = store.enroll(item.name, item.key, now=now_utc(), another_key=another_key)
                 line["taken"] = taken.events + taken.heads + taken.reports
@@ -123,7 +120,7 @@ def enroll(
 def ingest(
     *,
     broker: Annotated[str, typer.Option(metavar="mqtts://HOST[:PORT]", help="MQTT 5 broker.")],
-    database: DatabaseAddress = _FILE,
+    database: DatabaseAddress = FILE,
     fleet: Fleet = "demo",
     name: Annotated[
         str, typer.Option(help="This receiver's own name; the same at each start.")
@@ -189,14 +186,14 @@ def ingest(
 
     files = {"ca": ca, "certificate": certificate, "certificate_key": certificate_key}
     access = _access(broker, proxy=proxy, files=files)
-    _segment("--name", name)
+    check_name("--name", name)
     receiver = None
     if key_file is not None:
         receiver = Receiver(load_key(key_file, secrets=secrets_from(passphrase_file)))
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _frame: stopped.append(got))
-    with _store(database, fleet, receiver=receiver) as store:
+    with store_of(database, fleet, receiver=receiver) as store:
         store.database.be_the_only(f"{fleet}/{name}")
         ingester = Ingester(
             store,
@@ -232,7 +229,7 @@ def ingest(
 
 @command(app)
 def status(
-    *, database: DatabaseAddress = _FILE, fleet: Fleet = "demo", as_json: AsJson = False
+    *, database: DatabaseAddress = FILE, fleet: Fleet = "demo", as_json: AsJson = False
 ) -> None:
     """Show every device: what runs on it, how far its chain is proven, gaps and alarms.
 
@@ -245,7 +242,7 @@ def status(
     from primum_repo_tools.fleet.views import fleet_status
     from primum_repo_tools.moments import now_utc
 
-    with _opened(database, fleet) as store:
+    with opened_store(database, fleet) as store:
         found = fleet_status(store.database, fleet=fleet, now=now_utc())
     parts: list[Any] = [_devices(found["devices"])]
     if found["alarms"]:
@@ -269,7 +266,7 @@ def status(
 def device(
     name: Annotated[str, typer.Argument(metavar="DEVICE", help="Device, by its name.")],
     *,
-    database: DatabaseAddress = _FILE,
+    database: DatabaseAddress = FILE,
     fleet: Fleet = "demo",
     last: Annotated[int, typer.Option(min=1, max=100_000, help="So many events.")] = 50,
     as_json: AsJson = False,
@@ -283,7 +280,7 @@ def device(
     from primum_repo_tools.fleet.views import device_view
     from primum_repo_tools.moments import now_utc
 
-    with _opened(database, fleet) as store:
+    with opened_store(database, fleet) as store:
         found = device_view(store.database, fleet=fleet, name=name, last=last, now=now_utc())
     rows = [
         (
@@ -315,7 +312,7 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="History to be written.")],
     *,
     device: Annotated[str, typer.Option(metavar="DEVICE", help="Whose history.")],
-    database: DatabaseAddress = _FILE,
+    database: DatabaseAddress = FILE,
     fleet: Fleet = "demo",
     unproven: Annotated[
         bool, typer.Option("--unproven", help="Also what no head covers, and what contradicts.")
@@ -335,7 +332,7 @@ def export(
 
     def lines() -> Iterator[bytes]:
         nonlocal count
-        with _opened(database, fleet) as store:
+        with opened_store(database, fleet) as store:
             for line in history(store.database, fleet=fleet, name=device, unproven=unproven):
                 count += 1
                 yield line + b"\n"
@@ -363,7 +360,7 @@ def fhir(
             "--context", metavar="FILE", help="Signed contexts, or folders of them; repeat it."
         ),
     ] = None,
-    database: DatabaseAddress = _FILE,
+    database: DatabaseAddress = FILE,
     fleet: Fleet = "demo",
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -382,7 +379,7 @@ def fhir(
     from primum_repo_tools.moments import now_utc, plain
 
     facts, now = read_facts(contexts or []), now_utc()
-    with _opened(database, fleet) as store:
+    with opened_store(database, fleet) as store:
         devices = inventory(store.database, fleet=fleet, now=now)
     found = bundle(devices, fleet=fleet, facts=facts, at=plain(now))
     if not dry_run:
@@ -394,46 +391,8 @@ def fhir(
     )
 
 
-@contextmanager
-def _store(database: str, fleet: str, *, receiver: Receiver | None = None) -> Iterator[FleetStore]:
-    """The store of a fleet, let go of when the block ends."""
-    from primum_repo_tools.fleet.database import open_database
-    from primum_repo_tools.fleet.store import FleetStore
-
-    _segment("--fleet", fleet)
-    opened = open_database(database)
-    try:
-        yield FleetStore(opened, fleet=fleet, receiver=receiver)
-    finally:
-        opened.close()
-
-
-@contextmanager
-def _opened(database: str, fleet: str) -> Iterator[FleetStore]:
-    """One that is there already: who only looks makes none."""
-    path = Path(database.removeprefix("sqlite:///"))
-    if database.startswith("sqlite:///") and not path.is_file():
-        raise UsageError(
-            "There is no such database.",
-            reason=Reason.USAGE,
-            where=str(path),
-            remedy="Name it with --database; `primum-repo fleet enroll` makes one.",
-        )
-    with _store(database, fleet) as store:
-        yield store
-
-
-def _segment(option: str, value: str) -> None:
-    """Refuse what could not stand between two strokes of a topic."""
-    from primum_repo_tools.fleet.messages import is_name
-
-    if not is_name(value):
-        raise UsageError(
-            f"The value of {option} is no name.",
-            reason=Reason.USAGE,
-            found=value[:100],
-            expected="lower-case letters, digits, points, dashes and underscores",
-        )
+for _other in (windows, whose):
+    command(app)(_other)
 
 
 def _access(text: str, *, proxy: str | None, files: dict[str, Path | None]) -> Access:

@@ -11,7 +11,7 @@ from primum_repo_tools.fleet.database import PostgresDatabase, Session, SqliteDa
 from primum_verifier.core.errors import UsageError
 from primum_verifier.core.reasons import Reason
 
-GENERATION = 2
+GENERATION = 3
 
 AnyDatabase = SqliteDatabase | PostgresDatabase
 
@@ -26,7 +26,16 @@ ROLE_CLAIMS = """CREATE TABLE role_claims (
 
 ROLE_CLAIMS_INDEXES = ("CREATE INDEX role_claims_by_version ON role_claims (subject, version)",)
 
-STEPS = {1: (ROLE_CLAIMS, *ROLE_CLAIMS_INDEXES)}
+CAMPAIGNS = """CREATE TABLE campaigns (
+        fleet TEXT NOT NULL,
+        name TEXT NOT NULL,
+        begins TEXT NOT NULL,
+        ends TEXT NOT NULL,
+        secret {bytes} NOT NULL,
+        PRIMARY KEY (fleet, name)) {end}"""
+"""Under which names devices stand in what was handed on; nothing is concluded from it."""
+
+STEPS = {1: (ROLE_CLAIMS, *ROLE_CLAIMS_INDEXES), 2: (CAMPAIGNS,)}
 """What brings a database of a generation to the next one."""
 
 TABLES = (
@@ -123,6 +132,7 @@ TABLES = (
         PRIMARY KEY (device, sequence, hash)) {end}""",
     ROLE_CLAIMS,
     *ROLE_CLAIMS_INDEXES,
+    CAMPAIGNS,
     """CREATE TABLE quarantine (
         fleet TEXT NOT NULL,
         name TEXT NOT NULL,

@@ -125,6 +125,7 @@ def test_a_report_of_a_newer_agent_is_taken_with_all_that_is_known_of_it(
 
 def back_to_the_first(fleet: Fleet) -> None:
     with fleet.store.database.writing() as session:
+        session.do("DROP TABLE campaigns")
         session.do("DROP TABLE role_claims")
         session.do("UPDATE fleet_generation SET number = 1")
 
